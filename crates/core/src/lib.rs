@@ -1,0 +1,26 @@
+//! The nouns of Pawang: what a server, a snapshot, a finding and an error for people are.
+//!
+//! This crate does no input or output and reads no clock: time is a parameter.
+
+mod blind;
+mod finding;
+mod instance;
+mod level;
+mod lsn;
+mod report;
+mod secret;
+mod server;
+mod size;
+mod snapshot;
+
+pub use blind::Blind;
+pub use finding::{Evaluation, Finding, Limits, Measure, Outcome, Unit, Verdict, fingerprint};
+pub use instance::Instance;
+pub use jiff::Timestamp;
+pub use level::Level;
+pub use lsn::{Lsn, ParseLsnError};
+pub use report::{Kind, Report};
+pub use secret::Secret;
+pub use server::{Role, Server};
+pub use size::ByteSize;
+pub use snapshot::{Column, ColumnKind, Cost, Epoch, Key, Row, Snapshot, Value};

@@ -1,0 +1,87 @@
+//! The only form in which an error reaches people.
+
+use std::fmt;
+
+/// What kind of failure it is; the kind picks the exit code and the HTTP status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The answer itself is bad: a finding, a mismatch. Exit code 1.
+    Answer,
+    /// Wrong usage or configuration. Exit code 2.
+    Usage,
+    /// The target cannot be reached or denies a privilege. Exit code 3.
+    Target,
+    /// A safety rule refused. Exit code 4.
+    Refused,
+}
+
+/// An error for people: what was tried, the facts around it, and what to do next.
+///
+/// `primary` is a lower-case fragment without full stop; `hint` is a runnable command or a link into `docs/`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// What was tried and did not work.
+    pub primary: String,
+    /// The facts: causes, positions, the server's own words.
+    pub detail: Option<String>,
+    /// What to do next.
+    pub hint: Option<String>,
+    /// What kind of failure it is.
+    pub kind: Kind,
+}
+
+impl Report {
+    /// Returns a report with neither detail nor hint.
+    pub fn new(kind: Kind, primary: impl Into<String>) -> Report {
+        Report {
+            primary: primary.into(),
+            detail: None,
+            hint: None,
+            kind,
+        }
+    }
+
+    /// Returns a report of `error`, with the chain of its causes as detail.
+    pub fn from_error(kind: Kind, error: &dyn std::error::Error) -> Report {
+        let mut causes = Vec::new();
+        let mut next = error.source();
+        while let Some(cause) = next {
+            causes.push(cause.to_string());
+            next = cause.source();
+        }
+        let detail = (!causes.is_empty()).then(|| causes.join(": "));
+        Report {
+            primary: error.to_string(),
+            detail,
+            hint: None,
+            kind,
+        }
+    }
+
+    /// Adds the facts around the failure.
+    #[must_use]
+    pub fn with_detail(mut self, detail: impl Into<String>) -> Report {
+        self.detail = Some(detail.into());
+        self
+    }
+
+    /// Adds what to do next.
+    #[must_use]
+    pub fn with_hint(mut self, hint: impl Into<String>) -> Report {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "error: {}", self.primary)?;
+        if let Some(detail) = &self.detail {
+            write!(f, "\ndetail: {detail}")?;
+        }
+        if let Some(hint) = &self.hint {
+            write!(f, "\nhint: {hint}")?;
+        }
+        Ok(())
+    }
+}
