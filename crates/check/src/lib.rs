@@ -1,1 +1,31 @@
+//! Judges: turns facts into verdicts. Every check is one declared item and one pure function.
 //!
+//! This crate does no input or output and reads no clock.
+
+mod catalogue;
+mod check;
+mod evaluate;
+mod view;
+
+mod availability;
+mod backup;
+mod connections;
+mod host;
+mod io;
+mod locks;
+mod patroni;
+mod pgbouncer;
+mod replication;
+mod schema;
+mod security;
+mod statements;
+mod timescaledb;
+mod transactions;
+mod vacuum;
+mod wal;
+mod warehouse;
+
+pub use catalogue::{CHECKS, find, nearest};
+pub use check::{Check, Direction, Floor, Group, Observation, Scope};
+pub use evaluate::{Policy, Resolved, evaluate, evaluate_all};
+pub use view::View;

@@ -1,1 +1,17 @@
+//! Observes: turns servers, poolers, agents and hosts into snapshots.
 //!
+//! What to read is data: one folder per collector under `catalog/`. This crate judges nothing.
+
+mod catalog;
+mod header;
+mod host;
+mod observe;
+mod patroni;
+mod pgbouncer;
+mod question;
+
+pub use catalog::{Catalog, Collector, Error};
+pub use header::{Header, Scope};
+pub use host::HostRequest;
+pub use observe::{Request, observe};
+pub use question::Question;

@@ -116,3 +116,19 @@ impl Blind {
         }
     }
 }
+
+/// Why there is no snapshot to judge.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Missing {
+    /// The question does not arise here, such as replay on a primary; never counted as ok.
+    NotApplicable(String),
+    /// It could not be seen.
+    Blind(Blind),
+}
+
+impl From<Blind> for Missing {
+    fn from(blind: Blind) -> Missing {
+        Missing::Blind(blind)
+    }
+}

@@ -3,6 +3,7 @@
 //! This crate does no input or output and reads no clock: time is a parameter.
 
 mod blind;
+mod facts;
 mod finding;
 mod instance;
 mod level;
@@ -13,7 +14,8 @@ mod server;
 mod size;
 mod snapshot;
 
-pub use blind::Blind;
+pub use blind::{Blind, Missing};
+pub use facts::{Facts, Sighting};
 pub use finding::{Evaluation, Finding, Limits, Measure, Outcome, Unit, Verdict, fingerprint};
 pub use instance::Instance;
 pub use jiff::Timestamp;

@@ -1,0 +1,96 @@
+//! All checks, in the order of the catalogue.
+
+use std::sync::LazyLock;
+
+use crate::{
+    Check, availability, backup, connections, host, io, locks, patroni, pgbouncer, replication,
+    schema, security, statements, timescaledb, transactions, vacuum, wal, warehouse,
+};
+
+/// All checks, in the order of the catalogue: groups as a DBA looks, checks in reading order.
+pub static CHECKS: LazyLock<Vec<&'static Check>> = LazyLock::new(|| {
+    let subjects: [&'static [Check]; 17] = [
+        availability::CHECKS,
+        connections::CHECKS,
+        transactions::CHECKS,
+        locks::CHECKS,
+        vacuum::CHECKS,
+        schema::CHECKS,
+        wal::CHECKS,
+        replication::CHECKS,
+        io::CHECKS,
+        statements::CHECKS,
+        security::CHECKS,
+        backup::CHECKS,
+        host::CHECKS,
+        pgbouncer::CHECKS,
+        patroni::CHECKS,
+        timescaledb::CHECKS,
+        warehouse::CHECKS,
+    ];
+    subjects.into_iter().flatten().collect()
+});
+
+/// Returns the check of that id.
+pub fn find(id: &str) -> Option<&'static Check> {
+    CHECKS.iter().copied().find(|check| check.id == id)
+}
+
+/// Returns the id that looks most like `text`, if one does.
+pub fn nearest(text: &str) -> Option<&'static str> {
+    let scored = CHECKS
+        .iter()
+        .map(|check| (strsim::jaro_winkler(text, check.id), check.id));
+    scored
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .filter(|(score, _)| *score > 0.75)
+        .map(|(_, id)| id)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::Direction;
+
+    #[test]
+    fn ids_are_unique_kebab_case_and_texts_are_whole() {
+        let mut seen = BTreeSet::new();
+        for check in CHECKS.iter() {
+            assert!(seen.insert(check.id), "{} twice", check.id);
+            assert!(
+                check
+                    .id
+                    .bytes()
+                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'),
+                "{}",
+                check.id
+            );
+            for text in [check.title, check.what, check.why, check.fix] {
+                assert!(text.len() > 8, "{}: a text is missing", check.id);
+            }
+            assert!(!check.needs.is_empty(), "{}: reads nothing", check.id);
+        }
+    }
+
+    #[test]
+    fn limits_are_in_order() {
+        for check in CHECKS.iter() {
+            if let (Some(warning), Some(critical)) = (check.warning, check.critical) {
+                let ordered = if check.direction == Direction::Above {
+                    warning <= critical
+                } else {
+                    warning >= critical
+                };
+                assert!(ordered, "{}", check.id);
+            }
+        }
+    }
+
+    #[test]
+    fn a_misspelt_id_finds_its_neighbour() {
+        assert_eq!(nearest("conections"), Some("connections"));
+        assert_eq!(nearest("zzzz"), None);
+    }
+}

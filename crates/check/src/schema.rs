@@ -1,0 +1,5 @@
+//! Indexes, keys, sequences, partitions and other objects.
+
+use crate::Check;
+
+pub(crate) static CHECKS: &[Check] = &[];

@@ -1,0 +1,21 @@
+//! The truth suite: every fault is injected into a real server, and the verdict must change with it.
+
+mod availability;
+mod backup;
+mod connections;
+mod host;
+mod io;
+mod locks;
+mod patroni;
+mod pgbouncer;
+mod replication;
+mod schema;
+mod security;
+mod statements;
+mod timescaledb;
+mod transactions;
+mod vacuum;
+mod wal;
+mod warehouse;
+
+mod watch;

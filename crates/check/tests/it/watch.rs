@@ -1,0 +1,120 @@
+//! Looks at a cluster as `pawang check` does: as the role `monitor`, with rates since the last look.
+
+use std::collections::BTreeSet;
+
+use pawang_check::{CHECKS, Check, evaluate_all, find};
+use pawang_collect::{Catalog, HostRequest, Question, Request, observe};
+use pawang_core::{Evaluation, Facts, Finding, Instance, Level, Timestamp, Verdict};
+use pawang_postgres::{Environment, Target};
+use pawang_testbed::Cluster;
+
+/// A cluster under observation; change its public fields to configure the next look.
+pub struct Watch {
+    pub instance: Instance,
+    pub target: Target,
+    pub pgbouncer: Option<Target>,
+    pub patroni: Option<String>,
+    pub host: HostRequest,
+    pub questions: Vec<Question>,
+    pub older: Option<Facts>,
+}
+
+impl Watch {
+    /// Watches as the role `monitor`, a member of `pg_monitor` and nothing more.
+    pub async fn start(cluster: &Cluster) -> Watch {
+        let user = cluster.monitor().await;
+        Watch::over(&cluster.url_as(&user, "postgres"))
+    }
+
+    /// Watches over any URL.
+    pub fn over(url: &str) -> Watch {
+        let target = Target::parse(url, &Environment::default()).unwrap();
+        let instance = Instance {
+            name: "test".to_owned(),
+            ..Instance::default()
+        };
+        Watch {
+            instance,
+            target,
+            pgbouncer: None,
+            patroni: None,
+            host: HostRequest::default(),
+            questions: Vec::new(),
+            older: None,
+        }
+    }
+
+    /// Looks once with the named checks (all checks when empty) and remembers the facts for rates.
+    pub async fn look(&mut self, ids: &[&str]) -> Evaluation {
+        let checks: Vec<&'static Check> = match ids {
+            [] => CHECKS.clone(),
+            ids => ids
+                .iter()
+                .map(|id| find(id).unwrap_or_else(|| panic!("no check {id}")))
+                .collect(),
+        };
+        let collectors: BTreeSet<String> = checks
+            .iter()
+            .flat_map(|check| check.needs)
+            .map(|name| (*name).to_owned())
+            .collect();
+        let catalog = Catalog::built_in();
+        let request = Request {
+            instance: &self.instance,
+            target: &self.target,
+            purpose: "test",
+            catalog: &catalog,
+            collectors: &collectors,
+            questions: &self.questions,
+            databases: &[],
+            pgbouncer: self.pgbouncer.as_ref(),
+            patroni: self.patroni.as_deref(),
+            host: self.host.clone(),
+            now: now(),
+        };
+        let facts = observe(&request).await;
+        let evaluation = evaluate_all(&checks, &facts, self.older.as_ref(), &());
+        self.older = Some(facts);
+        evaluation
+    }
+
+    /// Looks with one check and returns its verdict.
+    pub async fn verdict(&mut self, id: &str) -> Verdict {
+        self.look(&[id]).await.verdicts.remove(0)
+    }
+
+    /// Asserts that one check is ok: judged, and nothing found.
+    pub async fn silent(&mut self, id: &str) {
+        let verdict = self.verdict(id).await;
+        assert_eq!(
+            verdict.level,
+            Level::Ok,
+            "{id} must be silent: {verdict:#?}"
+        );
+        assert_eq!(
+            verdict.outcome,
+            pawang_core::Outcome::Judged,
+            "{id} must judge: {verdict:#?}"
+        );
+    }
+
+    /// Asserts that one check finds something whose object contains `object`, and returns it.
+    pub async fn found(&mut self, id: &str, level: Level, object: &str) -> Finding {
+        let verdict = self.verdict(id).await;
+        let finding = verdict
+            .findings
+            .iter()
+            .find(|f| f.level == level && f.object.contains(object));
+        finding
+            .cloned()
+            .unwrap_or_else(|| panic!("{id} must find {level} {object}: {verdict:#?}"))
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test is the edge that reads the clock"
+)]
+pub fn now() -> Timestamp {
+    Timestamp::now()
+}

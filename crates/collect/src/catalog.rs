@@ -1,0 +1,251 @@
+//! The collectors: the built-in catalogue and the user's own directory.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use include_dir::{Dir, include_dir};
+
+use crate::header::{Exclusions, Header, Scope};
+
+static BUILT_IN: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/catalog");
+
+/// A collector cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The directory or one of its files cannot be read.
+    #[error("could not read collector file \"{}\"", path.display())]
+    Read {
+        /// The file or directory.
+        path: PathBuf,
+        /// The operating system's answer.
+        source: std::io::Error,
+    },
+    /// The header does not parse.
+    #[error("cannot read the header of collector \"{collector}\"")]
+    Header {
+        /// The collector's name.
+        collector: String,
+        /// Where and why.
+        #[source]
+        source: Box<toml::de::Error>,
+    },
+    /// A file name is not a version.
+    #[error(
+        "cannot read \"{file}\" of collector \"{collector}\" as a version, such as \"14.sql\" or \"1.11.sql\""
+    )]
+    FileName {
+        /// The collector's name.
+        collector: String,
+        /// The file's name.
+        file: String,
+    },
+}
+
+/// One collector: a header, and one statement per oldest version that it serves.
+#[derive(Clone, Debug)]
+pub struct Collector {
+    /// Kebab-case, the folder's name.
+    pub name: String,
+    /// Everything but the SQL.
+    pub header: Header,
+    /// Oldest version served to statement; versions of the server (`14`) or of the extension (`1.11`).
+    pub statements: BTreeMap<(u32, u32), String>,
+}
+
+impl Collector {
+    /// Returns the statement for a server or extension version, or `None` when that version has no such view.
+    pub fn statement(&self, version: (u32, u32)) -> Option<&str> {
+        self.statements
+            .range(..=version)
+            .next_back()
+            .map(|(_, sql)| sql.as_str())
+    }
+
+    fn new(name: &str, header: &str, files: Vec<(String, String)>) -> Result<Collector, Error> {
+        let header: Header = toml::from_str(header).map_err(|source| Error::Header {
+            collector: name.to_owned(),
+            source: Box::new(source),
+        })?;
+        let mut statements = BTreeMap::new();
+        for (file, sql) in files {
+            let version = file.strip_suffix(".sql").and_then(parse_version);
+            let version = version.ok_or_else(|| Error::FileName {
+                collector: name.to_owned(),
+                file: file.clone(),
+            })?;
+            statements.insert(version, sql);
+        }
+        Ok(Collector {
+            name: name.to_owned(),
+            header,
+            statements,
+        })
+    }
+}
+
+/// Reads `14`, `1.11` or `1.11.2` as a pair of numbers; further parts do not matter to any view.
+pub(crate) fn parse_version(text: &str) -> Option<(u32, u32)> {
+    let mut parts = text.split('.');
+    let major = parts.next()?.parse().ok()?;
+    let minor = parts.next().map_or(Some(0), |part| part.parse().ok())?;
+    Some((major, minor))
+}
+
+/// All collectors by name.
+#[derive(Clone, Debug)]
+pub struct Catalog {
+    /// Kebab-case name to collector.
+    pub collectors: BTreeMap<String, Collector>,
+}
+
+impl Catalog {
+    /// Returns the collectors that ship with Pawang.
+    pub fn built_in() -> Catalog {
+        let mut collectors = BTreeMap::new();
+        for folder in BUILT_IN.dirs() {
+            let name = folder
+                .path()
+                .to_str()
+                .expect("folder names of the catalogue are ASCII");
+            let text = |file: &include_dir::File<'_>| {
+                file.contents_utf8()
+                    .expect("catalogue files are UTF-8")
+                    .to_owned()
+            };
+            let header = folder
+                .get_file(folder.path().join("collector.toml"))
+                .expect("every collector has a header");
+            let files = folder
+                .files()
+                .filter(|file| file.path().extension().is_some_and(|e| e == "sql"));
+            let files = files.map(|file| {
+                let name = file.path().file_name().and_then(|name| name.to_str());
+                (
+                    name.expect("file names of the catalogue are ASCII")
+                        .to_owned(),
+                    text(file),
+                )
+            });
+            let collector = Collector::new(name, &text(header), files.collect());
+            collectors.insert(
+                name.to_owned(),
+                collector.unwrap_or_else(|error| unreachable!("{error:?}")),
+            );
+        }
+        Catalog { collectors }
+    }
+
+    /// Adds the collectors of a user's directory; one with a built-in name replaces it.
+    ///
+    /// # Errors
+    /// The first folder that cannot be read as a collector.
+    pub fn add_directory(&mut self, directory: &Path) -> Result<(), Error> {
+        for folder in read_dir(directory)? {
+            if !folder.is_dir() {
+                continue;
+            }
+            let name = folder
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
+            let header = read(&folder.join("collector.toml"))?;
+            let mut files = Vec::new();
+            for path in read_dir(&folder)?
+                .into_iter()
+                .filter(|path| path.extension().is_some_and(|e| e == "sql"))
+            {
+                files.push((
+                    path.file_name()
+                        .unwrap_or_default()
+                        .to_string_lossy()
+                        .into_owned(),
+                    read(&path)?,
+                ));
+            }
+            self.collectors
+                .insert(name.clone(), Collector::new(&name, &header, files)?);
+        }
+        Ok(())
+    }
+
+    /// Returns the collector of that name.
+    ///
+    /// # Panics
+    /// When there is none: checks name their collectors at compile time, and a test reads them all.
+    pub fn collector(&self, name: &str) -> &Collector {
+        self.collectors
+            .get(name)
+            .unwrap_or_else(|| unreachable!("collector \"{name}\" is not in the catalogue"))
+    }
+
+    /// Returns the collectors of one scope, by name.
+    pub fn of_scope(&self, scope: Scope) -> impl Iterator<Item = &Collector> {
+        self.collectors
+            .values()
+            .filter(move |collector| collector.header.scope == scope)
+    }
+
+    /// Returns which columns of `pg_stat*` views are left out on purpose, and why.
+    pub fn exclusions() -> Exclusions {
+        let file = BUILT_IN
+            .get_file("excluded.toml")
+            .and_then(include_dir::File::contents_utf8);
+        file.map(|text| {
+            toml::from_str(text).unwrap_or_else(|error| unreachable!("excluded.toml: {error}"))
+        })
+        .unwrap_or_default()
+    }
+}
+
+fn read(path: &Path) -> Result<String, Error> {
+    std::fs::read_to_string(path).map_err(|source| Error::Read {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+fn read_dir(path: &Path) -> Result<Vec<PathBuf>, Error> {
+    let error = |source| Error::Read {
+        path: path.to_owned(),
+        source,
+    };
+    let mut paths = Vec::new();
+    for entry in std::fs::read_dir(path).map_err(error)? {
+        paths.push(entry.map_err(error)?.path());
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_statement_that_is_not_newer_than_the_server_is_taken() {
+        let files = ["14.sql", "17.sql"].map(|name| (name.to_owned(), name.to_owned()));
+        let header = "summary = \"\"\nscope = \"server\"\ninterval = \"10s\"\n[columns]\na = \"gauge bytes\"";
+        let collector = Collector::new("x", header, files.to_vec()).unwrap();
+        for (version, sql) in [
+            (13, None),
+            (14, Some("14.sql")),
+            (16, Some("14.sql")),
+            (18, Some("17.sql")),
+        ] {
+            assert_eq!(collector.statement((version, 0)), sql);
+        }
+    }
+
+    #[test]
+    fn every_built_in_collector_parses_and_has_what_its_scope_needs() {
+        let catalog = Catalog::built_in();
+        assert!(!catalog.collectors.is_empty());
+        for collector in catalog.collectors.values() {
+            let has_sql = !collector.statements.is_empty();
+            let wants_sql = !matches!(collector.header.scope, Scope::Host | Scope::Patroni);
+            assert_eq!(has_sql, wants_sql, "{}", collector.name);
+            assert!(!collector.header.columns.is_empty(), "{}", collector.name);
+        }
+    }
+}
