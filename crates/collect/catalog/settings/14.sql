@@ -1,0 +1,16 @@
+SELECT s.name,
+       s.setting,
+       s.unit,
+       s.category,
+       s.context,
+       s.vartype,
+       s.source,
+       s.min_val,
+       s.max_val,
+       s.enumvals,
+       s.boot_val,
+       s.reset_val,
+       s.sourcefile,
+       s.sourceline,
+       s.pending_restart
+  FROM pg_catalog.pg_settings AS s
