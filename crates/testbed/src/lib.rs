@@ -1,1 +1,24 @@
+//! Throw-away PostgreSQL clusters of every version, standbys and poolers for tests and the demo.
 //!
+//! Whatever is started here stops and removes itself when its value is dropped, and also when the process is killed.
+//! The crate panics instead of returning errors: a test that cannot have its server has nothing left to say.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the testbed starts programs, reads the environment and drives connections in tasks"
+)]
+
+mod cluster;
+mod guard;
+mod owner;
+mod pooler;
+mod session;
+mod standby;
+mod template;
+mod until;
+mod version;
+
+pub use cluster::{Cluster, Setup, Stop};
+pub use pooler::Pooler;
+pub use until::until;
+pub use version::{Installation, Version, cache_directory, installations, versions};

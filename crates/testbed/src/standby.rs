@@ -1,0 +1,96 @@
+//! Streaming standbys by an online copy, because packages without client tools have no pg_basebackup.
+
+use std::fs;
+use std::path::Path;
+
+use crate::cluster::Cluster;
+use crate::until::until;
+use crate::{owner, session};
+
+/// What a copy of a running server must not keep: its identity as a process, its slots and its WAL, which is streamed.
+const NOT_COPIED: [&str; 3] = ["postmaster.pid", "postmaster.opts", "standby.signal"];
+const EMPTIED: [&str; 3] = ["pg_wal", "pg_replslot", "pg_dynshmem"];
+
+impl Cluster {
+    /// Starts a standby of this server and waits until it streams; `application_name` is what this server calls it.
+    ///
+    /// The standby gets this server's settings. Tablespaces outside the data directory are not supported.
+    pub async fn standby(&self, application_name: &str) -> Cluster {
+        let session = self.connect("postgres").await;
+        let query = async |sql: &str| {
+            session::rows(&session, sql)
+                .await
+                .unwrap_or_else(|error| panic!("{}\n{sql}", session::explain(&error)))
+        };
+        let old = self.version().0 < 15;
+        // The slot lives as long as this session, which is until the standby streams: no WAL that it needs can be recycled.
+        query("SELECT pg_create_physical_replication_slot('testbed_' || pg_backend_pid(), true, true)").await;
+        query(if old {
+            "SELECT pg_start_backup('testbed', true, false)"
+        } else {
+            "SELECT pg_backup_start('testbed', true)"
+        })
+        .await;
+        let mut standby = Cluster::prepare(self.installation, self.tcp);
+        copy(self.data_directory(), standby.data_directory());
+        let label = query(if old {
+            "SELECT labelfile FROM pg_stop_backup(false, false)"
+        } else {
+            "SELECT labelfile FROM pg_backup_stop(false)"
+        })
+        .await;
+        let label = label
+            .into_iter()
+            .flatten()
+            .next()
+            .flatten()
+            .expect("the backup has a label");
+        owner::write(&standby.data_directory().join("backup_label"), &label);
+        owner::write(&standby.data_directory().join("standby.signal"), "");
+        let conninfo = format!(
+            "host={} port={} user=postgres application_name='{}'",
+            self.socket_directory().display(),
+            self.port(),
+            application_name.replace('\\', r"\\").replace('\'', r"\'")
+        );
+        standby.configure(&[("primary_conninfo", &conninfo)]);
+        standby.start_again().await;
+        self.streaming_to(application_name).await;
+        standby
+    }
+
+    /// Waits until a standby of this name streams from this server.
+    pub async fn streaming_to(&self, application_name: &str) {
+        let sql = format!(
+            "SELECT FROM pg_stat_replication WHERE state = 'streaming' AND application_name = '{}'",
+            application_name.replace('\'', "''")
+        );
+        until("the standby streams", async || {
+            !self.sql("postgres", &sql).await.is_empty()
+        })
+        .await;
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    let mut command = owner::command("cp");
+    command
+        .args(["-a", "--reflink=auto", "--"])
+        .args([from, to]);
+    let output = owner::output(&mut command);
+    // Files come and go in a running server; recovery from the backup's start makes up for those that went.
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        said.lines()
+            .all(|line| line.ends_with("No such file or directory")),
+        "could not copy the data directory: {said}"
+    );
+    for name in NOT_COPIED {
+        let _absent = fs::remove_file(to.join(name));
+    }
+    for name in EMPTIED {
+        let mut remove = owner::command("find");
+        let directory = to.join(name);
+        owner::run(remove.arg(directory).args(["-mindepth", "1", "-delete"]));
+    }
+}

@@ -1,0 +1,11 @@
+//! Tests of the testbed itself, on every server that is to be tested.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "one test starts itself again to be killed"
+)]
+
+mod cluster;
+mod leftovers;
+mod pooler;
+mod standby;
