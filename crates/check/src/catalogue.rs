@@ -8,8 +8,8 @@ use crate::{
 };
 
 /// All checks, in the order of the catalogue: groups as a DBA looks, checks in reading order.
-pub static CHECKS: LazyLock<Vec<&'static Check>> = LazyLock::new(|| {
-    let subjects: [&'static [Check]; 17] = [
+pub static CHECKS: LazyLock<Vec<&'static Check<'static>>> = LazyLock::new(|| {
+    let subjects: [&'static [Check<'static>]; 17] = [
         availability::CHECKS,
         connections::CHECKS,
         transactions::CHECKS,
@@ -32,7 +32,7 @@ pub static CHECKS: LazyLock<Vec<&'static Check>> = LazyLock::new(|| {
 });
 
 /// Returns the check of that id.
-pub fn find(id: &str) -> Option<&'static Check> {
+pub fn find(id: &str) -> Option<&'static Check<'static>> {
     CHECKS.iter().copied().find(|check| check.id == id)
 }
 

@@ -76,17 +76,17 @@ pub struct Floor {
 
 /// One check: texts, limits and a pure function.
 #[derive(Debug)]
-pub struct Check {
+pub struct Check<'a> {
     /// Kebab-case, never changes.
-    pub id: &'static str,
+    pub id: &'a str,
     /// Its chapter.
     pub group: Group,
     /// A few words for tables.
-    pub title: &'static str,
+    pub title: &'a str,
     /// How often it is evaluated.
     pub scope: Scope,
     /// The collectors whose snapshots it reads.
-    pub needs: &'static [&'static str],
+    pub needs: &'a [&'a str],
     /// The unit of its values.
     pub unit: Unit,
     /// Which side of a limit is the wrong one.
@@ -96,13 +96,13 @@ pub struct Check {
     /// Default critical limit.
     pub critical: Option<f64>,
     /// Default floors.
-    pub floors: &'static [Floor],
+    pub floors: &'a [Floor],
     /// What it looks at, and how.
-    pub what: &'static str,
+    pub what: &'a str,
     /// Why it matters.
-    pub why: &'static str,
+    pub why: &'a str,
     /// What to do about a finding.
-    pub fix: &'static str,
+    pub fix: &'a str,
     /// Measures every object; grading is done by the caller.
     pub observe: fn(&View<'_>) -> Result<Vec<Observation>, Missing>,
 }
@@ -128,7 +128,7 @@ pub struct Observation {
     pub remedy: Option<String>,
 }
 
-impl Check {
+impl Check<'_> {
     /// Returns the limits as shipped.
     pub fn defaults(&self) -> Limits {
         Limits {

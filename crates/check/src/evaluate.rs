@@ -24,12 +24,12 @@ pub struct Resolved {
 /// Where limits come from: the configuration, or the defaults.
 pub trait Policy {
     /// Returns the limits of a check for a database and object (`None` for "in general").
-    fn resolve(&self, check: &Check, database: Option<&str>, object: Option<&str>) -> Resolved;
+    fn resolve(&self, check: &Check<'_>, database: Option<&str>, object: Option<&str>) -> Resolved;
 }
 
 /// The limits as shipped.
 impl Policy for () {
-    fn resolve(&self, check: &Check, _: Option<&str>, _: Option<&str>) -> Resolved {
+    fn resolve(&self, check: &Check<'_>, _: Option<&str>, _: Option<&str>) -> Resolved {
         Resolved {
             enabled: true,
             limits: check.defaults(),
@@ -39,7 +39,7 @@ impl Policy for () {
 
 /// Evaluates `checks` on `facts`; verdicts come worst first.
 pub fn evaluate_all(
-    checks: &[&Check],
+    checks: &[&Check<'_>],
     facts: &Facts,
     older: Option<&Facts>,
     policy: &dyn Policy,
@@ -73,7 +73,7 @@ pub fn evaluate_all(
 
 /// Evaluates one check; `None` when it is switched off for this instance.
 pub fn evaluate(
-    check: &Check,
+    check: &Check<'_>,
     facts: &Facts,
     older: Option<&Facts>,
     policy: &dyn Policy,
@@ -108,6 +108,7 @@ pub fn evaluate(
             continue;
         }
         let view = View {
+            check: check.id,
             facts,
             older,
             database,
@@ -137,7 +138,7 @@ pub fn evaluate(
 
 /// Grades one observation: a measure always, a finding when it is not ok.
 fn grade(
-    check: &Check,
+    check: &Check<'_>,
     view: &View<'_>,
     seen: Observation,
     policy: &dyn Policy,
@@ -162,6 +163,9 @@ fn grade(
     if level == Level::Ok {
         return;
     }
+    if level == Level::Unknown {
+        verdict.outcome = Outcome::Unknown;
+    }
     let title = match threshold {
         Some(limit) => format!("{} (limit {})", seen.title, check.unit.show(limit)),
         None => seen.title,
@@ -178,7 +182,7 @@ fn grade(
         database: view.database.map(str::to_owned),
         level,
         title,
-        value: Some(seen.value),
+        value: (!seen.value.is_nan()).then_some(seen.value),
         unit: check.unit,
         threshold,
         since: seen.since,
@@ -207,7 +211,7 @@ fn level_of(direction: Direction, value: f64, limits: &Limits) -> (Level, Option
 }
 
 /// The finding that says that nothing was seen, why, and what would help.
-fn unseen(check: &Check, view: &View<'_>, blind: Blind) -> Finding {
+fn unseen(check: &Check<'_>, view: &View<'_>, blind: Blind) -> Finding {
     Finding {
         check: check.id.to_owned(),
         object: String::new(),

@@ -4,6 +4,8 @@ use pawang_core::{Blind, Facts, Limits, Missing, Row, Server, Snapshot, Timestam
 
 /// What a check sees.
 pub struct View<'a> {
+    /// The id of the check that looks.
+    pub check: &'a str,
     /// Everything seen in this run.
     pub facts: &'a Facts,
     /// What an earlier run remembered, for rates.
