@@ -1,1 +1,28 @@
+//! `pawang.toml`: one tree that is the struct, the JSON schema and the documentation.
 //!
+//! Reading it needs no server: whether a check exists is asked later, by [`Config::verify`].
+
+mod limits;
+mod pattern;
+mod problem;
+mod quantity;
+mod read;
+mod schema;
+mod secrets;
+mod sense;
+mod tree;
+mod verify;
+mod walk;
+
+pub use limits::{Place, Resolved};
+pub use pattern::{matches, nearest};
+pub use problem::{Errors, Origin, PROBLEMS_MAX, Position, Problem};
+pub use quantity::{Period, Quantity, Size};
+pub use read::{example, load, parse};
+pub use schema::{reference, schema};
+pub use secrets::redact;
+pub use tree::{
+    BackupSource, CheckConfig, CollectorsConfig, Config, Defaults, Direction, FreshnessSource,
+    InstanceConfig, LoadSource, Override, UserCheck,
+};
+pub use verify::KnownCheck;

@@ -1,0 +1,237 @@
+//! The JSON schema of `pawang.toml` and the reference page made from it.
+
+use std::fmt::Write as _;
+
+use schemars::generate::SchemaSettings;
+use serde_json::{Map, Value};
+
+use crate::tree::Config;
+
+/// Returns the JSON schema (draft 2020-12) of `pawang.toml`, keys in alphabetical order.
+pub fn schema() -> Value {
+    let generator = SchemaSettings::draft2020_12()
+        .for_deserialize()
+        .into_generator();
+    let mut schema = tidy(generator.into_root_schema_for::<Config>().to_value());
+    if let Some(map) = schema.as_object_mut() {
+        map.insert("title".to_owned(), Value::from("pawang.toml"));
+    }
+    sorted(schema)
+}
+
+/// Removes `null`, which TOML does not have, from every type and default.
+fn tidy(value: Value) -> Value {
+    match value {
+        Value::Array(items) => Value::Array(items.into_iter().map(tidy).collect()),
+        Value::Object(map) => tidy_object(map),
+        other => other,
+    }
+}
+
+fn tidy_object(map: Map<String, Value>) -> Value {
+    let mut tidied = Map::new();
+    for (key, value) in map {
+        match (key.as_str(), value) {
+            ("default", Value::Null) => {}
+            ("type", Value::Array(types)) => {
+                let mut types: Vec<Value> = types.into_iter().filter(|t| t != "null").collect();
+                let value = match types.len() {
+                    1 => types.remove(0),
+                    _ => Value::Array(types),
+                };
+                tidied.insert(key, value);
+            }
+            ("anyOf", Value::Array(choices)) => {
+                let mut choices: Vec<Value> = choices
+                    .into_iter()
+                    .filter(|choice| choice["type"] != "null")
+                    .map(tidy)
+                    .collect();
+                match (choices.len(), choices.pop()) {
+                    (1, Some(Value::Object(only))) => tidied.extend(only),
+                    (_, last) => {
+                        choices.extend(last);
+                        tidied.insert(key, Value::Array(choices));
+                    }
+                }
+            }
+            (_, value) => {
+                tidied.insert(key, tidy(value));
+            }
+        }
+    }
+    Value::Object(tidied)
+}
+
+/// Sorts keys, so that the text does not depend on which features of serde_json another crate switched on.
+fn sorted(value: Value) -> Value {
+    match value {
+        Value::Array(items) => Value::Array(items.into_iter().map(sorted).collect()),
+        Value::Object(map) => {
+            let mut entries: Vec<(String, Value)> = map.into_iter().collect();
+            entries.sort_by(|one, other| one.0.cmp(&other.0));
+            let entries = entries.into_iter().map(|(key, value)| (key, sorted(value)));
+            Value::Object(entries.collect())
+        }
+        other => other,
+    }
+}
+
+/// Follows `$ref` within the schema.
+pub(crate) fn resolve<'a>(root: &'a Value, schema: &'a Value) -> &'a Value {
+    let name = schema["$ref"]
+        .as_str()
+        .and_then(|path| path.strip_prefix("#/$defs/"));
+    match name {
+        Some(name) => &root["$defs"][name],
+        None => schema,
+    }
+}
+
+/// Returns the variants of a schema that chooses between tables by the key `kind`, with their kind.
+pub(crate) fn variants(schema: &Value) -> Option<Vec<(&str, &Value)>> {
+    let choices = schema["oneOf"].as_array()?;
+    choices
+        .iter()
+        .map(|choice| Some((choice["properties"]["kind"]["const"].as_str()?, choice)))
+        .collect()
+}
+
+/// Returns the texts that a schema allows, where it allows only some.
+pub(crate) fn allowed_texts(schema: &Value) -> Option<Vec<&str>> {
+    if let Some(values) = schema["enum"].as_array() {
+        return values.iter().map(Value::as_str).collect();
+    }
+    let choices = schema["oneOf"].as_array()?;
+    choices
+        .iter()
+        .map(|choice| choice["const"].as_str())
+        .collect()
+}
+
+/// Returns the documentation of every key as Markdown, for `docs/reference/config.md`.
+pub fn reference() -> String {
+    let root = schema();
+    let mut page = String::from(
+        "# pawang.toml\n\n<!-- Generated from the structs that read the file; change them, not this page. -->\n\n",
+    );
+    let _ = writeln!(page, "{}\n", description(&root));
+    let _ = writeln!(page, "{UNITS}\n");
+    section(&root, &root, "", false, &mut page);
+    format!("{}\n", page.trim_end())
+}
+
+const UNITS: &str = "A **limit** is a number in the check's own unit, or a text with a unit: `\"80 %\"`, `\"250 ms\"`, `\"5 min\"`, `\"26 h\"`, `\"7 d\"`,\n\
+`\"100 MB\"` (1 kB is 1,024 bytes), `\"16 MB/s\"`, `\"10 /s\"`, or `\"never\"`. A **duration** is such a text or a number of seconds, a **size**\n\
+such a text or a number of bytes. In a **pattern**, `*` stands for any run of characters.";
+
+fn section(root: &Value, schema: &Value, path: &str, list: bool, page: &mut String) {
+    if !path.is_empty() {
+        let title = if list {
+            format!("[[{path}]]")
+        } else {
+            format!("[{path}]")
+        };
+        let _ = writeln!(page, "## `{title}`\n\n{}\n", description(schema));
+    }
+    if let Some(variants) = variants(schema) {
+        for (kind, variant) in variants {
+            let _ = writeln!(
+                page,
+                "### `kind = \"{kind}\"`\n\n{}\n",
+                description(variant)
+            );
+            keys(root, variant, path, page);
+        }
+        return;
+    }
+    keys(root, schema, path, page);
+}
+
+/// Writes the table of the plain keys, then a section for each key that is a table.
+fn keys(root: &Value, schema: &Value, path: &str, page: &mut String) {
+    let Some(properties) = schema["properties"].as_object() else {
+        return;
+    };
+    let join = |key: &str| {
+        if path.is_empty() {
+            key.to_owned()
+        } else {
+            format!("{path}.{key}")
+        }
+    };
+    let mut rows = String::new();
+    let mut nested = Vec::new();
+    for (key, property) in properties {
+        let target = resolve(root, property);
+        let item = resolve(root, &target["items"]);
+        let additional = resolve(root, &target["additionalProperties"]);
+        if is_table(target) {
+            nested.push((join(key), target, false));
+        } else if is_table(item) {
+            nested.push((join(key), item, true));
+        } else if is_table(additional) {
+            nested.push((join(&format!("{key}.<id>")), additional, false));
+        } else {
+            let required = schema["required"]
+                .as_array()
+                .is_some_and(|keys| keys.contains(&Value::from(key.as_str())));
+            let default = match (&property["default"], required) {
+                (_, true) => "required".to_owned(),
+                (Value::Null, false) => String::new(),
+                (value, false) => format!("`{value}`"),
+            };
+            let text = description(property)
+                .replace("\n\n", " ")
+                .replace('\n', " ")
+                .replace('|', "\\|");
+            let _ = writeln!(
+                rows,
+                "| `{key}` | {} | {default} | {text} |",
+                type_words(root, property)
+            );
+        }
+    }
+    if !rows.is_empty() {
+        let _ = writeln!(
+            page,
+            "| key | type | default | meaning |\n|---|---|---|---|\n{rows}"
+        );
+    }
+    for (path, schema, list) in nested {
+        section(root, schema, &path, list, page);
+    }
+}
+
+fn is_table(schema: &Value) -> bool {
+    schema["properties"].is_object() || variants(schema).is_some()
+}
+
+fn description(schema: &Value) -> &str {
+    schema["description"].as_str().unwrap_or("")
+}
+
+/// Returns the type of a key in words.
+fn type_words(root: &Value, schema: &Value) -> String {
+    let target = resolve(root, schema);
+    if let Some(texts) = allowed_texts(target) {
+        let texts: Vec<String> = texts.iter().map(|text| format!("`\"{text}\"`")).collect();
+        return texts.join(", ");
+    }
+    if let Some(text) = schema["const"].as_str() {
+        return format!("`\"{text}\"`");
+    }
+    match (target["format"].as_str(), target["type"].as_str()) {
+        (Some("quantity"), _) => "limit".to_owned(),
+        (Some("period"), _) => "duration".to_owned(),
+        (Some("size"), _) => "size".to_owned(),
+        (_, Some("boolean")) => "true or false".to_owned(),
+        (_, Some("integer")) => "integer".to_owned(),
+        (_, Some("array")) => format!("list of {}s", type_words(root, &target["items"])),
+        (_, Some("object")) => format!(
+            "table of {}s",
+            type_words(root, &target["additionalProperties"])
+        ),
+        _ => "text".to_owned(),
+    }
+}

@@ -1,0 +1,355 @@
+//! Holds a parsed document against the schema and finds everything that does not fit, not only the first.
+
+use std::ops::Range;
+
+use serde_json::Value;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use crate::pattern::nearest;
+use crate::problem::{Draft, Origin};
+use crate::quantity::{Period, Quantity, Size};
+use crate::schema::{allowed_texts, resolve, variants};
+
+/// Longest name of an instance, a load or a check.
+const NAME_LENGTH_MAX: usize = 63;
+
+/// Returns what does not fit; the span of every key goes into `origin`.
+pub(crate) fn walk(
+    root: &Value,
+    document: &Spanned<DeTable<'_>>,
+    origin: &mut Origin,
+) -> Vec<Draft> {
+    let mut walk = Walk {
+        root,
+        origin,
+        drafts: Vec::new(),
+    };
+    walk.table(root, document.get_ref(), document.span(), "");
+    walk.drafts
+}
+
+struct Walk<'a> {
+    root: &'a Value,
+    origin: &'a mut Origin,
+    drafts: Vec<Draft>,
+}
+
+impl Walk<'_> {
+    fn value(&mut self, schema: &Value, value: &Spanned<DeValue<'_>>, path: &str, key: &str) {
+        let root = self.root;
+        let schema = resolve(root, schema);
+        let span = value.span();
+        if let DeValue::Table(table) = value.get_ref() {
+            if variants(schema).is_some() {
+                return self.variant(schema, table, span, path);
+            }
+            if schema["type"] == "object" {
+                return self.table(schema, table, span, path);
+            }
+        } else if accepts(schema, value.get_ref()) {
+            if let DeValue::Array(items) = value.get_ref() {
+                for (index, item) in items.iter().enumerate() {
+                    let path = format!("{path}[{index}]");
+                    self.origin.spans.insert(path.clone(), item.span());
+                    self.value(&schema["items"], item, &path, key);
+                }
+                return;
+            }
+            return self.scalar(schema, value, key);
+        }
+        let is_list_of_tables = schema["type"] == "array" && is_table(root, &schema["items"]);
+        let hint = (is_list_of_tables && matches!(value.get_ref(), DeValue::Table(_)))
+            .then(|| format!("write [[{}]] with two brackets", plain(path)));
+        let draft = Draft::new(
+            Some(span),
+            format!("wrong type of \"{}\"", printable(key)),
+            format!(
+                "expected {}, found {}",
+                words(root, schema),
+                found(value.get_ref())
+            ),
+        );
+        self.drafts.push(draft.with_hint(hint));
+    }
+
+    fn variant(&mut self, schema: &Value, table: &DeTable<'_>, span: Range<usize>, path: &str) {
+        let variants = variants(schema).unwrap_or_default();
+        let kinds: Vec<&str> = variants.iter().map(|(kind, _)| *kind).collect();
+        let Some((_, kind)) = table.iter().find(|(key, _)| key.get_ref() == "kind") else {
+            let message = format!("{} has no \"kind\"", title(path));
+            let expected = format!("expected {}", choice(&kinds));
+            return self.drafts.push(Draft::new(Some(span), message, expected));
+        };
+        match variants
+            .iter()
+            .find(|(name, _)| kind.get_ref().as_str() == Some(name))
+        {
+            Some((_, variant)) => self.table(variant, table, span, path),
+            None => {
+                let any_text = serde_json::json!({"type": "string", "enum": kinds});
+                self.value(&any_text, kind, &format!("{path}.kind"), "kind");
+            }
+        }
+    }
+
+    fn table(&mut self, schema: &Value, table: &DeTable<'_>, span: Range<usize>, path: &str) {
+        let properties = &schema["properties"];
+        for (key, value) in table.iter() {
+            let name = key.get_ref().as_ref();
+            let path = if path.is_empty() {
+                name.to_owned()
+            } else {
+                format!("{path}.{name}")
+            };
+            let is_table = matches!(value.get_ref(), DeValue::Table(_));
+            let place = if is_table { key.span() } else { value.span() };
+            self.origin.spans.insert(path.clone(), place);
+            if let Some(property) = properties.get(name) {
+                self.value(property, value, &path, name);
+            } else if schema["additionalProperties"].is_object() {
+                self.value(&schema["additionalProperties"], value, &path, name);
+            } else {
+                self.stranger(schema, name, key.span(), &path);
+            }
+        }
+        let required = schema["required"].as_array().into_iter().flatten();
+        for name in required.filter_map(Value::as_str) {
+            if !table.iter().any(|(key, _)| key.get_ref() == name) {
+                let message = format!("{} has no \"{name}\"", title(path));
+                let expected = format!(
+                    "expected \"{name}\" with {}",
+                    words(self.root, resolve(self.root, &properties[name]))
+                );
+                self.drafts
+                    .push(Draft::new(Some(span.clone()), message, expected));
+            }
+        }
+    }
+
+    /// Reports a key that its table does not have.
+    fn stranger(&mut self, schema: &Value, name: &str, span: Range<usize>, path: &str) {
+        let keys: Vec<&str> = schema["properties"]
+            .as_object()
+            .map(|properties| properties.keys().map(String::as_str).collect())
+            .unwrap_or_default();
+        let parent = path.strip_suffix(name).unwrap_or("").trim_end_matches('.');
+        let hint = if let Some(near) = nearest(name, keys.iter().copied()) {
+            Some(format!("did you mean \"{near}\"?"))
+        } else if matches!(name, "password" | "passwd" | "pgpassword" | "pass") {
+            Some("write the password into a file and set password_file to its path".to_owned())
+        } else {
+            home(self.root, self.root, "", name).map(|home| format!("\"{name}\" belongs to {home}"))
+        };
+        let message = format!(
+            "key \"{}\" does not exist in {}",
+            printable(name),
+            title(parent)
+        );
+        let draft = Draft::new(Some(span), message, format!("expected {}", choice(&keys)));
+        self.drafts.push(draft.with_hint(hint));
+    }
+
+    fn scalar(&mut self, schema: &Value, value: &Spanned<DeValue<'_>>, key: &str) {
+        let problem = match value.get_ref() {
+            DeValue::String(text) => self.text(schema, text),
+            DeValue::Integer(number) => {
+                let text = number.to_string();
+                match i64::from_str_radix(number.as_str(), number.radix()) {
+                    Ok(number) => number_problem(schema, &text, number),
+                    Err(_) => Some((format!("{text} is out of range"), None)),
+                }
+            }
+            DeValue::Float(number) => match number.as_str().parse::<f64>() {
+                Ok(number) => quantity_problem(schema, Quantity::plain(number)),
+                Err(_) => Some((format!("{} is no number", number.as_str()), None)),
+            },
+            _ => None,
+        };
+        if let Some((what, hint)) = problem {
+            let message = format!("wrong value of \"{}\": {what}", printable(key));
+            let expected = format!("expected {}", words(self.root, schema));
+            let draft = Draft::new(Some(value.span()), message, expected);
+            self.drafts.push(draft.with_hint(hint));
+        }
+    }
+
+    fn text(&self, schema: &Value, text: &str) -> Option<(String, Option<String>)> {
+        if let Some(allowed) = allowed_texts(schema) {
+            if allowed.contains(&text) {
+                return None;
+            }
+            let hint = nearest(text, allowed).map(|near| format!("did you mean \"{near}\"?"));
+            return Some((format!("\"{}\" does not exist", printable(text)), hint));
+        }
+        match schema["format"].as_str() {
+            Some("name") => name_problem(text, |c| !c.is_whitespace() && !c.is_control()),
+            Some("kebab-case") => name_problem(text, |c| {
+                c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-'
+            }),
+            _ => quantity_problem(schema, text.parse()),
+        }
+    }
+}
+
+fn name_problem(text: &str, allowed: impl Fn(char) -> bool) -> Option<(String, Option<String>)> {
+    let what = if text.is_empty() {
+        "it is empty".to_owned()
+    } else if text.len() > NAME_LENGTH_MAX {
+        format!("it is longer than {NAME_LENGTH_MAX} bytes")
+    } else {
+        let wrong = text.chars().find(|c| !allowed(*c))?;
+        format!("it contains {wrong:?}")
+    };
+    Some((what, None))
+}
+
+fn number_problem(schema: &Value, text: &str, number: i64) -> Option<(String, Option<String>)> {
+    let below = schema["minimum"]
+        .as_i64()
+        .is_some_and(|minimum| number < minimum);
+    let above = schema["maximum"]
+        .as_i64()
+        .is_some_and(|maximum| number > maximum);
+    if below || above {
+        return Some((format!("{text} is out of range"), None));
+    }
+    quantity_problem(schema, Quantity::plain(number as f64))
+}
+
+fn quantity_problem(
+    schema: &Value,
+    quantity: Result<Quantity, String>,
+) -> Option<(String, Option<String>)> {
+    let result = match schema["format"].as_str() {
+        Some("quantity") => quantity.map(drop),
+        Some("period") => quantity.and_then(Period::try_from).map(drop),
+        Some("size") => quantity.and_then(Size::try_from).map(drop),
+        _ => Ok(()),
+    };
+    result.err().map(|error| (error, None))
+}
+
+fn accepts(schema: &Value, value: &DeValue<'_>) -> bool {
+    let names: &[&str] = match value {
+        DeValue::String(_) => &["string"],
+        DeValue::Integer(_) => &["integer", "number"],
+        DeValue::Float(_) => &["number"],
+        DeValue::Boolean(_) => &["boolean"],
+        DeValue::Array(_) => &["array"],
+        DeValue::Table(_) => &["object"],
+        DeValue::Datetime(_) => &[],
+    };
+    match &schema["type"] {
+        Value::Array(types) => types.iter().any(|name| names.iter().any(|n| name == n)),
+        Value::String(name) => names.contains(&name.as_str()),
+        // A choice between documented texts carries no type of its own.
+        _ => allowed_texts(schema).is_some() && names.contains(&"string"),
+    }
+}
+
+/// Returns what a value of the schema is, in words that complete "expected ...".
+fn words(root: &Value, schema: &Value) -> String {
+    if let Some(texts) = allowed_texts(schema) {
+        return choice(&texts);
+    }
+    let integer = || match (schema["minimum"].as_i64(), schema["maximum"].as_i64()) {
+        (Some(minimum), Some(maximum)) => format!("an integer from {minimum} to {maximum}"),
+        _ => "an integer".to_owned(),
+    };
+    match (schema["format"].as_str(), schema["type"].as_str()) {
+        (Some("quantity"), _) => {
+            "a number, or a text such as \"80 %\", \"5 min\", \"1 GB\"".to_owned()
+        }
+        (Some("period"), _) => "a duration such as \"5 min\", or a number of seconds".to_owned(),
+        (Some("size"), _) => "a size such as \"100 MB\", or a number of bytes".to_owned(),
+        (Some("name"), _) => "a text without spaces".to_owned(),
+        (Some("kebab-case"), _) => "a text of a-z, 0-9 and \"-\"".to_owned(),
+        (_, Some("boolean")) => "true or false".to_owned(),
+        (_, Some("integer")) => integer(),
+        (_, Some("array")) if is_table(root, &schema["items"]) => "a list of tables".to_owned(),
+        (_, Some("array")) => "a list of texts".to_owned(),
+        (_, Some("object")) => "a table".to_owned(),
+        (_, None) => "a table".to_owned(),
+        _ => "a text".to_owned(),
+    }
+}
+
+fn found(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "a text",
+        DeValue::Integer(_) => "an integer",
+        DeValue::Float(_) => "a number",
+        DeValue::Boolean(_) => "true or false",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a table",
+        DeValue::Datetime(_) => "a date",
+    }
+}
+
+fn is_table(root: &Value, schema: &Value) -> bool {
+    let schema = resolve(root, schema);
+    schema["type"] == "object" || variants(schema).is_some()
+}
+
+/// Returns `one of "a", "b"`.
+fn choice(texts: &[&str]) -> String {
+    let quoted: Vec<String> = texts.iter().map(|text| format!("\"{text}\"")).collect();
+    match quoted.as_slice() {
+        [one] => one.clone(),
+        _ => format!("one of {}", quoted.join(", ")),
+    }
+}
+
+/// Returns the path without list positions: `instance.backup`.
+fn plain(path: &str) -> String {
+    let parts = path.split('[').enumerate();
+    let parts = parts.map(|(index, part)| match (index, part.split_once(']')) {
+        (1.., Some((_, rest))) => rest,
+        _ => part,
+    });
+    parts.collect::<String>().escape_debug().to_string()
+}
+
+/// Returns how the table at `path` is written in the file.
+fn title(path: &str) -> String {
+    match (path.is_empty(), path.ends_with(']')) {
+        (true, _) => "the file".to_owned(),
+        (false, true) => format!("[[{}]]", plain(path)),
+        (false, false) => format!("[{}]", plain(path)),
+    }
+}
+
+/// Returns the table of the format that has a key of this very name, if there is one.
+fn home(root: &Value, schema: &Value, path: &str, name: &str) -> Option<String> {
+    let schema = resolve(root, schema);
+    if !path.is_empty() && schema["properties"].get(name).is_some() {
+        return Some(title(path));
+    }
+    let properties = schema["properties"].as_object()?;
+    properties.iter().find_map(|(key, property)| {
+        let path = if path.is_empty() {
+            key.clone()
+        } else {
+            format!("{path}.{key}")
+        };
+        let property = resolve(root, property);
+        home(root, property, &path, name)
+            .or_else(|| home(root, &property["items"], &format!("{path}[]"), name))
+            .or_else(|| {
+                home(
+                    root,
+                    &property["additionalProperties"],
+                    &format!("{path}.<id>"),
+                    name,
+                )
+            })
+    })
+}
+
+fn printable(text: &str) -> String {
+    const SHOWN_MAX: usize = 80;
+    let shown: String = text.chars().take(SHOWN_MAX).collect();
+    let ellipsis = if shown.len() < text.len() { "..." } else { "" };
+    format!("{}{ellipsis}", shown.escape_debug())
+}
