@@ -1,1 +1,18 @@
+//! Tells: turns evaluations into text, Markdown, HTML and Nagios output.
 //!
+//! Everything here returns strings; only the binary prints.
+
+mod grouped;
+mod html;
+mod markdown;
+mod nagios;
+mod operations_log;
+mod style;
+mod text;
+
+pub use html::html;
+pub use markdown::markdown;
+pub use nagios::{Nagios, nagios};
+pub use operations_log::{OperationsLog, operations_log, operations_log_checks};
+pub use style::Style;
+pub use text::{Detail, text, tsv};
