@@ -1,0 +1,7 @@
+SELECT s.buffers_clean,
+       s.maxwritten_clean,
+       s.buffers_backend,
+       s.buffers_backend_fsync,
+       s.buffers_alloc,
+       s.stats_reset
+  FROM pg_catalog.pg_stat_bgwriter AS s

@@ -1,0 +1,15 @@
+SELECT s.num_timed,
+       s.num_requested,
+       s.restartpoints_timed,
+       s.restartpoints_req,
+       s.restartpoints_done,
+       s.write_time,
+       s.sync_time,
+       s.buffers_written,
+       c.checkpoint_time,
+       EXTRACT(EPOCH FROM pg_catalog.clock_timestamp() - c.checkpoint_time)::float8 AS checkpoint_age,
+       c.redo_lsn,
+       c.timeline_id,
+       s.stats_reset
+  FROM pg_catalog.pg_stat_checkpointer AS s,
+       pg_catalog.pg_control_checkpoint() AS c

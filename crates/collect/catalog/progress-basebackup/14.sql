@@ -1,0 +1,7 @@
+SELECT s.pid,
+       s.phase,
+       s.backup_total,
+       s.backup_streamed,
+       s.tablespaces_total,
+       s.tablespaces_streamed
+  FROM pg_catalog.pg_stat_progress_basebackup AS s

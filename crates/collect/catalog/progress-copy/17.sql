@@ -1,0 +1,12 @@
+SELECT s.pid,
+       s.datid,
+       s.datname,
+       s.relid,
+       s.command,
+       s.type,
+       s.bytes_processed,
+       s.bytes_total,
+       s.tuples_processed,
+       s.tuples_excluded,
+       s.tuples_skipped
+  FROM pg_catalog.pg_stat_progress_copy AS s

@@ -1,0 +1,17 @@
+SELECT s.pid,
+       s.datid,
+       s.datname,
+       s.relid,
+       s.index_relid,
+       s.command,
+       s.phase,
+       s.lockers_total,
+       s.lockers_done,
+       s.current_locker_pid,
+       s.blocks_total,
+       s.blocks_done,
+       s.tuples_total,
+       s.tuples_done,
+       s.partitions_total,
+       s.partitions_done
+  FROM pg_catalog.pg_stat_progress_create_index AS s

@@ -1,0 +1,11 @@
+SELECT s.slot_name,
+       s.spill_txns,
+       s.spill_count,
+       s.spill_bytes,
+       s.stream_txns,
+       s.stream_count,
+       s.stream_bytes,
+       s.total_txns,
+       s.total_bytes,
+       s.stats_reset
+  FROM pg_catalog.pg_stat_replication_slots AS s

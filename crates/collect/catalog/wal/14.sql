@@ -1,0 +1,14 @@
+SELECT s.wal_records,
+       s.wal_fpi,
+       s.wal_bytes::float8 AS wal_bytes,
+       s.wal_buffers_full,
+       s.wal_write,
+       s.wal_sync,
+       s.wal_write_time,
+       s.wal_sync_time,
+       CASE WHEN pg_catalog.pg_is_in_recovery()
+            THEN COALESCE(pg_catalog.pg_last_wal_receive_lsn(), pg_catalog.pg_last_wal_replay_lsn())
+            ELSE pg_catalog.pg_current_wal_lsn()
+       END AS current_lsn,
+       s.stats_reset
+  FROM pg_catalog.pg_stat_wal AS s
