@@ -1,0 +1,1 @@
+//! Against real servers of the test bed; one module per verb.
