@@ -69,11 +69,7 @@ impl Cluster {
         let installation = version::find(setup.version);
         let template = template::of(installation);
         let mut cluster = Cluster::prepare(installation, setup.tcp);
-        owner::run(
-            owner::command("cp")
-                .args(["-a", "--reflink=auto", "--"])
-                .args([template.as_path(), &cluster.data]),
-        );
+        owner::copy(&template, &cluster.data);
         if let Some(hba) = setup.hba {
             owner::write(&cluster.data.join("pg_hba.conf"), &format!("{HBA}{hba}\n"));
         }
@@ -139,18 +135,7 @@ impl Cluster {
     ///
     /// With the server's message on an error.
     pub async fn sql(&self, database: &str, sql: &str) -> Rows {
-        let directory = self.socket_directory();
-        let result = match session::open(directory, self.port, "postgres", database).await {
-            Ok((client, task)) => {
-                let result = session::rows(&client, sql).await;
-                drop(client);
-                // The session is closed on our side before the next one opens.
-                let _ended = task.await;
-                result
-            }
-            Err(error) => Err(error),
-        };
-        result.unwrap_or_else(|error| panic!("{}\n{sql}", session::explain(&error)))
+        session::once(self.socket_directory(), self.port, database, sql).await
     }
 
     /// Opens a superuser session, which ends when the client is dropped.

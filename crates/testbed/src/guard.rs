@@ -17,7 +17,8 @@ use crate::owner;
 use crate::until::DEADLINE;
 
 /// SIGCONT follows the stop signal because a test may have frozen its server. A server that was killed leaves the
-/// System V segment that `postmaster.pid` names; the next start would remove it, but there is none.
+/// System V segment that `postmaster.pid` names; the next start would remove it, but there is none. Patroni, when killed,
+/// leaves its postmaster, which works in the directory that it serves.
 const SCRIPT: &str = r#"
 directory=$1 signal=$2 child=
 trap '' HUP INT TERM
@@ -32,6 +33,13 @@ done
 if [ -n "$child" ]; then
   kill -s "$signal" "$child" && kill -s CONT "$child"
   wait "$child"
+fi
+if [ -f "$directory/data/postmaster.pid" ]; then
+  orphan=$(sed -n 1p "$directory/data/postmaster.pid")
+  while [ "/proc/$orphan/cwd" -ef "$directory/data" ]; do
+    kill -s QUIT "$orphan"
+    sleep 0.05
+  done
 fi
 if [ -f "$directory/data/postmaster.pid" ]; then
   segment=$(sed -n '7s/.* //p' "$directory/data/postmaster.pid")
@@ -123,11 +131,17 @@ impl Guard {
     /// Kills the server and its children like a power failure does, and forgets it.
     pub(crate) fn kill(&mut self) {
         let server = self.server.expect("the server runs");
-        // A stopped parent reaps nobody, so the ids of its children stay theirs until all are killed.
+        // A stopped parent neither forks nor reaps, so the ids of its children stay theirs until all are killed.
         self.signal(Signal::STOP);
-        for child in children(server) {
+        wait_for_state(server, "TZ");
+        let children = children(server);
+        for &child in &children {
             // It may be a zombie already; then it is gone anyway.
             let _gone = kill_process(child, Signal::KILL);
+        }
+        // The next start refuses while one of them still has the shared memory.
+        for child in children {
+            wait_for_state(child, "Z");
         }
         self.signal(Signal::KILL);
         self.reap();
@@ -197,11 +211,25 @@ fn spawn(directory: PathBuf, signal: &str) -> Option<Guard> {
 }
 
 fn alive(pid: Pid) -> bool {
+    state(pid).is_some_and(|state| state != 'Z')
+}
+
+fn wait_for_state(pid: Pid, states: &str) {
+    let deadline = std::time::Instant::now() + DEADLINE;
+    while state(pid).is_some_and(|state| !states.contains(state)) {
+        assert!(
+            std::time::Instant::now() < deadline,
+            "process {pid} did not obey its signal"
+        );
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Returns the state of a process as the kernel's letter: `T` is stopped, `Z` has ended but was not reaped.
+fn state(pid: Pid) -> Option<char> {
     // The state follows the program's name, which may itself contain parentheses and blanks.
-    fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
-        stat.rsplit_once(") ")
-            .is_some_and(|(_, rest)| !rest.starts_with('Z'))
-    })
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(") ")?.1.chars().next()
 }
 
 fn children(pid: Pid) -> Vec<Pid> {

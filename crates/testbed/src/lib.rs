@@ -11,6 +11,7 @@
 mod cluster;
 mod guard;
 mod owner;
+mod patroni;
 mod pooler;
 mod session;
 mod standby;
@@ -19,6 +20,7 @@ mod until;
 mod version;
 
 pub use cluster::{Cluster, Setup, Stop};
+pub use patroni::PatroniNode;
 pub use pooler::Pooler;
 pub use until::until;
 pub use version::{Installation, Version, cache_directory, installations, versions};

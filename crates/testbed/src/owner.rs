@@ -57,6 +57,13 @@ pub(crate) fn output(command: &mut Command) -> Output {
         .unwrap_or_else(|error| panic!("could not start {command:?}: {error}"))
 }
 
+/// Copies a directory that belongs to the owner.
+pub(crate) fn copy(from: &Path, to: &Path) {
+    run(command("cp")
+        .args(["-a", "--reflink=auto", "--"])
+        .args([from, to]));
+}
+
 /// Writes a file that belongs to the owner.
 pub(crate) fn write(path: &Path, text: &str) {
     fs::write(path, text)

@@ -19,6 +19,22 @@ pub struct Pooler {
 }
 
 impl Pooler {
+    /// Tells whether PgBouncer is installed.
+    ///
+    /// # Panics
+    ///
+    /// When it is not and `$PAWANG_REQUIRE_PG` is 1.
+    pub fn installed() -> bool {
+        let found = owner::output(owner::command("/usr/bin/env").args(["pgbouncer", "--version"]))
+            .status
+            .success();
+        assert!(
+            found || !crate::version::required(),
+            "PgBouncer is not installed (hint: apt-get install pgbouncer)"
+        );
+        found
+    }
+
     /// Starts PgBouncer for every database of `cluster` with trust; "postgres" is its admin and "monitor" may read.
     ///
     /// `extra_ini` is appended to the section `[pgbouncer]`, and may open others.
@@ -71,23 +87,14 @@ impl Pooler {
     ///
     /// With PgBouncer's message on an error.
     pub async fn console(&self, command: &str) -> Vec<Vec<Option<String>>> {
-        self.try_console(command)
-            .await
-            .unwrap_or_else(|error| panic!("{}\n{command}", session::explain(&error)))
-    }
-
-    async fn try_console(&self, command: &str) -> Result<session::Rows, tokio_postgres::Error> {
-        let directory = self.socket_directory();
-        let (client, task) = session::open(directory, PORT, "postgres", "pgbouncer").await?;
-        let rows = session::rows(&client, command).await;
-        drop(client);
-        let _ended = task.await;
-        rows
+        session::once(self.socket_directory(), PORT, "pgbouncer", command).await
     }
 
     async fn ready(&self) {
         let deadline = Instant::now() + DEADLINE;
-        while let Err(error) = self.try_console("SHOW VERSION").await {
+        while let Err(error) =
+            session::try_once(self.socket_directory(), PORT, "pgbouncer", "SHOW VERSION").await
+        {
             assert!(
                 self.guard.alive() && Instant::now() < deadline,
                 "PgBouncer does not accept connections: {}\n{}",

@@ -48,6 +48,31 @@ pub(crate) async fn rows(client: &Client, sql: &str) -> Result<Rows, Error> {
     Ok(last)
 }
 
+/// Runs statements in a superuser session of their own, which is closed before this returns.
+///
+/// # Panics
+///
+/// With the server's message on an error.
+pub(crate) async fn once(directory: &Path, port: u16, database: &str, sql: &str) -> Rows {
+    try_once(directory, port, database, sql)
+        .await
+        .unwrap_or_else(|error| panic!("{}\n{sql}", explain(&error)))
+}
+
+/// Like [`once`], but returns the error.
+pub(crate) async fn try_once(
+    directory: &Path,
+    port: u16,
+    database: &str,
+    sql: &str,
+) -> Result<Rows, Error> {
+    let (client, task) = open(directory, port, "postgres", database).await?;
+    let rows = rows(&client, sql).await;
+    drop(client);
+    let _ended = task.await;
+    rows
+}
+
 /// Returns an error with the server's own words.
 pub(crate) fn explain(error: &Error) -> String {
     match error.as_db_error() {

@@ -7,9 +7,12 @@ use crate::cluster::Cluster;
 use crate::until::until;
 use crate::{owner, session};
 
-/// What a copy of a running server must not keep: its identity as a process, its slots and its WAL, which is streamed.
+/// What a copy of a running server must not keep of its identity as a process.
 const NOT_COPIED: [&str; 3] = ["postmaster.pid", "postmaster.opts", "standby.signal"];
+/// Its slots would hold WAL for ever, and the WAL itself is streamed from the start of the backup.
 const EMPTIED: [&str; 3] = ["pg_wal", "pg_replslot", "pg_dynshmem"];
+/// How often a copy is tried in which a file was replaced.
+const COPIES_MAX: u32 = 3;
 
 impl Cluster {
     /// Starts a standby of this server and waits until it streams; `application_name` is what this server calls it.
@@ -73,18 +76,27 @@ impl Cluster {
 }
 
 fn copy(from: &Path, to: &Path) {
-    let mut command = owner::command("cp");
-    command
-        .args(["-a", "--reflink=auto", "--"])
-        .args([from, to]);
-    let output = owner::output(&mut command);
-    // Files come and go in a running server; recovery from the backup's start makes up for those that went.
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        said.lines()
-            .all(|line| line.ends_with("No such file or directory")),
-        "could not copy the data directory: {said}"
-    );
+    for attempt in 1.. {
+        let mut command = owner::command("cp");
+        command
+            .args(["-a", "--reflink=auto", "--"])
+            .args([from, to]);
+        let output = owner::output(&mut command);
+        // Files come and go in a running server; recovery from the backup's start makes up for those that went, but
+        // not for those that cp skips because they were replaced while it read them.
+        let said = String::from_utf8_lossy(&output.stderr);
+        if said
+            .lines()
+            .all(|line| line.ends_with("No such file or directory"))
+        {
+            break;
+        }
+        assert!(
+            attempt < COPIES_MAX,
+            "could not copy the data directory: {said}"
+        );
+        fs::remove_dir_all(to).expect("an incomplete copy can be removed");
+    }
     for name in NOT_COPIED {
         let _absent = fs::remove_file(to.join(name));
     }

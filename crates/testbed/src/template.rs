@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use crate::owner;
-use crate::version::{Installation, cache_directory};
+use crate::version::{Installation, pawang_cache};
 
 /// Small, fast and the same on every version: checksums are off by default before 18.
 const OPTIONS: [&str; 8] = [
@@ -20,8 +20,9 @@ const OPTIONS: [&str; 8] = [
 
 /// Returns the data directory to copy for a server, and makes it when nobody has made it yet.
 pub(crate) fn of(server: &Installation) -> PathBuf {
-    let directory = cache_directory().join("templates");
-    let name = format!("{}-{:016x}", server.release, hash(&OPTIONS.join(" ")));
+    let directory = pawang_cache().join("templates");
+    let made_by = format!("{} {}", server.bin.display(), OPTIONS.join(" "));
+    let name = format!("{}-{:016x}", server.release, hash(&made_by));
     let ready = directory.join(&name);
     if ready.is_dir() {
         return ready;

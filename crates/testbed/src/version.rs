@@ -51,7 +51,7 @@ pub fn versions() -> Vec<Version> {
             wanted
         }
     };
-    let required = env::var("PAWANG_REQUIRE_PG").is_ok_and(|value| value == "1");
+    let required = required();
     wanted
         .into_iter()
         .filter(|version| {
@@ -82,16 +82,26 @@ pub fn installations() -> &'static [Installation] {
 
 /// Returns where fetched servers are kept, one directory per major version.
 ///
-/// That is `$PAWANG_PG_CACHE`, else `~/.cache/pawang/postgres`; root uses `/var/cache`, since nobody else may enter its home.
+/// That is `$PAWANG_PG_CACHE`, else `~/.cache/pawang/postgres`; root uses `/var/cache/pawang/postgres`.
 pub fn cache_directory() -> PathBuf {
     if let Some(directory) = env::var_os("PAWANG_PG_CACHE") {
         return PathBuf::from(directory);
     }
+    pawang_cache().join("postgres")
+}
+
+/// Returns where what can be made again is kept; root's own home is closed to the user that owns the clusters.
+pub(crate) fn pawang_cache() -> PathBuf {
     if owner::as_root() {
-        return PathBuf::from("/var/cache/pawang/postgres");
+        return PathBuf::from("/var/cache/pawang");
     }
     let home = env::var_os("HOME").expect("a user who is not root has $HOME");
-    PathBuf::from(home).join(".cache/pawang/postgres")
+    PathBuf::from(home).join(".cache/pawang")
+}
+
+/// Tells whether whatever a test needs must be there, as it must in CI.
+pub(crate) fn required() -> bool {
+    env::var("PAWANG_REQUIRE_PG").is_ok_and(|value| value == "1")
 }
 
 pub(crate) fn find(version: Option<Version>) -> &'static Installation {

@@ -7,5 +7,6 @@
 
 mod cluster;
 mod leftovers;
+mod patroni;
 mod pooler;
 mod standby;
