@@ -3,6 +3,7 @@
 //! It reads no environment and changes nothing on a server: every session is read-only, bounded and named.
 
 mod connect;
+pub mod control_file;
 mod decode;
 mod error;
 mod explain;
@@ -10,6 +11,7 @@ mod file;
 mod key;
 mod parameters;
 mod passfile;
+pub mod patroni;
 mod service;
 mod session;
 mod target;
