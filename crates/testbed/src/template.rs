@@ -14,9 +14,10 @@ const OPTIONS: [&str; 8] = [
     "--locale=C.UTF-8",
     "--wal-segsize=1",
     "--data-checksums",
-    "--no-instructions",
+    SINCE_14,
     "--no-sync",
 ];
+const SINCE_14: &str = "--no-instructions";
 
 /// Returns the data directory to copy for a server, and makes it when nobody has made it yet.
 pub(crate) fn of(server: &Installation) -> PathBuf {
@@ -42,7 +43,10 @@ fn build(server: &Installation, unfinished: &Path, ready: &Path) {
         fs::remove_dir_all(unfinished).expect("a template that was left unfinished can be removed");
     }
     let mut initdb = owner::command(server.bin.join("initdb"));
-    owner::run(initdb.args(OPTIONS).arg("--pgdata").arg(unfinished));
+    let options = OPTIONS
+        .iter()
+        .filter(|option| server.version.0 >= 14 || **option != SINCE_14);
+    owner::run(initdb.args(options).arg("--pgdata").arg(unfinished));
     fs::rename(unfinished, ready).expect("the template gets its name");
 }
 

@@ -2,6 +2,7 @@
 
 use std::env;
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -9,7 +10,9 @@ use std::sync::OnceLock;
 use crate::owner;
 
 /// Major versions that Pawang serves.
-const MAJORS: std::ops::RangeInclusive<u32> = 14..=18;
+const SERVED: RangeInclusive<u32> = 14..=18;
+/// Major versions that are looked for: one more on each side, to test how Pawang refuses them.
+const LOOKED_FOR: RangeInclusive<u32> = 13..=19;
 /// The version that every change is tested on, beside the newest.
 const USUAL: Version = Version(15);
 
@@ -42,10 +45,13 @@ pub struct Installation {
 pub fn versions() -> Vec<Version> {
     let installed: Vec<Version> = installations().iter().map(|i| i.version).collect();
     let wanted = match env::var("PAWANG_PG").as_deref() {
-        Ok("all") => MAJORS.map(Version).collect(),
+        Ok("all") => SERVED.map(Version).collect(),
         Ok(list) if !list.is_empty() => parse(list),
         _ => {
-            let newest = installed.last().copied().unwrap_or(USUAL);
+            let newest = installed
+                .iter()
+                .rfind(|version| SERVED.contains(&version.0));
+            let newest = newest.copied().unwrap_or(USUAL);
             let mut wanted = vec![USUAL, newest];
             wanted.dedup();
             wanted
@@ -69,7 +75,7 @@ pub fn installations() -> &'static [Installation] {
     static FOUND: OnceLock<Vec<Installation>> = OnceLock::new();
     FOUND.get_or_init(|| {
         let named = env::var_os("PAWANG_PG_BIN").and_then(|bin| inspect(Path::new(&bin)));
-        MAJORS
+        LOOKED_FOR
             .filter_map(|major| {
                 let named = named.clone().filter(|found| found.version.0 == major);
                 named
@@ -108,7 +114,9 @@ pub(crate) fn find(version: Option<Version>) -> &'static Installation {
     let version = version.or_else(|| versions().first().copied());
     let found = match version {
         Some(version) => installations().iter().find(|i| i.version == version),
-        None => installations().last(),
+        None => installations()
+            .iter()
+            .rfind(|found| SERVED.contains(&found.version.0)),
     };
     found.unwrap_or_else(|| panic!("{}", missing(version.unwrap_or(USUAL))))
 }

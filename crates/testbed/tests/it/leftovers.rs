@@ -5,12 +5,14 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use pawang_testbed::{Cluster, Pooler, Setup, until};
 
 /// Set in the child process, which is this very test started again.
 const ROLE: &str = "PAWANG_TESTBED_VICTIM";
-/// A directory and a process of each cluster, and the pooler's directory.
-const TRACES: usize = 5;
+/// A directory and a process of each cluster, the directories of pooler and killed cluster, and the frozen process.
+const TRACES: usize = 7;
 
 #[tokio::test]
 async fn nothing_is_left_when_the_process_is_killed() {
@@ -56,6 +58,8 @@ async fn nothing_is_left_when_the_process_is_killed() {
 async fn be_killed() {
     let primary = Cluster::start(&Setup::default()).await;
     let standby = primary.standby("standby").await;
+    let mut killed = Cluster::start(&Setup::default()).await;
+    killed.kill();
     let pooler = Pooler::start(&primary, "").await;
     // The test runner may have begun a line.
     println!();
@@ -64,5 +68,11 @@ async fn be_killed() {
         println!("trace /proc/{}", cluster.postmaster());
     }
     println!("trace {}", pooler.socket_directory().display());
+    println!("trace {}", killed.socket_directory().display());
+    // A frozen server must not outlive the test either.
+    let frozen = i32::try_from(standby.postmaster()).expect("process ids are positive");
+    let frozen = Pid::from_raw(frozen).expect("process ids are not zero");
+    kill_process(frozen, Signal::STOP).expect("the standby runs");
+    println!("trace /proc/{}/stat", standby.postmaster());
     std::future::pending::<()>().await;
 }
