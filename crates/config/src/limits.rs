@@ -1,5 +1,7 @@
 //! Which limits hold for a check at one place of the estate.
 
+use std::collections::BTreeMap;
+
 use pawang_core::{Limits, Unit};
 
 use crate::pattern::matches;
@@ -60,9 +62,14 @@ fn apply(resolved: &mut Resolved, check: &KnownCheck, settings: &Settings<'_>) {
     set(&mut resolved.limits.warning, settings.warning, check.unit);
     set(&mut resolved.limits.critical, settings.critical, check.unit);
     for (name, quantity) in settings.floors {
-        if let Some(floor) = floor(*quantity, check.floors.get(name).copied().flatten()) {
-            resolved.limits.floors.insert(name.clone(), floor);
-        }
+        let Some(Ok(value)) = check.floors.get(name).map(|unit| quantity.in_unit(*unit)) else {
+            continue;
+        };
+        // "never" is no floor at all: everything is judged.
+        resolved
+            .limits
+            .floors
+            .insert(name.clone(), value.unwrap_or(0.0));
     }
 }
 
@@ -72,21 +79,12 @@ fn set(limit: &mut Option<f64>, quantity: Option<Quantity>, unit: Unit) {
     }
 }
 
-/// Returns a floor in its unit; `"never"` is no floor at all.
-fn floor(quantity: Quantity, unit: Option<Unit>) -> Option<f64> {
-    let value = match unit {
-        Some(unit) => quantity.in_unit(unit).ok()?,
-        None => quantity.in_base(),
-    };
-    Some(value.unwrap_or(0.0))
-}
-
 /// The part that `[check.<id>]` and `[[override]]` share.
 pub(crate) struct Settings<'a> {
     pub(crate) enabled: Option<bool>,
     pub(crate) warning: Option<Quantity>,
     pub(crate) critical: Option<Quantity>,
-    pub(crate) floors: &'a std::collections::BTreeMap<String, Quantity>,
+    pub(crate) floors: &'a BTreeMap<String, Quantity>,
 }
 
 impl CheckConfig {
@@ -141,7 +139,7 @@ impl UserCheck {
             id: self.id.clone(),
             unit: self.unit,
             direction: self.direction,
-            floors: std::collections::BTreeMap::new(),
+            floors: BTreeMap::new(),
         }
     }
 

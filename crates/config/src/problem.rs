@@ -143,13 +143,16 @@ impl Origin {
         }
     }
 
+    /// Returns `file:line:column` of a span.
+    pub(crate) fn place(&self, span: Range<usize>) -> String {
+        let position = quote(&self.text, span).0;
+        format!("{}:{}:{}", self.file, position.line, position.column)
+    }
+
     /// Returns `file:line:column` of `path`.
-    pub(crate) fn place(&self, path: &str) -> String {
+    pub(crate) fn place_of(&self, path: &str) -> String {
         match self.span(path) {
-            Some(span) => {
-                let position = quote(&self.text, span).0;
-                format!("{}:{}:{}", self.file, position.line, position.column)
-            }
+            Some(span) => self.place(span),
             None => self.file_name().to_owned(),
         }
     }
@@ -195,6 +198,8 @@ pub(crate) struct Draft {
     pub(crate) message: String,
     pub(crate) expected: String,
     pub(crate) hint: Option<String>,
+    /// Whether the problem is that something is not there.
+    pub(crate) absence: bool,
 }
 
 impl Draft {
@@ -209,6 +214,19 @@ impl Draft {
             message: message.into(),
             expected: expected.into(),
             hint: None,
+            absence: false,
+        }
+    }
+
+    /// Returns a draft about something that is not there.
+    pub(crate) fn absent(
+        span: Range<usize>,
+        message: impl Into<String>,
+        expected: impl Into<String>,
+    ) -> Draft {
+        Draft {
+            absence: true,
+            ..Draft::new(Some(span), message, expected)
         }
     }
 

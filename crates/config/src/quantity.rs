@@ -56,27 +56,28 @@ impl Quantity {
         Ok(Some(value))
     }
 
-    /// Returns the number in the base unit of what was written: bytes, seconds, percent; `None` for `"never"`.
-    pub fn in_base(self) -> Option<f64> {
-        match self {
-            Quantity::Never => None,
-            Quantity::Plain(value)
-            | Quantity::Percent(value)
-            | Quantity::Bytes(value)
-            | Quantity::Seconds(value)
-            | Quantity::PerSecond(value)
-            | Quantity::BytesPerSecond(value) => Some(value),
-        }
-    }
-
     fn kind(self) -> &'static str {
         match self {
-            Quantity::Never | Quantity::Plain(_) => "a plain number",
+            Quantity::Never => "\"never\"",
+            Quantity::Plain(_) => "a plain number",
             Quantity::Percent(_) => "a percentage",
             Quantity::Bytes(_) => "a size",
             Quantity::Seconds(_) => "a duration",
             Quantity::PerSecond(_) => "a rate",
             Quantity::BytesPerSecond(_) => "a rate in bytes",
+        }
+    }
+
+    /// Returns the number that is kept.
+    fn number(self) -> f64 {
+        match self {
+            Quantity::Never => 0.0,
+            Quantity::Plain(value)
+            | Quantity::Percent(value)
+            | Quantity::Bytes(value)
+            | Quantity::Seconds(value)
+            | Quantity::PerSecond(value)
+            | Quantity::BytesPerSecond(value) => value,
         }
     }
 
@@ -133,9 +134,10 @@ impl FromStr for Quantity {
                 unit.trim().escape_debug()
             )
         })?;
-        match quantity.in_base() {
-            Some(value) if value.is_finite() => Ok(quantity),
-            _ => Err(format!("\"{}\" is out of range", text.escape_debug())),
+        if quantity.number().is_finite() {
+            Ok(quantity)
+        } else {
+            Err("it is out of range".to_owned())
         }
     }
 }
@@ -205,10 +207,8 @@ impl TryFrom<Quantity> for Period {
             {
                 Ok(Period(Duration::from_secs_f64(value)))
             }
-            Quantity::Plain(_) | Quantity::Seconds(_) => {
-                Err(format!("\"{quantity}\" is out of range for a duration"))
-            }
-            other => Err(format!("\"{other}\" is {}", other.kind())),
+            Quantity::Plain(_) | Quantity::Seconds(_) => Err("it is out of range".to_owned()),
+            other => Err(format!("it is {}", other.kind())),
         }
     }
 }
@@ -221,10 +221,8 @@ impl TryFrom<Quantity> for Size {
             Quantity::Plain(value) | Quantity::Bytes(value) if (0.0..9.0e18).contains(&value) => {
                 Ok(Size(ByteSize(value.round() as u64)))
             }
-            Quantity::Plain(_) | Quantity::Bytes(_) => {
-                Err(format!("\"{quantity}\" is out of range for a size"))
-            }
-            other => Err(format!("\"{other}\" is {}", other.kind())),
+            Quantity::Plain(_) | Quantity::Bytes(_) => Err("it is out of range".to_owned()),
+            other => Err(format!("it is {}", other.kind())),
         }
     }
 }

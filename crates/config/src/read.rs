@@ -2,14 +2,15 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
+use std::string::FromUtf8Error;
 
 use serde::Deserialize;
 use toml::de::{DeTable, Deserializer};
 
 use crate::problem::{Draft, Errors, Origin};
-use crate::schema::schema;
+use crate::schema::SCHEMA;
 use crate::sense;
 use crate::tree::{BackupSource, Config};
 use crate::walk::walk;
@@ -29,22 +30,11 @@ pub fn load(path: &Path) -> Result<Config, Errors> {
     File::open(path)
         .and_then(|file| file.take(FILE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes))
         .map_err(|error| {
-            let hint = "pawang init writes a first one";
-            Errors::of_file(
-                &file,
-                format!("could not read the file: {error}"),
-                Some(hint),
-            )
+            let hint =
+                (error.kind() == ErrorKind::NotFound).then_some("pawang init writes a first one");
+            Errors::of_file(&file, format!("could not read the file: {error}"), hint)
         })?;
-    let text = String::from_utf8(bytes).map_err(|error| {
-        let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-        let line = good.iter().filter(|byte| **byte == b'\n').count() + 1;
-        Errors::of_file(
-            &file,
-            format!("line {line} is not UTF-8 text"),
-            Some("save the file as UTF-8"),
-        )
-    })?;
+    let text = String::from_utf8(bytes).map_err(|error| not_utf8(&file, &error))?;
     let mut config = parse(&text, &file)?;
     let folder = path.parent().unwrap_or(Path::new(""));
     for path in paths(&mut config) {
@@ -53,8 +43,23 @@ pub fn load(path: &Path) -> Result<Config, Errors> {
     Ok(config)
 }
 
+fn not_utf8(file: &str, error: &FromUtf8Error) -> Errors {
+    let start = error.utf8_error().valid_up_to();
+    let origin = Origin {
+        file: file.to_owned(),
+        text: String::from_utf8_lossy(error.as_bytes()).into(),
+        ..Origin::default()
+    };
+    let span = start..start + char::REPLACEMENT_CHARACTER.len_utf8();
+    let draft = Draft::new(Some(span), "the text is not UTF-8", "");
+    origin.errors(vec![
+        draft.with_hint(Some("save the file as UTF-8".to_owned())),
+    ])
+}
+
 /// Reads a text; `file` is the name that its problems carry.
 pub fn parse(text: &str, file: &str) -> Result<Config, Errors> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     if text.len() > FILE_BYTES_MAX {
         let message = format!("the file is larger than {FILE_BYTES_MAX} bytes");
         return Err(Errors::of_file(file, message, None));
@@ -69,11 +74,10 @@ pub fn parse(text: &str, file: &str) -> Result<Config, Errors> {
     let reliable = drafts.iter().all(|draft| !is_header(text, draft));
     if reliable {
         let broken: BTreeSet<usize> = drafts.iter().map(|draft| line(text, draft)).collect();
-        let walked = walk(&schema(), &document, &mut origin);
+        let walked = walk(&SCHEMA, &document, &mut origin);
         // Where the syntax is broken, keys may be lost: neither they nor their line are a second problem.
         let second = |draft: &Draft| {
-            broken.is_empty()
-                || !draft.message.contains(" has no ") && !broken.contains(&line(text, draft))
+            broken.is_empty() || !draft.absence && !broken.contains(&line(text, draft))
         };
         drafts.extend(walked.into_iter().filter(second));
     }

@@ -1,6 +1,7 @@
 //! The JSON schema of `pawang.toml` and the reference page made from it.
 
 use std::fmt::Write as _;
+use std::sync::LazyLock;
 
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value};
@@ -19,6 +20,9 @@ pub fn schema() -> Value {
     sorted(schema)
 }
 
+/// The schema that every file is held against; it never changes while the program runs.
+pub(crate) static SCHEMA: LazyLock<Value> = LazyLock::new(schema);
+
 /// Removes `null`, which TOML does not have, from every type and default.
 fn tidy(value: Value) -> Value {
     match value {
@@ -32,7 +36,7 @@ fn tidy_object(map: Map<String, Value>) -> Value {
     let mut tidied = Map::new();
     for (key, value) in map {
         match (key.as_str(), value) {
-            ("default", Value::Null) => {}
+            (_, Value::Null) => {}
             ("type", Value::Array(types)) => {
                 let mut types: Vec<Value> = types.into_iter().filter(|t| t != "null").collect();
                 let value = match types.len() {
@@ -117,7 +121,7 @@ pub fn reference() -> String {
     );
     let _ = writeln!(page, "{}\n", description(&root));
     let _ = writeln!(page, "{UNITS}\n");
-    section(&root, &root, "", false, &mut page);
+    keys(&root, &root, "", &mut page);
     format!("{}\n", page.trim_end())
 }
 
@@ -125,82 +129,116 @@ const UNITS: &str = "A **limit** is a number in the check's own unit, or a text 
 `\"100 MB\"` (1 kB is 1,024 bytes), `\"16 MB/s\"`, `\"10 /s\"`, or `\"never\"`. A **duration** is such a text or a number of seconds, a **size**\n\
 such a text or a number of bytes. In a **pattern**, `*` stands for any run of characters.";
 
-fn section(root: &Value, schema: &Value, path: &str, list: bool, page: &mut String) {
-    if !path.is_empty() {
-        let title = if list {
-            format!("[[{path}]]")
-        } else {
-            format!("[{path}]")
-        };
-        let _ = writeln!(page, "## `{title}`\n\n{}\n", description(schema));
-    }
-    if let Some(variants) = variants(schema) {
-        for (kind, variant) in variants {
-            let _ = writeln!(
-                page,
-                "### `kind = \"{kind}\"`\n\n{}\n",
-                description(variant)
-            );
-            keys(root, variant, path, page);
-        }
-        return;
-    }
-    keys(root, schema, path, page);
+/// A table of the format, for its chapter of the reference.
+struct Section<'a> {
+    path: String,
+    list: bool,
+    /// What the key says about itself; the table may say more.
+    about: &'a str,
+    schema: &'a Value,
 }
 
-/// Writes the table of the plain keys, then a section for each key that is a table.
+fn section(root: &Value, section: &Section<'_>, page: &mut String) {
+    let path = section.path.as_str();
+    let (open, close) = if section.list {
+        ("[[", "]]")
+    } else {
+        ("[", "]")
+    };
+    let _ = writeln!(page, "## `{open}{path}{close}`\n");
+    let mut texts = vec![section.about, description(section.schema)];
+    texts.dedup();
+    for text in texts {
+        let _ = writeln!(page, "{text}\n");
+    }
+    let Some(variants) = variants(section.schema) else {
+        return keys(root, section.schema, path, page);
+    };
+    for (kind, variant) in variants {
+        let about = description(variant);
+        let _ = writeln!(page, "### `kind = \"{kind}\"`\n\n{about}\n");
+        keys(root, variant, path, page);
+    }
+}
+
+/// Writes the table of the plain keys, required ones first, then a section for each key that is a table.
 fn keys(root: &Value, schema: &Value, path: &str, page: &mut String) {
     let Some(properties) = schema["properties"].as_object() else {
         return;
     };
-    let join = |key: &str| {
-        if path.is_empty() {
-            key.to_owned()
-        } else {
-            format!("{path}.{key}")
-        }
-    };
-    let mut rows = String::new();
+    let required: Vec<&str> = schema["required"]
+        .as_array()
+        .map(|keys| keys.iter().filter_map(Value::as_str).collect())
+        .unwrap_or_default();
+    let mut rows = Vec::new();
     let mut nested = Vec::new();
     for (key, property) in properties {
-        let target = resolve(root, property);
-        let item = resolve(root, &target["items"]);
-        let additional = resolve(root, &target["additionalProperties"]);
-        if is_table(target) {
-            nested.push((join(key), target, false));
-        } else if is_table(item) {
-            nested.push((join(key), item, true));
-        } else if is_table(additional) {
-            nested.push((join(&format!("{key}.<id>")), additional, false));
-        } else {
-            let required = schema["required"]
-                .as_array()
-                .is_some_and(|keys| keys.contains(&Value::from(key.as_str())));
-            let default = match (&property["default"], required) {
-                (_, true) => "required".to_owned(),
-                (Value::Null, false) => String::new(),
-                (value, false) => format!("`{value}`"),
-            };
-            let text = description(property)
-                .replace("\n\n", " ")
-                .replace('\n', " ")
-                .replace('|', "\\|");
-            let _ = writeln!(
-                rows,
-                "| `{key}` | {} | {default} | {text} |",
-                type_words(root, property)
-            );
+        match nested_section(root, property, path, key) {
+            Some(section) => nested.push(section),
+            None => {
+                let required = required.contains(&key.as_str());
+                rows.push((!required, row(root, key, property, required)));
+            }
         }
     }
     if !rows.is_empty() {
+        rows.sort_by_key(|(optional, _)| *optional);
+        let rows: String = rows.into_iter().map(|(_, row)| row).collect();
         let _ = writeln!(
             page,
             "| key | type | default | meaning |\n|---|---|---|---|\n{rows}"
         );
     }
-    for (path, schema, list) in nested {
-        section(root, schema, &path, list, page);
+    for nested in nested {
+        section(root, &nested, page);
     }
+}
+
+/// Returns the chapter of a key that is a table, a list of tables or a map of tables.
+fn nested_section<'a>(
+    root: &'a Value,
+    property: &'a Value,
+    path: &str,
+    key: &str,
+) -> Option<Section<'a>> {
+    let target = resolve(root, property);
+    let item = resolve(root, &target["items"]);
+    let entry = resolve(root, &target["additionalProperties"]);
+    let (suffix, list, schema) = if is_table(target) {
+        ("", false, target)
+    } else if is_table(item) {
+        ("", true, item)
+    } else if is_table(entry) {
+        (".<id>", false, entry)
+    } else {
+        return None;
+    };
+    let separator = if path.is_empty() { "" } else { "." };
+    Some(Section {
+        path: format!("{path}{separator}{key}{suffix}"),
+        list,
+        about: description(property),
+        schema,
+    })
+}
+
+fn row(root: &Value, key: &str, property: &Value, required: bool) -> String {
+    let default = match &property["default"] {
+        _ if required => "required".to_owned(),
+        Value::Null => String::new(),
+        value => format!("`{value}`"),
+    };
+    let text = description(property)
+        .replace("\n\n", " ")
+        .replace('\n', " ");
+    let text = if property["const"].is_string() {
+        "Which kind of source it is."
+    } else {
+        &text
+    };
+    let kind = type_words(root, property).replace('|', "\\|");
+    let text = text.replace('|', "\\|");
+    format!("| `{key}` | {kind} | {default} | {text} |\n")
 }
 
 fn is_table(schema: &Value) -> bool {
@@ -226,7 +264,10 @@ fn type_words(root: &Value, schema: &Value) -> String {
         (Some("period"), _) => "duration".to_owned(),
         (Some("size"), _) => "size".to_owned(),
         (_, Some("boolean")) => "true or false".to_owned(),
-        (_, Some("integer")) => "integer".to_owned(),
+        (_, Some("integer")) => match (target["minimum"].as_i64(), target["maximum"].as_i64()) {
+            (Some(minimum), Some(maximum)) => format!("integer, {minimum} to {maximum}"),
+            _ => "integer".to_owned(),
+        },
         (_, Some("array")) => format!("list of {}s", type_words(root, &target["items"])),
         (_, Some("object")) => format!(
             "table of {}s",

@@ -1,6 +1,4 @@
-//! What the schema cannot say: names that occur twice, limits the wrong way round, things worth a warning.
-
-use std::collections::BTreeMap;
+//! What the schema cannot say: limits the wrong way round, things worth a warning.
 
 use crate::pattern::{matches, nearest};
 use crate::problem::{Draft, Origin};
@@ -11,29 +9,7 @@ use crate::verify::{order_problem, value_problem};
 /// Returns the contradictions of a configuration.
 pub(crate) fn problems(config: &Config) -> Vec<Draft> {
     let origin = &config.origin;
-    let names = config
-        .instances
-        .iter()
-        .map(|instance| instance.name.as_str());
-    let mut drafts = twice(origin, "instance", "name", names);
-    let ids = config.user_checks.iter().map(|check| check.id.as_str());
-    drafts.extend(twice(origin, "user_check", "id", ids));
-    for (index, instance) in config.instances.iter().enumerate() {
-        let loads = instance.loads.iter().map(|load| load.name.as_str());
-        drafts.extend(twice(
-            origin,
-            &format!("instance[{index}].load"),
-            "name",
-            loads,
-        ));
-        let tables = instance.freshness.iter().map(|table| table.name.as_str());
-        drafts.extend(twice(
-            origin,
-            &format!("instance[{index}].freshness"),
-            "name",
-            tables,
-        ));
-    }
+    let mut drafts = Vec::new();
     for (index, check) in config.user_checks.iter().enumerate() {
         let known = check.known();
         let problem = value_problem(&known, "warning", check.warning)
@@ -50,32 +26,6 @@ pub(crate) fn problems(config: &Config) -> Vec<Draft> {
     drafts
 }
 
-/// Returns a draft for every name of a list that occurred before.
-fn twice<'a>(
-    origin: &Origin,
-    list: &str,
-    key: &str,
-    names: impl Iterator<Item = &'a str>,
-) -> Vec<Draft> {
-    let mut first: BTreeMap<&str, usize> = BTreeMap::new();
-    let mut drafts = Vec::new();
-    for (index, name) in names.enumerate() {
-        if let Some(earlier) = first.get(name) {
-            let place = origin.place(&format!("{list}[{earlier}].{key}"));
-            let span = origin.span(&format!("{list}[{index}].{key}"));
-            let message = format!("{key} \"{}\" occurs twice", name.escape_debug());
-            drafts.push(Draft::new(
-                span,
-                message,
-                format!("the first one is at {place}"),
-            ));
-        } else {
-            first.insert(name, index);
-        }
-    }
-    drafts
-}
-
 /// Returns things to know that are no errors.
 pub(crate) fn warnings(config: &Config) -> Vec<String> {
     let mut warnings = Vec::new();
@@ -84,7 +34,7 @@ pub(crate) fn warnings(config: &Config) -> Vec<String> {
             if has_password(url) {
                 warnings.push(format!(
                     "{}: \"{key}\" of instance \"{}\" contains a password; move it into a file that only you can read and name it in password_file, or use passfile= or service=",
-                    config.origin.place(&format!("instance[{index}].{key}")),
+                    config.origin.place_of(&format!("instance[{index}].{key}")),
                     instance.name,
                 ));
             }
@@ -100,7 +50,7 @@ pub(crate) fn warnings(config: &Config) -> Vec<String> {
         if says_nothing {
             warnings.push(format!(
                 "{}: the override changes nothing",
-                config.origin.place(&path)
+                config.origin.place_of(&path)
             ));
         }
         let names: Vec<&str> = config.instances.iter().map(|i| i.name.as_str()).collect();
@@ -158,7 +108,7 @@ fn matches_nothing(
     let pattern = pattern.escape_debug();
     Some(format!(
         "{}: no {noun} matches \"{pattern}\"{hint}",
-        origin.place(path)
+        origin.place_of(path)
     ))
 }
 

@@ -33,7 +33,7 @@ pub struct Config {
     /// Checks of your own, one `[[user_check]]` each.
     #[serde(rename = "user_check")]
     pub user_checks: Vec<UserCheck>,
-    /// Collectors of your own.
+    /// Where collectors of your own are found.
     pub collectors: CollectorsConfig,
     /// Folder for what Pawang remembers between two runs; the user's state folder when not set.
     pub state_directory: Option<PathBuf>,
@@ -52,7 +52,7 @@ pub struct Config {
 #[serde(deny_unknown_fields)]
 pub struct InstanceConfig {
     /// Name of the server in every output; unique, without spaces.
-    #[schemars(extend("format" = "name"))]
+    #[schemars(extend("format" = "name", "x-unique" = true))]
     pub name: String,
     /// Connection URL or conninfo, as for psql. Empty: the libpq environment (`PGHOST`, `PGSERVICE`, ...).
     ///
@@ -141,6 +141,7 @@ pub enum BackupSource {
         #[serde(default)]
         database: Option<String>,
         /// The query; it runs read-only.
+        #[schemars(length(min = 1))]
         query: String,
     },
     /// A pgBackRest repository on this machine.
@@ -157,12 +158,13 @@ pub enum BackupSource {
 #[serde(deny_unknown_fields)]
 pub struct LoadSource {
     /// Name of this group of loads.
-    #[schemars(extend("format" = "name"))]
+    #[schemars(extend("format" = "name", "x-unique" = true))]
     pub name: String,
     /// Database to run the query in; the one of the first connection when not set.
     #[serde(default)]
     pub database: Option<String>,
     /// Query that returns (load, finished_at, status, rows_loaded, rows_rejected), one row per load; it runs read-only.
+    #[schemars(length(min = 1))]
     pub query: String,
     /// How old the last success of each load may be.
     #[serde(default)]
@@ -174,12 +176,13 @@ pub struct LoadSource {
 #[serde(deny_unknown_fields)]
 pub struct FreshnessSource {
     /// Name of the table or of this group of tables.
-    #[schemars(extend("format" = "name"))]
+    #[schemars(extend("format" = "name", "x-unique" = true))]
     pub name: String,
     /// Database to run the query in; the one of the first connection when not set.
     #[serde(default)]
     pub database: Option<String>,
     /// Query that returns (object, last_at), one row per table; it runs read-only.
+    #[schemars(length(min = 1))]
     pub query: String,
     /// How old the newest row may be.
     pub maximum_age: Period,
@@ -236,11 +239,13 @@ pub struct Override {
 #[serde(deny_unknown_fields)]
 pub struct UserCheck {
     /// Kebab-case id, used like the id of any other check.
-    #[schemars(extend("format" = "kebab-case"))]
+    #[schemars(extend("format" = "kebab-case", "x-unique" = true))]
     pub id: String,
     /// What it is about, in a few words.
+    #[schemars(length(min = 1))]
     pub title: String,
     /// Query that returns two columns, object (text) and value (number), one row per object; it runs read-only.
+    #[schemars(length(min = 1))]
     pub sql: String,
     /// Database to run it in; the one of the first connection when not set.
     #[serde(default)]
@@ -295,7 +300,7 @@ pub struct Defaults {
     pub statement_timeout: Period,
     /// `lock_timeout` of every statement that Pawang sends while it observes.
     pub lock_timeout: Period,
-    /// How many servers are looked at at the same time.
+    /// How many servers are read at the same time.
     #[schemars(range(min = 1, max = 256))]
     pub concurrency: u32,
     /// Profile of checks that `pawang check` runs when none is named.

@@ -19,8 +19,8 @@ pub struct KnownCheck {
     pub unit: Unit,
     /// Which side of the limits is wrong.
     pub direction: Direction,
-    /// Its floors; `None` as unit means bytes, seconds or a plain number, as written.
-    pub floors: BTreeMap<String, Option<Unit>>,
+    /// Its floors, each with its unit.
+    pub floors: BTreeMap<String, Unit>,
 }
 
 impl Config {
@@ -119,7 +119,7 @@ impl Verify<'_> {
     }
 
     fn floor(&mut self, checks: &[&KnownCheck], path: &str, name: &str, quantity: Quantity) {
-        let units: Vec<(&str, Option<Unit>)> = checks
+        let units: Vec<(&str, Unit)> = checks
             .iter()
             .filter_map(|check| Some((check.id.as_str(), *check.floors.get(name)?)))
             .collect();
@@ -143,7 +143,7 @@ impl Verify<'_> {
             return;
         }
         let problem = units.iter().find_map(|(check, unit)| {
-            unit_problem(check, &format!("floor \"{name}\""), quantity, (*unit)?)
+            unit_problem(check, &format!("floor \"{name}\""), quantity, *unit)
         });
         if let Some((message, expected)) = problem {
             self.push(path, message, expected);

@@ -1,5 +1,6 @@
 //! Holds a parsed document against the schema and finds everything that does not fit, not only the first.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use serde_json::Value;
@@ -49,18 +50,10 @@ impl Walk<'_> {
             }
         } else if accepts(schema, value.get_ref()) {
             if let DeValue::Array(items) = value.get_ref() {
-                for (index, item) in items.iter().enumerate() {
-                    let path = format!("{path}[{index}]");
-                    self.origin.spans.insert(path.clone(), item.span());
-                    self.value(&schema["items"], item, &path, key);
-                }
-                return;
+                return self.list(&schema["items"], items, path, key);
             }
             return self.scalar(schema, value, key);
         }
-        let is_list_of_tables = schema["type"] == "array" && is_table(root, &schema["items"]);
-        let hint = (is_list_of_tables && matches!(value.get_ref(), DeValue::Table(_)))
-            .then(|| format!("write [[{}]] with two brackets", plain(path)));
         let draft = Draft::new(
             Some(span),
             format!("wrong type of \"{}\"", printable(key)),
@@ -70,7 +63,39 @@ impl Walk<'_> {
                 found(value.get_ref())
             ),
         );
-        self.drafts.push(draft.with_hint(hint));
+        let is_list_of_tables = schema["type"] == "array" && is_table(root, &schema["items"]);
+        if is_list_of_tables && matches!(value.get_ref(), DeValue::Table(_)) {
+            let hint = format!("write [[{}]] with two brackets", plain(path));
+            self.drafts.push(draft.with_hint(Some(hint)));
+            return self.value(&schema["items"], value, &format!("{path}[0]"), key);
+        }
+        self.drafts.push(draft);
+    }
+
+    fn list(&mut self, schema: &Value, items: &[Spanned<DeValue<'_>>], path: &str, key: &str) {
+        let unique = unique_key(resolve(self.root, schema));
+        let mut seen: BTreeMap<&str, Range<usize>> = BTreeMap::new();
+        for (index, item) in items.iter().enumerate() {
+            let path = format!("{path}[{index}]");
+            self.origin.spans.insert(path.clone(), item.span());
+            self.value(schema, item, &path, key);
+            let name = unique.and_then(|unique| item.get_ref().as_table()?.get(unique));
+            let Some((unique, name)) = unique.zip(name) else {
+                continue;
+            };
+            let Some(text) = name.get_ref().as_str() else {
+                continue;
+            };
+            if let Some(earlier) = seen.get(text) {
+                let place = self.origin.place(earlier.clone());
+                let message = format!("{unique} \"{}\" occurs twice", printable(text));
+                let expected = format!("the first one is at {place}");
+                self.drafts
+                    .push(Draft::new(Some(name.span()), message, expected));
+            } else {
+                seen.insert(text, name.span());
+            }
+        }
     }
 
     fn variant(&mut self, schema: &Value, table: &DeTable<'_>, span: Range<usize>, path: &str) {
@@ -79,7 +104,7 @@ impl Walk<'_> {
         let Some((_, kind)) = table.iter().find(|(key, _)| key.get_ref() == "kind") else {
             let message = format!("{} has no \"kind\"", title(path));
             let expected = format!("expected {}", choice(&kinds));
-            return self.drafts.push(Draft::new(Some(span), message, expected));
+            return self.drafts.push(Draft::absent(span, message, expected));
         };
         match variants
             .iter()
@@ -118,11 +143,11 @@ impl Walk<'_> {
             if !table.iter().any(|(key, _)| key.get_ref() == name) {
                 let message = format!("{} has no \"{name}\"", title(path));
                 let expected = format!(
-                    "expected \"{name}\" with {}",
+                    "expected \"{name}\", {}",
                     words(self.root, resolve(self.root, &properties[name]))
                 );
                 self.drafts
-                    .push(Draft::new(Some(span.clone()), message, expected));
+                    .push(Draft::absent(span.clone(), message, expected));
             }
         }
     }
@@ -187,6 +212,13 @@ impl Walk<'_> {
             Some("kebab-case") => name_problem(text, |c| {
                 c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-'
             }),
+            _ if text.is_empty()
+                && schema["minLength"]
+                    .as_u64()
+                    .is_some_and(|length| length > 0) =>
+            {
+                Some(("it is empty".to_owned(), None))
+            }
             _ => quantity_problem(schema, text.parse()),
         }
     }
@@ -271,16 +303,18 @@ fn words(root: &Value, schema: &Value) -> String {
         (_, Some("array")) => "a list of texts".to_owned(),
         (_, Some("object")) => "a table".to_owned(),
         (_, None) => "a table".to_owned(),
+        _ if schema["minLength"].is_u64() => "a text that is not empty".to_owned(),
         _ => "a text".to_owned(),
     }
 }
 
 fn found(value: &DeValue<'_>) -> &'static str {
     match value {
+        DeValue::Boolean(true) => "true",
+        DeValue::Boolean(false) => "false",
         DeValue::String(_) => "a text",
         DeValue::Integer(_) => "an integer",
         DeValue::Float(_) => "a number",
-        DeValue::Boolean(_) => "true or false",
         DeValue::Array(_) => "a list",
         DeValue::Table(_) => "a table",
         DeValue::Datetime(_) => "a date",
@@ -299,6 +333,14 @@ fn choice(texts: &[&str]) -> String {
         [one] => one.clone(),
         _ => format!("one of {}", quoted.join(", ")),
     }
+}
+
+/// Returns the key by which the tables of a list are told apart.
+fn unique_key(schema: &Value) -> Option<&str> {
+    let properties = schema["properties"].as_object()?;
+    let mut keys = properties.iter();
+    keys.find(|(_, property)| property["x-unique"] == true)
+        .map(|(key, _)| key.as_str())
 }
 
 /// Returns the path without list positions: `instance.backup`.
