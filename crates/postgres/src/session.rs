@@ -153,6 +153,25 @@ impl Session {
         Ok(rows)
     }
 
+    /// Runs one statement with a `statement_timeout` of its own instead of the target's.
+    pub async fn read_within(&self, sql: &str, limit: Duration) -> Result<Rows, Error> {
+        if self.pooled || limit == self.link.statement_timeout {
+            return self.read(sql).await;
+        }
+        let (set, reset) = (timeout(limit), timeout(self.link.statement_timeout));
+        let all = future::join3(
+            self.link.read_text(&set),
+            self.link.read_within(sql, limit),
+            self.link.read_text(&reset),
+        );
+        let work = async { Ok(all.await) };
+        let (set, rows, reset) = self.link.run_within(work, limit).await?;
+        set?;
+        let rows = rows?;
+        reset?;
+        Ok(rows)
+    }
+
     /// Runs one command through the simple protocol; all values are texts.
     pub async fn read_text(&self, command: &str) -> Result<Rows, Error> {
         if !self.pooled {
@@ -195,7 +214,15 @@ impl Link {
 
     /// Moves bytes until `work` is done, for a little longer than the server's own limit at most.
     async fn run<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-        let limit = self.statement_timeout + GRACE;
+        self.run_within(work, self.statement_timeout).await
+    }
+
+    async fn run_within<T>(
+        &self,
+        work: impl Future<Output = Result<T, Error>>,
+        limit: Duration,
+    ) -> Result<T, Error> {
+        let limit = limit + GRACE;
         match tokio::time::timeout(limit, self.drive(work)).await {
             Ok(result) => result,
             Err(_) => Err(Error::Timeout { limit }),
@@ -236,8 +263,12 @@ impl Link {
     }
 
     async fn read(&self, sql: &str) -> Result<Rows, Error> {
+        self.read_within(sql, self.statement_timeout).await
+    }
+
+    async fn read_within(&self, sql: &str, limit: Duration) -> Result<Rows, Error> {
         let started = Instant::now();
-        let explain = |error| self.explain(&error, started);
+        let explain = |error| self.explain(&error, started, limit);
         let parameters = std::iter::empty::<(i32, Type)>();
         let stream = self.client.query_typed_raw(sql, parameters).await;
         let mut stream = pin!(stream.map_err(explain)?);
@@ -255,7 +286,7 @@ impl Link {
 
     async fn read_text(&self, command: &str) -> Result<Rows, Error> {
         let started = Instant::now();
-        let explain = |error| self.explain(&error, started);
+        let explain = |error| self.explain(&error, started, self.statement_timeout);
         let stream = self.client.simple_query_raw(command).await;
         let mut stream = pin!(stream.map_err(explain)?);
         let mut rows = Rows::default();
@@ -278,9 +309,9 @@ impl Link {
         Ok(rows)
     }
 
-    fn explain(&self, error: &tokio_postgres::Error, started: Instant) -> Error {
+    fn explain(&self, error: &tokio_postgres::Error, started: Instant, limit: Duration) -> Error {
         let limits = Limits {
-            statement: self.statement_timeout,
+            statement: limit,
             lock: self.lock_timeout,
             elapsed: started.elapsed(),
         };
@@ -296,6 +327,12 @@ impl Rows {
         self.rows.push(row);
         Ok(())
     }
+}
+
+/// Sets `statement_timeout` of the session; the search path is empty, so the function is named in full.
+fn timeout(limit: Duration) -> String {
+    let limit = limit.as_millis();
+    format!("SELECT pg_catalog.set_config('statement_timeout', '{limit}', false)")
 }
 
 fn check_version(version: &str, address: &str) -> Result<(), Error> {
