@@ -15,6 +15,9 @@ use crate::{Catalog, Collector, Question, Scope, patroni, pgbouncer};
 /// More databases than this are not looked into in one run; the run says so.
 const DATABASES_MAX: usize = 200;
 
+/// Where every statement is told before it runs; `--explain` shows it.
+const STATEMENT: &str = "pawang_collect::statement";
+
 const DATABASES: &str = "\
 SELECT d.datname, pg_catalog.has_database_privilege(d.oid, 'CONNECT')
   FROM pg_catalog.pg_database AS d
@@ -285,8 +288,9 @@ impl<'a> Run<'a> {
         sql: &str,
         database: Option<&str>,
     ) -> Result<Snapshot, Missing> {
-        let started = Instant::now();
         let header = &collector.header;
+        tracing::debug!(target: STATEMENT, "-- collector {}\n{}", collector.name, sql.trim_end());
+        let started = Instant::now();
         let rows = session
             .read_within(sql, header.timeout)
             .await
@@ -307,7 +311,6 @@ impl<'a> Run<'a> {
             elapsed: started.elapsed(),
             rows: rows.rows.len(),
         };
-        tracing::debug!(collector = collector.name, database, rows = cost.rows, elapsed = ?cost.elapsed, "read\n{sql}");
         let mut snapshot = Snapshot {
             collector: collector.name.clone(),
             database: database.map(str::to_owned),
@@ -323,9 +326,10 @@ impl<'a> Run<'a> {
 
     /// Runs one statement of the user's; its columns count by position.
     async fn answer(&self, session: &Session, question: &Question) -> Sighting {
+        tracing::debug!(target: STATEMENT, "-- {}\n{}", question.name, question.sql.trim_end());
         let started = Instant::now();
         let seen = match session.read_within(&question.sql, question.timeout).await {
-            Ok(rows) if rows.names.len() != question.columns.len() => {
+            Ok(rows) if !rows.rows.is_empty() && rows.names.len() != question.columns.len() => {
                 let wanted: Vec<&str> = question
                     .columns
                     .iter()
