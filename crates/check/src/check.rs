@@ -43,6 +43,35 @@ pub enum Group {
     Warehouse,
 }
 
+impl Group {
+    /// Every group with its kebab-case name and its title, in the order of the catalogue.
+    pub const ALL: [(Group, &'static str, &'static str); 17] = [
+        (Group::Availability, "availability", "Availability"),
+        (Group::Connections, "connections", "Connections"),
+        (Group::Transactions, "transactions", "Transactions and the horizon"),
+        (Group::Locks, "locks", "Locks and waits"),
+        (Group::Vacuum, "vacuum", "Vacuum, statistics and bloat"),
+        (Group::Schema, "schema", "Indexes and schema"),
+        (Group::Wal, "wal", "WAL, archiving and checkpoints"),
+        (Group::Replication, "replication", "Replication"),
+        (Group::Io, "io", "Cache, I/O and temporary files"),
+        (Group::Statements, "statements", "Statements"),
+        (Group::Security, "security", "Settings and security"),
+        (Group::Backup, "backup", "Backups"),
+        (Group::Host, "host", "Host"),
+        (Group::Pgbouncer, "pgbouncer", "PgBouncer"),
+        (Group::Patroni, "patroni", "Patroni"),
+        (Group::Timescaledb, "timescaledb", "TimescaleDB"),
+        (Group::Warehouse, "warehouse", "Warehouse loads"),
+    ];
+
+    /// Returns the kebab-case name.
+    pub fn name(self) -> &'static str {
+        let found = Group::ALL.iter().find(|(group, ..)| *group == self);
+        found.map_or("", |(_, name, _)| name)
+    }
+}
+
 /// How often a check is evaluated per run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {

@@ -1,2 +1,20 @@
-//! x
-fn main() {}
+//! `pawang`: the command line. Parses, dispatches, prints, and picks the exit code.
+
+mod alias;
+mod cli;
+mod environment;
+mod estate;
+mod output;
+mod profile;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match cli::run() {
+        Ok(exit) => exit.into(),
+        Err(report) => {
+            output::talk(&report.to_string());
+            output::Exit::from(report.kind).into()
+        }
+    }
+}

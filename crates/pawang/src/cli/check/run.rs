@@ -1,0 +1,353 @@
+//! One run of `pawang check`: choose, observe all servers side by side, judge, tell.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use futures_util::StreamExt;
+use pawang_check::{CHECKS, Check, evaluate_all};
+use pawang_collect::{Catalog, HostRequest, Request, observe};
+use pawang_config::{KnownCheck, Quantity};
+use pawang_core::{Evaluation, Facts, Kind, Level, Outcome, Report};
+use pawang_store::Sample;
+
+use super::{FailOn, Run, show};
+use crate::cli::Global;
+use crate::estate::{Estate, Job, Limited, known, known_checks, told};
+use crate::output::Exit;
+use crate::{alias, environment, profile};
+
+/// Everything that the judging of one server needs.
+struct Plan<'a> {
+    estate: &'a Estate,
+    catalog: Catalog,
+    checks: Vec<&'a Check<'a>>,
+    known: Vec<KnownCheck>,
+    warning: Option<f64>,
+    critical: Option<f64>,
+    profile: Option<&'a str>,
+    state: Option<PathBuf>,
+}
+
+/// Runs the command.
+pub(super) fn run(args: &Run, global: &Global) -> Result<Exit, Report> {
+    let (url, names) = split(&args.targets)?;
+    let estate = Estate::load(global.config.as_deref()).map_err(told)?;
+    let user_checks = estate.user_checks();
+    let profile = args.profile.as_deref().or(if names.is_empty() {
+        estate.config.defaults.profile.as_deref()
+    } else {
+        None
+    });
+    let checks = choose(&names, profile, &user_checks)?;
+    let (warning, critical) = limits(args, &names, &checks)?;
+    let mut known_all = known_checks();
+    known_all.extend(user_checks.iter().map(known));
+    let plan = Plan {
+        catalog: estate.catalog()?,
+        checks,
+        known: known_all,
+        warning,
+        critical,
+        profile,
+        state: if args.no_state {
+            None
+        } else {
+            estate.state_directory()
+        },
+        estate: &estate,
+    };
+    let jobs = estate.jobs(&global.instances, url)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let runtime = runtime.map_err(|error| {
+        Report::new(Kind::Target, "could not start").with_detail(error.to_string())
+    })?;
+    let concurrency = usize::try_from(estate.config.defaults.concurrency.max(1)).unwrap_or(1);
+    let evaluations = runtime.block_on(async {
+        let runs = jobs.iter().map(|job| plan.judge(job));
+        futures_util::stream::iter(runs)
+            .buffered(concurrency)
+            .collect::<Vec<_>>()
+            .await
+    });
+    show::show(args, global, &evaluations)?;
+    Ok(exit(args, &evaluations))
+}
+
+/// Tells the URL from the names of checks.
+fn split(targets: &[String]) -> Result<(Option<&str>, Vec<&str>), Report> {
+    let is_url = |target: &&String| target.contains("://") || target.contains('=');
+    let urls: Vec<&str> = targets.iter().filter(is_url).map(String::as_str).collect();
+    let names = targets
+        .iter()
+        .filter(|target| !is_url(target))
+        .map(String::as_str)
+        .collect();
+    match urls.as_slice() {
+        [] => Ok((None, names)),
+        [url] => Ok((Some(url), names)),
+        _ => Err(
+            Report::new(Kind::Usage, "cannot judge several URLs in one run")
+                .with_hint("list the servers in pawang.toml (pawang init) and use -i"),
+        ),
+    }
+}
+
+/// Returns the checks of the names, else of the profile, else all.
+fn choose<'a>(
+    names: &[&str],
+    profile: Option<&str>,
+    user: &'a [Check<'a>],
+) -> Result<Vec<&'a Check<'a>>, Report> {
+    let mut chosen: Vec<&'a Check<'a>> = Vec::new();
+    for name in names {
+        let own = user.iter().filter(|check| check.id == *name);
+        let found: Vec<&'a Check<'a>> = match (pawang_check::find(name), alias::checks(name)) {
+            (Some(check), _) => vec![check],
+            (None, Some(ids)) => ids.iter().filter_map(|id| pawang_check::find(id)).collect(),
+            (None, None) => own.collect(),
+        };
+        if found.is_empty() {
+            let report = Report::new(Kind::Usage, format!("there is no check \"{name}\""));
+            return Err(match pawang_check::nearest(name) {
+                Some(nearest) => report.with_hint(format!("pawang check {nearest}")),
+                None => report.with_hint("pawang check list"),
+            });
+        }
+        chosen.extend(found);
+    }
+    match (names.is_empty(), profile) {
+        (true, Some(name)) => chosen.extend(profile::checks(name)?),
+        (true, None) => {
+            chosen.extend(CHECKS.iter().copied());
+            chosen.extend(user);
+        }
+        (false, Some(name)) => {
+            let more = profile::checks(name)?;
+            chosen.extend(more);
+        }
+        (false, None) => {}
+    }
+    let mut seen = BTreeSet::new();
+    chosen.retain(|check| seen.insert(check.id));
+    Ok(chosen)
+}
+
+/// Reads `-w` and `-c` in the unit of the named checks.
+fn limits(
+    args: &Run,
+    names: &[&str],
+    checks: &[&Check<'_>],
+) -> Result<(Option<f64>, Option<f64>), Report> {
+    if args.warning.is_none() && args.critical.is_none() {
+        return Ok((None, None));
+    }
+    let Some(first) = checks.first().filter(|_| !names.is_empty()) else {
+        return Err(
+            Report::new(Kind::Usage, "-w and -c need the names of checks")
+                .with_hint("pawang check connections -w 80 -c 90"),
+        );
+    };
+    let quantity =
+        |text: &Option<String>| text.as_deref().map(|text| limit(text, checks)).transpose();
+    let (warning, critical) = (quantity(&args.warning)?, quantity(&args.critical)?);
+    if let (Some(warning), Some(critical)) = (warning, critical) {
+        let ordered = match first.direction {
+            pawang_check::Direction::Above => warning <= critical,
+            pawang_check::Direction::Below => warning >= critical,
+        };
+        if !ordered {
+            let detail = format!(
+                "of \"{}\", {critical} would be reached before {warning}",
+                first.id
+            );
+            return Err(Report::new(
+                Kind::Usage,
+                "cannot use a critical limit on the good side of the warning limit",
+            )
+            .with_detail(detail)
+            .with_hint(format!("pawang explain {}", first.id)));
+        }
+    }
+    Ok((warning, critical))
+}
+
+/// Reads one limit; it must fit the unit of every named check that has limits at all.
+fn limit(text: &str, checks: &[&Check<'_>]) -> Result<f64, Report> {
+    let wrong = |detail: String| {
+        Report::new(Kind::Usage, format!("cannot use \"{text}\" as a limit")).with_detail(detail)
+    };
+    let quantity: Quantity = text.parse().map_err(|error| wrong(format!("{error}")))?;
+    let mut value = None;
+    for check in checks {
+        let own = quantity
+            .in_unit(check.unit)
+            .map_err(|error| wrong(format!("check \"{}\": {error}", check.id)))?;
+        let own =
+            own.ok_or_else(|| wrong("a limit on the command line must be a number".to_owned()))?;
+        let percent = check.unit == pawang_core::Unit::Percent;
+        if own < 0.0 || (percent && own > 100.0) {
+            return Err(wrong(format!(
+                "check \"{}\" measures {}",
+                check.id,
+                if percent { "0 to 100 %" } else { "from 0 up" }
+            )));
+        }
+        if *value.get_or_insert(own) != own {
+            let detail = format!(
+                "it means different things to \"{}\" and \"{}\"",
+                checks[0].id, check.id
+            );
+            return Err(wrong(detail));
+        }
+    }
+    value.ok_or_else(|| wrong("no check takes it".to_owned()))
+}
+
+impl Plan<'_> {
+    /// Observes and judges one server; whatever fails is in the evaluation.
+    async fn judge(&self, job: &Job) -> Evaluation {
+        let mut notes = Vec::new();
+        let sample = self.earlier(job, &mut notes);
+        let collectors: BTreeSet<String> = self
+            .checks
+            .iter()
+            .flat_map(|check| check.needs)
+            .map(|name| (*name).to_owned())
+            .collect();
+        let questions = job.questions(&self.estate.config.user_checks);
+        let remembered = sample.as_ref();
+        let host = HostRequest {
+            data_directory: job
+                .config
+                .data_directory
+                .clone()
+                .or(remembered.and_then(|s| s.data_directory.clone())),
+            log_directory: job
+                .config
+                .log_directory
+                .clone()
+                .or(remembered.and_then(|s| s.log_directory.clone())),
+        };
+        let databases = job.config.databases.clone().unwrap_or_default();
+        let request = Request {
+            instance: &job.instance,
+            target: &job.target,
+            purpose: "check",
+            catalog: &self.catalog,
+            collectors: &collectors,
+            questions: &questions,
+            databases: &databases,
+            pgbouncer: job.pgbouncer.as_ref(),
+            patroni: job.config.patroni.as_ref().map(|url| url.reveal().as_str()),
+            host,
+            now: environment::now(),
+        };
+        let facts = observe(&request).await;
+        let older = sample.as_ref().map(|sample| &sample.facts);
+        let policy = Limited {
+            config: &self.estate.config,
+            instance: &job.instance,
+            known: &self.known,
+            warning: self.warning,
+            critical: self.critical,
+        };
+        let mut evaluation = evaluate_all(&self.checks, &facts, older, &policy);
+        evaluation.profile = self.profile.map(str::to_owned);
+        evaluation.notes.append(&mut notes);
+        self.keep(facts, sample.as_ref(), &mut evaluation);
+        evaluation
+    }
+
+    /// Returns the last sample; a note says when there is none or it cannot be read.
+    fn earlier(&self, job: &Job, notes: &mut Vec<String>) -> Option<Sample> {
+        let directory = self.state.as_ref()?;
+        match pawang_store::load(directory, &job.instance.name) {
+            Ok(Some(sample)) => Some(sample),
+            Ok(None) => {
+                notes.push("no earlier sample of this instance: checks of rates will see from the next run on".to_owned());
+                None
+            }
+            Err(error) => {
+                notes.push(Report::from_error(Kind::Usage, &error).to_string());
+                None
+            }
+        }
+    }
+
+    /// Keeps the sample for the next run; collectors that were not asked now keep their older one.
+    fn keep(&self, facts: Facts, earlier: Option<&Sample>, evaluation: &mut Evaluation) {
+        let (Some(directory), Ok(server)) = (&self.state, &facts.server) else {
+            return;
+        };
+        let data_directory = server
+            .data_directory
+            .as_ref()
+            .filter(|_| server.local)
+            .map(PathBuf::from);
+        let log_directory = pawang_collect::log_directory(&facts);
+        let mut sample = Sample::of(facts, |name| {
+            self.catalog
+                .collectors
+                .get(name)
+                .is_some_and(|c| c.header.remember)
+        });
+        if let Some(earlier) = earlier {
+            let asked = |old: &pawang_core::Sighting| {
+                sample
+                    .facts
+                    .sightings
+                    .iter()
+                    .any(|new| new.collector == old.collector && new.database == old.database)
+            };
+            let kept: Vec<_> = earlier
+                .facts
+                .sightings
+                .iter()
+                .filter(|old| !asked(old))
+                .cloned()
+                .collect();
+            sample.facts.sightings.extend(kept);
+        }
+        sample.data_directory =
+            data_directory.or_else(|| earlier.and_then(|s| s.data_directory.clone()));
+        sample.log_directory =
+            log_directory.or_else(|| earlier.and_then(|s| s.log_directory.clone()));
+        if let Err(error) = pawang_store::save(directory, &sample) {
+            evaluation
+                .notes
+                .push(Report::from_error(Kind::Usage, &error).to_string());
+        }
+    }
+}
+
+/// Picks the exit code: a server that does not answer weighs more than a finding, a finding more than blindness.
+fn exit(args: &Run, evaluations: &[Evaluation]) -> Exit {
+    let limit = match args.fail_on {
+        FailOn::Info => Level::Info,
+        FailOn::Warning => Level::Warning,
+        FailOn::Critical => Level::Critical,
+    };
+    let any = |test: &dyn Fn(&pawang_core::Verdict) -> bool| {
+        evaluations.iter().flat_map(|e| &e.verdicts).any(test)
+    };
+    if evaluations
+        .iter()
+        .any(|evaluation| evaluation.server.is_none())
+    {
+        return Exit::Target;
+    }
+    if any(&|verdict| {
+        verdict
+            .findings
+            .iter()
+            .any(|f| f.level >= limit && f.level != Level::Unknown)
+    }) {
+        return Exit::Answer;
+    }
+    if any(&|verdict| verdict.outcome == Outcome::Unknown) {
+        return Exit::Target;
+    }
+    Exit::Good
+}

@@ -1,0 +1,101 @@
+//! `pawang explain <check>`: what it looks at, why it matters, its limits, what to do, and its SQL.
+
+use std::fmt::Write;
+
+use pawang_collect::Catalog;
+use pawang_core::{Kind, Report};
+
+use crate::cli::Global;
+use crate::cli::check::as_json;
+use crate::output::{self, Exit};
+
+/// Explain a check: what it looks at, why it matters, its limits, what to do, and its SQL
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Id of a check
+    #[arg(value_name = "CHECK")]
+    check: String,
+    /// Also print the statements of its collectors
+    #[arg(long)]
+    sql: bool,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// There is no such check.
+pub fn run(args: &Args, global: &Global) -> Result<Exit, Report> {
+    let Some(check) = pawang_check::find(&args.check) else {
+        let report = Report::new(Kind::Usage, format!("there is no check \"{}\"", args.check));
+        return Err(match pawang_check::nearest(&args.check) {
+            Some(nearest) => report.with_hint(format!("pawang explain {nearest}")),
+            None => report.with_hint("pawang check list"),
+        });
+    };
+    if global.json {
+        output::json("pawang.explain/1", &as_json(check))?;
+        return Ok(Exit::Good);
+    }
+    let mut out = String::new();
+    let _ = writeln!(
+        out,
+        "{}: {}  ({})\n",
+        check.id,
+        check.title,
+        check.group.name()
+    );
+    let _ = writeln!(out, "What    {}\n", wrap(check.what));
+    let _ = writeln!(out, "Why     {}\n", wrap(check.why));
+    let _ = writeln!(out, "Limits  {}", check.limits_in_words(&check.defaults()));
+    for floor in check.floors {
+        let _ = writeln!(
+            out,
+            "        {} = {}: ignores {}",
+            floor.name,
+            floor.unit.show(floor.value),
+            floor.ignores
+        );
+    }
+    let _ = writeln!(out, "\nFix     {}\n", wrap(check.fix));
+    let _ = writeln!(out, "Reads   {}", check.needs.join(", "));
+    if args.sql {
+        let catalog = Catalog::built_in();
+        for name in check.needs {
+            for (version, sql) in &catalog.collector(name).statements {
+                let _ = writeln!(
+                    out,
+                    "\n-- {name}, from version {}.{}\n{}",
+                    version.0,
+                    version.1,
+                    sql.trim_end()
+                );
+            }
+        }
+    } else {
+        let _ = writeln!(
+            out,
+            "        pawang explain {} --sql shows the statements",
+            check.id
+        );
+    }
+    output::data(&out)?;
+    Ok(Exit::Good)
+}
+
+/// Wraps a paragraph at 92 columns with the indent of the labels.
+fn wrap(text: &str) -> String {
+    let mut out = String::new();
+    let mut column = 0;
+    for word in text.split_whitespace() {
+        if column > 0 && column + 1 + word.chars().count() > 84 {
+            out.push_str("\n        ");
+            column = 0;
+        } else if column > 0 {
+            out.push(' ');
+            column += 1;
+        }
+        out.push_str(word);
+        column += word.chars().count();
+    }
+    out
+}

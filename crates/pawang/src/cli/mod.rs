@@ -1,0 +1,139 @@
+//! The command tree: `pawang <noun> <verb>`, one file per verb.
+
+mod check;
+mod config;
+mod estate;
+mod explain;
+mod init;
+mod reference;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use pawang_core::Report;
+
+use crate::output::{Color, Exit};
+
+/// Operates PostgreSQL warehouses end to end.
+#[derive(Debug, Parser)]
+#[command(name = "pawang", version, propagate_version = true, max_term_width = 100, after_help = EXIT_CODES)]
+#[command(before_help = EXAMPLES)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  pawang check                                 judge the server of the libpq environment
+  pawang check postgres://monitor@db-1/dwh     judge any server
+  pawang check -i dwh-1 --profile daily        judge a server of pawang.toml";
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0 good   1 something needs attention   2 usage or configuration   3 not reachable or not seen   4 refused";
+
+/// Options of every command.
+#[derive(Debug, Args)]
+pub struct Global {
+    /// Instance of pawang.toml, with * (repeatable)
+    #[arg(short, long = "instance", value_name = "NAME", global = true)]
+    pub instances: Vec<String>,
+    /// Configuration file instead of ./pawang.toml, ~/.config/pawang/pawang.toml, /etc/pawang/pawang.toml
+    #[arg(long, value_name = "FILE", global = true)]
+    pub config: Option<PathBuf>,
+    /// JSON on standard output, in one envelope with its schema's name
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// When to use colours
+    #[arg(long, value_enum, default_value_t, global = true)]
+    pub color: Color,
+    /// Only findings and errors
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// More detail: evidence, remedies, healthy checks, costs; twice also what Pawang does
+    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    pub verbose: u8,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Check(check::Args),
+    Explain(explain::Args),
+    Estate(estate::Args),
+    Config(config::Args),
+    Init(init::Args),
+    Reference(reference::Args),
+}
+
+/// Runs the command of the command line.
+///
+/// # Errors
+/// Whatever the command could not do, for people.
+pub fn run() -> Result<Exit, Report> {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // `--help` and `--version` are data and good; everything else is wrong usage.
+            let _ = error.print();
+            return Ok(if error.use_stderr() {
+                Exit::Usage
+            } else {
+                Exit::Good
+            });
+        }
+    };
+    let explain = matches!(&cli.command, Command::Check(args) if args.explain());
+    start_diagnostics(cli.global.verbose, explain);
+    match cli.command {
+        Command::Check(args) => check::run(args, &cli.global),
+        Command::Explain(args) => explain::run(&args, &cli.global),
+        Command::Estate(args) => estate::run(&args, &cli.global),
+        Command::Config(args) => config::run(&args, &cli.global),
+        Command::Init(args) => init::run(&args),
+        Command::Reference(args) => reference::run(&args),
+    }
+}
+
+/// Returns the command tree, for help pages and completions.
+pub fn tree() -> clap::Command {
+    <Cli as clap::CommandFactory>::command()
+}
+
+/// Sends diagnostics to stderr: warnings always, statements with `--explain`, everything with `-vv`.
+fn start_diagnostics(verbose: u8, explain: bool) {
+    use tracing_subscriber::filter::{LevelFilter, Targets};
+    use tracing_subscriber::layer::SubscriberExt;
+    use tracing_subscriber::util::SubscriberInitExt;
+
+    let level = if verbose >= 2 {
+        LevelFilter::DEBUG
+    } else {
+        LevelFilter::WARN
+    };
+    let mut targets = Targets::new().with_default(LevelFilter::WARN);
+    for name in [
+        "pawang",
+        "pawang_collect",
+        "pawang_postgres",
+        "pawang_config",
+        "pawang_store",
+    ] {
+        targets = targets.with_target(name, level);
+    }
+    if explain || verbose >= 2 {
+        targets = targets.with_target("pawang_collect::statement", LevelFilter::DEBUG);
+    } else {
+        targets = targets.with_target("pawang_collect::statement", LevelFilter::WARN);
+    }
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .without_time();
+    tracing_subscriber::registry()
+        .with(targets)
+        .with(lines.with_ansi(false))
+        .init();
+}

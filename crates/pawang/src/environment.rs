@@ -1,0 +1,70 @@
+//! The one place that reads the environment, the clock and the operating system's user.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "this module is the edge that the rule sends every reader to"
+)]
+
+use std::path::PathBuf;
+
+use pawang_core::Timestamp;
+use pawang_postgres::Environment;
+
+/// Returns the time.
+pub fn now() -> Timestamp {
+    Timestamp::now()
+}
+
+/// Returns a variable that is set and not empty.
+pub fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// Returns what libpq would look at.
+pub fn libpq() -> Environment {
+    let variables = std::env::vars_os().filter_map(|(name, value)| {
+        let name = name.into_string().ok()?;
+        name.starts_with("PG")
+            .then(|| Some((name, value.into_string().ok()?)))?
+    });
+    Environment {
+        variables: variables.collect(),
+        home: home(),
+        os_user: os_user(),
+    }
+}
+
+/// Returns the directory for the last samples: `$XDG_STATE_HOME/pawang` or `~/.local/state/pawang`.
+pub fn state_directory() -> Option<PathBuf> {
+    let base = variable("XDG_STATE_HOME").map(PathBuf::from);
+    let base = base.or_else(|| home().map(|home| home.join(".local/state")));
+    base.map(|base| base.join("pawang"))
+}
+
+/// Returns where the configuration is looked for when `--config` is not given, in order.
+pub fn config_candidates() -> Vec<PathBuf> {
+    let base = variable("XDG_CONFIG_HOME").map(PathBuf::from);
+    let base = base.or_else(|| home().map(|home| home.join(".config")));
+    let mut candidates = vec![PathBuf::from("pawang.toml")];
+    candidates.extend(base.map(|base| base.join("pawang/pawang.toml")));
+    candidates.push(PathBuf::from("/etc/pawang/pawang.toml"));
+    candidates
+}
+
+fn home() -> Option<PathBuf> {
+    std::env::home_dir().filter(|home| !home.as_os_str().is_empty())
+}
+
+/// Returns the user's name as libpq finds it: by user id, in the password database.
+fn os_user() -> String {
+    let uid = rustix::process::geteuid().as_raw().to_string();
+    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let entry = passwd
+        .lines()
+        .map(|line| line.split(':').collect::<Vec<_>>());
+    let name = entry
+        .into_iter()
+        .find(|fields| fields.get(2) == Some(&uid.as_str()));
+    name.and_then(|fields| fields.first().map(|name| (*name).to_owned()))
+        .or_else(|| variable("USER"))
+        .unwrap_or(uid)
+}

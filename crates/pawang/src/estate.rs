@@ -1,0 +1,342 @@
+//! From configuration and command line to the servers of a run.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use pawang_check::{CHECKS, Check, Policy, Resolved, observe_user_rows, user_columns};
+use pawang_collect::{Catalog, Question};
+use pawang_config::{BackupSource, Config, InstanceConfig, KnownCheck, Place, UserCheck, matches};
+use pawang_core::{Instance, Kind, Limits, Report, Secret};
+use pawang_postgres::Target;
+
+use crate::environment;
+use crate::output;
+
+/// `statement_timeout` of the user's own statements.
+const QUESTION_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The configuration of a run and where it came from.
+pub struct Estate {
+    /// The configuration; the default one when there is no file.
+    pub config: Config,
+    /// The file, if there is one.
+    pub file: Option<PathBuf>,
+}
+
+/// One server of a run and everything that is asked there.
+pub struct Job {
+    /// Which instance it is.
+    pub instance: Instance,
+    /// How to connect.
+    pub target: Target,
+    /// Its entry in the configuration; the default one for a bare URL.
+    pub config: InstanceConfig,
+    /// PgBouncer's console.
+    pub pgbouncer: Option<Target>,
+}
+
+impl Estate {
+    /// Reads the configuration: the file of `--config`, else the first that exists, else none.
+    ///
+    /// # Errors
+    /// The file cannot be read or has mistakes; all of them are told.
+    pub fn load(file: Option<&Path>) -> Result<Estate, Vec<Report>> {
+        let found = environment::config_candidates()
+            .into_iter()
+            .find(|path| path.exists());
+        let Some(file) = file.map(Path::to_owned).or(found) else {
+            return Ok(Estate {
+                config: Config::default(),
+                file: None,
+            });
+        };
+        let config = pawang_config::load(&file).map_err(|errors| errors.reports())?;
+        let wrong = config.verify(&known_checks());
+        if !wrong.is_empty() {
+            return Err(wrong);
+        }
+        Ok(Estate {
+            config,
+            file: Some(file),
+        })
+    }
+
+    /// Returns the servers named by `-i` (with `*`), or by a URL, or all of the file, or the one of the environment.
+    ///
+    /// # Errors
+    /// No instance has that name, or a URL or the environment cannot be read.
+    pub fn jobs(&self, instances: &[String], url: Option<&str>) -> Result<Vec<Job>, Report> {
+        if let Some(url) = url {
+            return Ok(vec![self.bare(url)?]);
+        }
+        if let Some(name) = instances
+            .iter()
+            .find(|name| !self.config.instances.iter().any(|i| matches(name, &i.name)))
+        {
+            let names: Vec<&str> = self
+                .config
+                .instances
+                .iter()
+                .map(|instance| instance.name.as_str())
+                .collect();
+            let report = Report::new(Kind::Usage, format!("there is no instance \"{name}\""));
+            return Err(
+                match (
+                    pawang_config::nearest(name, names.iter().copied()),
+                    &self.file,
+                ) {
+                    (Some(nearest), _) => report.with_hint(format!("pawang check -i {nearest}")),
+                    (None, Some(file)) => {
+                        report.with_hint(format!("{} names {}", file.display(), names.join(", ")))
+                    }
+                    (None, None) => {
+                        report.with_hint("there is no pawang.toml; write one with: pawang init")
+                    }
+                },
+            );
+        }
+        if self.config.instances.is_empty() {
+            return Ok(vec![self.bare("")?]);
+        }
+        let wanted = |config: &&InstanceConfig| {
+            instances.is_empty() || instances.iter().any(|name| matches(name, &config.name))
+        };
+        self.config
+            .instances
+            .iter()
+            .filter(wanted)
+            .map(job)
+            .collect()
+    }
+
+    /// Returns the catalogue of collectors, with the user's directory.
+    ///
+    /// # Errors
+    /// A collector of the user's directory cannot be read.
+    pub fn catalog(&self) -> Result<Catalog, Report> {
+        let mut catalog = Catalog::built_in();
+        if let Some(directory) = &self.config.collectors.directory {
+            catalog
+                .add_directory(directory)
+                .map_err(|error| Report::from_error(Kind::Usage, &error))?;
+        }
+        Ok(catalog)
+    }
+
+    /// Returns where the last samples are kept.
+    pub fn state_directory(&self) -> Option<PathBuf> {
+        self.config
+            .state_directory
+            .clone()
+            .or_else(environment::state_directory)
+    }
+
+    /// Returns the user's checks as checks.
+    pub fn user_checks(&self) -> Vec<Check<'_>> {
+        self.config.user_checks.iter().map(user_check).collect()
+    }
+
+    fn bare(&self, url: &str) -> Result<Job, Report> {
+        let target = Target::parse(url, &environment::libpq()).map_err(|error| error.report())?;
+        let config = InstanceConfig {
+            name: target.name(),
+            ..InstanceConfig::default()
+        };
+        Ok(Job {
+            instance: config.instance(),
+            target,
+            config,
+            pgbouncer: None,
+        })
+    }
+}
+
+fn job(config: &InstanceConfig) -> Result<Job, Report> {
+    let named = |mut report: Report| {
+        report.primary = format!("instance \"{}\": {}", config.name, report.primary);
+        report
+    };
+    let environment = environment::libpq();
+    let parse = |url: &Secret<String>| {
+        Target::parse(url.reveal(), &environment).map_err(|error| named(error.report()))
+    };
+    let mut target = parse(&config.url)?;
+    if let Some(path) = &config.password_file {
+        target.password = Some(password(path).map_err(named)?);
+    }
+    let pgbouncer = config.pgbouncer.as_ref().map(parse).transpose()?;
+    Ok(Job {
+        instance: config.instance(),
+        target,
+        config: config.clone(),
+        pgbouncer,
+    })
+}
+
+fn password(path: &Path) -> Result<Secret<String>, Report> {
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        Report::new(
+            Kind::Usage,
+            format!("could not read password file \"{}\"", path.display()),
+        )
+        .with_detail(error.to_string())
+    })?;
+    Ok(Secret::new(
+        text.lines().next().unwrap_or_default().to_owned(),
+    ))
+}
+
+impl Job {
+    /// Returns every statement of the user's that is asked on this instance.
+    pub fn questions(&self, user_checks: &[UserCheck]) -> Vec<Question> {
+        let question = |name: String, database: &Option<String>, sql: &str, columns| Question {
+            name,
+            database: database.clone(),
+            sql: sql.to_owned(),
+            columns,
+            timeout: QUESTION_TIMEOUT,
+        };
+        let mut questions = Vec::new();
+        for (index, source) in self.config.backup.iter().enumerate() {
+            if let BackupSource::Sql { database, query } = source {
+                questions.push(question(
+                    format!("backup:sql-{}", index + 1),
+                    database,
+                    query,
+                    pawang_check::backup_columns(),
+                ));
+            }
+        }
+        for load in &self.config.loads {
+            questions.push(question(
+                format!("load:{}", load.name),
+                &load.database,
+                &load.query,
+                pawang_check::load_columns(),
+            ));
+        }
+        for source in &self.config.freshness {
+            let columns = pawang_check::freshness_columns();
+            questions.push(question(
+                format!("freshness:{}", source.name),
+                &source.database,
+                &source.query,
+                columns,
+            ));
+        }
+        for check in user_checks
+            .iter()
+            .filter(|check| check.covers(&self.instance.name))
+        {
+            questions.push(question(
+                format!("user:{}", check.id),
+                &check.database,
+                &check.sql,
+                user_columns(),
+            ));
+        }
+        questions
+    }
+}
+
+/// The limits of the configuration, and above them those of the command line.
+pub struct Limited<'a> {
+    /// The configuration.
+    pub config: &'a Config,
+    /// The instance being judged.
+    pub instance: &'a Instance,
+    /// What `config` must know of each check, computed once.
+    pub known: &'a [KnownCheck],
+    /// `-w` of the command line.
+    pub warning: Option<f64>,
+    /// `-c` of the command line.
+    pub critical: Option<f64>,
+}
+
+impl Policy for Limited<'_> {
+    fn resolve(&self, check: &Check<'_>, database: Option<&str>, object: Option<&str>) -> Resolved {
+        let place = Place {
+            group: self.instance.group.as_deref(),
+            instance: Some(&self.instance.name),
+            database,
+            object,
+        };
+        let defaults: Limits = check.defaults();
+        let known = self.known.iter().find(|known| known.id == check.id);
+        let mut resolved = match known {
+            Some(known) => {
+                let found = self.config.limits(known, &defaults, place);
+                Resolved {
+                    enabled: found.enabled,
+                    limits: found.limits,
+                }
+            }
+            None => Resolved {
+                enabled: true,
+                limits: defaults,
+            },
+        };
+        resolved.limits.warning = self.warning.or(resolved.limits.warning);
+        resolved.limits.critical = self.critical.or(resolved.limits.critical);
+        resolved
+    }
+}
+
+/// Returns what the configuration must know of the built-in checks.
+pub fn known_checks() -> Vec<KnownCheck> {
+    CHECKS.iter().map(|check| known(check)).collect()
+}
+
+/// Returns what the configuration must know of one check.
+pub fn known(check: &Check<'_>) -> KnownCheck {
+    KnownCheck {
+        id: check.id.to_owned(),
+        unit: check.unit,
+        direction: match check.direction {
+            pawang_check::Direction::Above => pawang_config::Direction::Above,
+            pawang_check::Direction::Below => pawang_config::Direction::Below,
+        },
+        floors: check
+            .floors
+            .iter()
+            .map(|floor| (floor.name.to_owned(), floor.unit))
+            .collect(),
+    }
+}
+
+fn user_check(check: &UserCheck) -> Check<'_> {
+    let limits = check.limits();
+    Check {
+        id: &check.id,
+        group: pawang_check::Group::Warehouse,
+        title: &check.title,
+        scope: pawang_check::Scope::Server,
+        needs: &[],
+        unit: check.unit,
+        direction: match check.direction {
+            pawang_config::Direction::Above => pawang_check::Direction::Above,
+            pawang_config::Direction::Below => pawang_check::Direction::Below,
+        },
+        warning: limits.warning,
+        critical: limits.critical,
+        floors: &[],
+        what: &check.sql,
+        why: "A check of your own, from pawang.toml.",
+        fix: check
+            .hint
+            .as_deref()
+            .unwrap_or("Add a hint to this check in pawang.toml."),
+        observe: observe_user_rows,
+    }
+}
+
+/// Prints several reports, each on its own, and returns the last as the error of the command.
+pub fn told(mut reports: Vec<Report>) -> Report {
+    let last = reports
+        .pop()
+        .unwrap_or_else(|| Report::new(Kind::Usage, "the configuration has mistakes"));
+    reports
+        .iter()
+        .for_each(|report| output::talk(&format!("{report}\n")));
+    last
+}

@@ -1,0 +1,189 @@
+//! The one place that prints: data to stdout, talk to stderr.
+
+use std::io::{IsTerminal, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use jiff::tz::TimeZone;
+use pawang_core::{Kind, Report};
+use pawang_report::Style;
+
+use crate::environment;
+
+/// When colours are used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless `NO_COLOR` is set.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// The exit codes of every command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Exit {
+    /// Good.
+    Good = 0,
+    /// The answer is that something needs attention.
+    Answer = 1,
+    /// Wrong usage or configuration.
+    Usage = 2,
+    /// The target cannot be reached or seen.
+    Target = 3,
+    /// A safety rule refused.
+    Refused = 4,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> ExitCode {
+        ExitCode::from(exit as u8)
+    }
+}
+
+impl From<Kind> for Exit {
+    fn from(kind: Kind) -> Exit {
+        match kind {
+            Kind::Answer => Exit::Answer,
+            Kind::Usage => Exit::Usage,
+            Kind::Target => Exit::Target,
+            Kind::Refused => Exit::Refused,
+        }
+    }
+}
+
+/// Writes data to stdout; a reader that went away is no error.
+///
+/// # Errors
+/// Stdout refuses for another reason, such as a full disk.
+pub fn data(text: &str) -> Result<(), Report> {
+    let mut stdout = std::io::stdout().lock();
+    match stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush())
+    {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Report::new(
+            Kind::Target,
+            "could not write to standard output",
+        )
+        .with_detail(error.to_string())),
+        _ => Ok(()),
+    }
+}
+
+/// Writes talk to stderr.
+pub fn talk(text: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
+}
+
+/// Writes the JSON envelope `{"schema": .., "data": ..}` to stdout.
+///
+/// # Errors
+/// As [`data`].
+pub fn json(schema: &str, value: &impl serde::Serialize) -> Result<(), Report> {
+    data(&envelope(schema, value)?)
+}
+
+/// Returns the JSON envelope as text.
+///
+/// # Errors
+/// The value cannot be serialised.
+pub fn envelope(schema: &str, value: &impl serde::Serialize) -> Result<String, Report> {
+    let envelope = serde_json::json!({ "schema": schema, "data": value });
+    serde_json::to_string_pretty(&envelope)
+        .map(|text| text + "\n")
+        .map_err(|error| {
+            Report::new(Kind::Usage, "could not write JSON").with_detail(error.to_string())
+        })
+}
+
+/// Replaces a file whole; nobody ever reads half of it.
+///
+/// # Errors
+/// The file or its directory refuses.
+pub fn replace_file(path: &Path, text: &str) -> Result<(), Report> {
+    let report = |error: std::io::Error| {
+        Report::new(
+            Kind::Usage,
+            format!("could not write file \"{}\"", path.display()),
+        )
+        .with_detail(error.to_string())
+    };
+    let directory = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    let mut file = tempfile::Builder::new()
+        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
+        .tempfile_in(directory)
+        .map_err(report)?;
+    file.write_all(text.as_bytes())
+        .and_then(|()| file.as_file().sync_all())
+        .map_err(report)?;
+    file.persist(path)
+        .map(drop)
+        .map_err(|error| report(error.error))
+}
+
+/// Appends to a file and makes it durable.
+///
+/// # Errors
+/// The file refuses.
+pub fn append_file(path: &Path, text: &str) -> Result<(), Report> {
+    let write = || -> std::io::Result<()> {
+        let mut file = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(path)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()
+    };
+    write().map_err(|error| {
+        Report::new(
+            Kind::Usage,
+            format!("could not append to file \"{}\"", path.display()),
+        )
+        .with_detail(error.to_string())
+    })
+}
+
+/// Returns whether stdout is a terminal.
+pub fn terminal() -> bool {
+    std::io::stdout().is_terminal()
+}
+
+/// Returns the style for stdout.
+pub fn style(color: Color) -> Style {
+    let forced = environment::variable("CLICOLOR_FORCE").is_some_and(|value| value != "0");
+    let refused = environment::variable("NO_COLOR").is_some();
+    let color = match color {
+        Color::Always => true,
+        Color::Never => false,
+        Color::Auto => forced || (terminal() && !refused),
+    };
+    let width = terminal().then(|| terminal_width().unwrap_or(100));
+    Style {
+        color,
+        width,
+        zone: TimeZone::system(),
+    }
+}
+
+/// Returns a style without colour and without cutting, for files.
+pub fn file_style() -> Style {
+    Style {
+        color: false,
+        width: None,
+        zone: TimeZone::system(),
+    }
+}
+
+fn terminal_width() -> Option<usize> {
+    let columns = environment::variable("COLUMNS").and_then(|columns| columns.parse().ok());
+    columns.or_else(|| {
+        let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok()?;
+        (size.ws_col > 0).then_some(usize::from(size.ws_col))
+    })
+}
