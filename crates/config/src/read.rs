@@ -16,7 +16,7 @@ use crate::tree::{BackupSource, Config};
 use crate::walk::walk;
 
 /// Largest file that is read.
-const FILE_BYTES_MAX: usize = 4 << 20;
+const FILE_BYTES_MAX: usize = 1 << 20;
 
 /// Returns the commented example file, `pawang.example.toml`.
 pub fn example() -> &'static str {

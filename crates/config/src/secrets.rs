@@ -73,8 +73,19 @@ fn value_after(text: &str, from: usize) -> Option<Range<usize>> {
         '\'' => (start + 1, &value[1..], &['\'']),
         _ => (start, value, &[' ', '&', '"', '\'', '\t']),
     };
-    let end = value.find(ends).unwrap_or(value.len());
-    Some(start..start + end)
+    Some(start..start + unescaped(value, ends))
+}
+
+/// Returns where the first of `ends` stands that no backslash protects.
+fn unescaped(text: &str, ends: &[char]) -> usize {
+    let mut escaped = false;
+    for (index, c) in text.char_indices() {
+        if !escaped && ends.contains(&c) {
+            return index;
+        }
+        escaped = c == '\\' && !escaped;
+    }
+    text.len()
 }
 
 #[cfg(test)]
@@ -98,6 +109,7 @@ mod tests {
                 "host=h password = 'p w' user=u",
                 "host=h password = '***' user=u",
             ),
+            (r"password=p\ w\'x user=u", "password=*** user=u"),
             ("host=h", "host=h"),
         ] {
             assert_eq!(redact(text), shown);

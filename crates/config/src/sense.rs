@@ -1,7 +1,7 @@
 //! What the schema cannot say: limits the wrong way round, things worth a warning.
 
 use crate::pattern::{matches, nearest};
-use crate::problem::{Draft, Origin};
+use crate::problem::{Draft, PROBLEMS_MAX};
 use crate::secrets::has_password;
 use crate::tree::{Config, InstanceConfig};
 use crate::verify::{order_problem, value_problem};
@@ -26,90 +26,83 @@ pub(crate) fn problems(config: &Config) -> Vec<Draft> {
     drafts
 }
 
-/// Returns things to know that are no errors.
+/// Returns things to know that are no errors, at most [`PROBLEMS_MAX`].
 pub(crate) fn warnings(config: &Config) -> Vec<String> {
-    let mut warnings = Vec::new();
-    for (index, instance) in config.instances.iter().enumerate() {
-        for (key, url) in urls(instance) {
-            if has_password(url) {
-                warnings.push(format!(
-                    "{}: \"{key}\" of instance \"{}\" contains a password; move it into a file that only you can read and name it in password_file, or use passfile= or service=",
-                    config.origin.place_of(&format!("instance[{index}].{key}")),
-                    instance.name,
-                ));
-            }
-        }
-    }
-    for (index, entry) in config.overrides.iter().enumerate() {
-        let path = format!("override[{index}]");
-        let settings = entry.settings();
-        let says_nothing = settings.enabled.is_none()
-            && settings.warning.is_none()
-            && settings.critical.is_none()
-            && settings.floors.is_empty();
-        if says_nothing {
-            warnings.push(format!(
-                "{}: the override changes nothing",
-                config.origin.place_of(&path)
-            ));
-        }
-        let names: Vec<&str> = config.instances.iter().map(|i| i.name.as_str()).collect();
-        let groups: Vec<&str> = config
-            .instances
-            .iter()
-            .filter_map(|i| i.group.as_deref())
-            .collect();
-        let selectors = [
-            ("instance", &entry.instance, names),
-            ("group", &entry.group, groups),
-        ];
-        for (key, pattern, existing) in selectors {
-            let Some(pattern) = pattern else { continue };
-            warnings.extend(matches_nothing(
-                &config.origin,
-                &format!("{path}.{key}"),
-                key,
-                pattern,
-                &existing,
-            ));
-        }
-    }
-    for (index, check) in config.user_checks.iter().enumerate() {
-        let names: Vec<&str> = config.instances.iter().map(|i| i.name.as_str()).collect();
-        for (entry, pattern) in check.instances.iter().flatten().enumerate() {
-            let path = format!("user_check[{index}].instances[{entry}]");
-            warnings.extend(matches_nothing(
-                &config.origin,
-                &path,
-                "instance",
-                pattern,
-                &names,
-            ));
-        }
-    }
-    warnings
+    let texts = passwords(config)
+        .chain(idle_overrides(config))
+        .chain(empty_selections(config));
+    texts
+        .take(PROBLEMS_MAX)
+        .map(|(path, text)| format!("{}: {text}", config.origin.place_of(&path)))
+        .collect()
 }
 
-/// Returns a warning when no name matches; a file without instances has no names to match.
-fn matches_nothing(
-    origin: &Origin,
-    path: &str,
-    noun: &str,
-    pattern: &str,
-    existing: &[&str],
-) -> Option<String> {
-    if existing.is_empty() && noun == "instance"
-        || existing.iter().any(|name| matches(pattern, name))
-    {
-        return None;
-    }
-    let near = nearest(pattern, existing.iter().copied());
-    let hint = near.map_or(String::new(), |near| format!("; did you mean \"{near}\"?"));
-    let pattern = pattern.escape_debug();
-    Some(format!(
-        "{}: no {noun} matches \"{pattern}\"{hint}",
-        origin.place_of(path)
-    ))
+/// A path of the file and what to know about it.
+type Note = (String, String);
+
+fn passwords(config: &Config) -> impl Iterator<Item = Note> {
+    let instances = config.instances.iter().enumerate();
+    let urls = instances.flat_map(|(index, instance)| {
+        urls(instance)
+            .into_iter()
+            .map(move |(key, url)| (index, &instance.name, key, url))
+    });
+    urls.filter(|(.., url)| has_password(url)).map(|(index, name, key, _)| {
+        let text = format!(
+            "\"{key}\" of instance \"{name}\" contains a password; move it into a file that only you can read and name it in password_file, or use passfile= or service="
+        );
+        (format!("instance[{index}].{key}"), text)
+    })
+}
+
+fn idle_overrides(config: &Config) -> impl Iterator<Item = Note> {
+    let entries = config.overrides.iter().enumerate();
+    let idle = entries.filter(|(_, entry)| {
+        let settings = entry.settings();
+        settings.enabled.is_none()
+            && settings.warning.is_none()
+            && settings.critical.is_none()
+            && settings.floors.is_empty()
+    });
+    idle.map(|(index, _)| {
+        let text = "the override changes nothing".to_owned();
+        (format!("override[{index}]"), text)
+    })
+}
+
+/// Returns a note for every pattern of instances or groups that none of them matches.
+fn empty_selections(config: &Config) -> impl Iterator<Item = Note> {
+    let overrides = config.overrides.iter().enumerate();
+    let overrides = overrides.flat_map(|(index, entry)| {
+        let selectors = [("instance", &entry.instance), ("group", &entry.group)];
+        selectors.into_iter().filter_map(move |(noun, pattern)| {
+            Some((format!("override[{index}].{noun}"), noun, pattern.as_ref()?))
+        })
+    });
+    let checks = config.user_checks.iter().enumerate();
+    let checks = checks.flat_map(|(index, check)| {
+        let patterns = check.instances.iter().flatten().enumerate();
+        patterns.map(move |(entry, pattern)| {
+            let path = format!("user_check[{index}].instances[{entry}]");
+            (path, "instance", pattern)
+        })
+    });
+    // A file without instances has no names to match: the server is the one of the environment.
+    let patterns = overrides.chain(checks);
+    let patterns = patterns.filter(|_| !config.instances.is_empty());
+    patterns.filter_map(|(path, noun, pattern)| {
+        let names = config.instances.iter().filter_map(|instance| match noun {
+            "group" => instance.group.as_deref(),
+            _ => Some(instance.name.as_str()),
+        });
+        if names.clone().any(|name| matches(pattern, name)) {
+            return None;
+        }
+        let near = nearest(pattern, names);
+        let hint = near.map_or(String::new(), |near| format!("; did you mean \"{near}\"?"));
+        let pattern = pattern.escape_debug();
+        Some((path, format!("no {noun} matches \"{pattern}\"{hint}")))
+    })
 }
 
 /// Returns the connection texts of an instance that are set.

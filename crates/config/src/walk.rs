@@ -8,7 +8,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::pattern::nearest;
-use crate::problem::{Draft, Origin};
+use crate::problem::{Draft, Origin, PROBLEMS_MAX};
 use crate::quantity::{Period, Quantity, Size};
 use crate::schema::{allowed_texts, resolve, variants};
 
@@ -75,6 +75,7 @@ impl Walk<'_> {
     fn list(&mut self, schema: &Value, items: &[Spanned<DeValue<'_>>], path: &str, key: &str) {
         let unique = unique_key(resolve(self.root, schema));
         let mut seen: BTreeMap<&str, Range<usize>> = BTreeMap::new();
+        let mut repetitions = 0;
         for (index, item) in items.iter().enumerate() {
             let path = format!("{path}[{index}]");
             self.origin.spans.insert(path.clone(), item.span());
@@ -87,9 +88,14 @@ impl Walk<'_> {
                 continue;
             };
             if let Some(earlier) = seen.get(text) {
-                let place = self.origin.place(earlier.clone());
                 let message = format!("{unique} \"{}\" occurs twice", printable(text));
-                let expected = format!("the first one is at {place}");
+                // Looking a place up is a pass over the text, and what is beyond the bound is not shown.
+                let expected = if repetitions < PROBLEMS_MAX {
+                    format!("the first one is at {}", self.origin.place(earlier.clone()))
+                } else {
+                    String::new()
+                };
+                repetitions += 1;
                 self.drafts
                     .push(Draft::new(Some(name.span()), message, expected));
             } else {

@@ -26,7 +26,7 @@ fn a_file_that_cannot_be_read_says_why() {
     let endless = load(Path::new("/dev/zero")).expect_err("it is endless");
     assert_eq!(
         endless.to_string(),
-        "error: /dev/zero: the file is larger than 4194304 bytes"
+        "error: /dev/zero: the file is larger than 1048576 bytes"
     );
 }
 

@@ -188,7 +188,7 @@ fn a_flood_of_mistakes_is_bounded_and_counted() {
         parse(&big, "pawang.toml")
             .expect_err("too large")
             .to_string(),
-        "error: pawang.toml: the file is larger than 4194304 bytes"
+        "error: pawang.toml: the file is larger than 1048576 bytes"
     );
 }
 
@@ -229,8 +229,8 @@ fn an_override_that_reaches_nothing_is_a_warning() {
     assert_eq!(
         config.warnings,
         [
-            "pawang.toml:7:12: no instance matches \"dhw-1\"; did you mean \"dwh-1\"?",
             "pawang.toml:10:1: the override changes nothing",
+            "pawang.toml:7:12: no instance matches \"dhw-1\"; did you mean \"dwh-1\"?",
             "pawang.toml:12:9: no group matches \"test\"",
         ]
     );
