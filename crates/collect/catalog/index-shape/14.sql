@@ -1,0 +1,168 @@
+WITH wanted AS MATERIALIZED (
+       SELECT i.oid AS indexrelid,
+              c.oid AS relid,
+              n.nspname AS schemaname,
+              c.relname,
+              i.relname AS indexrelname,
+              i.relpages,
+              i.reltuples,
+              c.reltuples AS table_reltuples,
+              c.relkind AS table_relkind,
+              i.reloptions,
+              x.indisunique,
+              x.indnatts,
+              x.indnkeyatts,
+              x.indkey,
+              x.indclass,
+              x.indcollation,
+              x.indpred IS NOT NULL AS is_partial,
+              x.indexprs IS NOT NULL AS has_expressions
+         FROM pg_catalog.pg_class AS i
+         JOIN pg_catalog.pg_index AS x ON x.indexrelid = i.oid
+         JOIN pg_catalog.pg_class AS c ON c.oid = x.indrelid
+         JOIN pg_catalog.pg_namespace AS n ON n.oid = i.relnamespace
+        WHERE i.relkind = 'i'
+          AND i.relam = 403
+          AND i.relpages >= 128
+          AND i.relpersistence <> 't'
+          AND x.indisvalid
+        ORDER BY i.relpages DESC, i.oid
+        LIMIT 1000),
+     statistics AS MATERIALIZED (
+       SELECT s.schemaname,
+              s.tablename,
+              s.attname,
+              s.null_frac,
+              s.avg_width,
+              s.n_distinct,
+              s.correlation,
+              s.most_common_vals,
+              s.most_common_freqs,
+              s.histogram_bounds,
+              f.mcv_count,
+              f.mcv_share,
+              greatest(1 - s.null_frac - coalesce(f.mcv_share, 0), 0)::float8 AS rest
+         FROM pg_catalog.pg_stats AS s
+         LEFT JOIN LATERAL (
+              SELECT pg_catalog.count(*) AS mcv_count,
+                     pg_catalog.sum(q.frequency)::float8 AS mcv_share
+                FROM pg_catalog.unnest(s.most_common_freqs) AS q(frequency)) AS f ON true
+        WHERE s.tablename = ANY (ARRAY(SELECT w.relname
+                                        FROM wanted AS w
+                                       UNION ALL
+                                      SELECT w.indexrelname
+                                        FROM wanted AS w
+                                       WHERE w.has_expressions))
+          AND NOT s.inherited)
+SELECT k.schemaname,
+       k.relname,
+       k.indexrelname,
+       k.attnum,
+       k.relid,
+       k.indexrelid,
+       k.table_relkind::text,
+       k.relpages,
+       k.reltuples::float8,
+       k.table_reltuples::float8,
+       k.reloptions,
+       k.indisunique,
+       k.is_partial,
+       k.indnkeyatts,
+       k.indkey::text,
+       k.attname,
+       k.attlen,
+       k.attalign,
+       k.not_null,
+       k.deduplicates,
+       k.readable,
+       s.null_frac::float8,
+       s.avg_width,
+       s.n_distinct::float8,
+       s.correlation::float8,
+       s.mcv_count,
+       s.mcv_share,
+       p.sample_width / nullif(p.sample_weight, 0) AS sample_width,
+       p.sample_constant,
+       p.sample_long / nullif(p.sample_weight, 0) AS sample_long_share,
+       CASE WHEN p.sample_weight > 0 THEN ARRAY[(coalesce(p.residue_0, 0) / p.sample_weight)::float4::text,
+             (coalesce(p.residue_1, 0) / p.sample_weight)::float4::text,
+             (coalesce(p.residue_2, 0) / p.sample_weight)::float4::text,
+             (coalesce(p.residue_3, 0) / p.sample_weight)::float4::text,
+             (coalesce(p.residue_4, 0) / p.sample_weight)::float4::text,
+             (coalesce(p.residue_5, 0) / p.sample_weight)::float4::text,
+             (coalesce(p.residue_6, 0) / p.sample_weight)::float4::text,
+             (coalesce(p.residue_7, 0) / p.sample_weight)::float4::text] END AS sample_residues
+  FROM (SELECT w.*,
+               a.attnum,
+               coalesce(h.attname, a.attname) AS attname,
+               a.attlen,
+               a.attalign::text,
+               coalesce(h.attnotnull, false) AS not_null,
+               coalesce(nullif(t.typbasetype, 0), t.oid)::bigint AS base_type,
+               a.attnum <= w.indnkeyatts
+               AND EXISTS (SELECT
+                             FROM pg_catalog.pg_opclass AS o
+                             JOIN pg_catalog.pg_amproc AS e ON e.amprocfamily = o.opcfamily
+                                                           AND e.amproclefttype = o.opcintype
+                                                           AND e.amprocrighttype = o.opcintype
+                                                           AND e.amprocnum = 4
+                            WHERE o.oid = w.indclass[a.attnum - 1]
+                              AND (e.amproc <> 'pg_catalog.btvarstrequalimage'::regproc
+                                   OR EXISTS (SELECT
+                                                FROM pg_catalog.pg_collation AS l
+                                               WHERE l.oid = w.indcollation[a.attnum - 1]
+                                                 AND l.collisdeterministic))) AS deduplicates,
+               CASE
+                 WHEN h.attnum IS NOT NULL THEN pg_catalog.has_column_privilege(w.relid, h.attnum, 'SELECT')
+                 ELSE pg_catalog.has_table_privilege(w.relid, 'SELECT')
+               END AS readable
+          FROM wanted AS w
+          JOIN pg_catalog.pg_attribute AS a ON a.attrelid = w.indexrelid
+          JOIN pg_catalog.pg_type AS t ON t.oid = a.atttypid
+          LEFT JOIN pg_catalog.pg_attribute AS h ON h.attrelid = w.relid
+                                                AND h.attnum = w.indkey[a.attnum - 1]
+                                                AND h.attnum <> 0) AS k
+  LEFT JOIN statistics AS s ON s.schemaname = k.schemaname
+                           AND s.tablename = CASE WHEN k.indkey[k.attnum - 1] = 0 THEN k.indexrelname ELSE k.relname END
+                           AND s.attname = k.attname
+  LEFT JOIN LATERAL (
+       SELECT pg_catalog.sum(v.weight) AS sample_weight,
+              pg_catalog.sum(v.weight * v.width) AS sample_width,
+              pg_catalog.min(v.width) = pg_catalog.max(v.width) AS sample_constant,
+              pg_catalog.sum(v.weight) FILTER (WHERE v.width > 127) AS sample_long,
+              pg_catalog.sum(v.weight) FILTER (WHERE v.width % 8 = 0) AS residue_0,
+              pg_catalog.sum(v.weight) FILTER (WHERE v.width % 8 = 1) AS residue_1,
+              pg_catalog.sum(v.weight) FILTER (WHERE v.width % 8 = 2) AS residue_2,
+              pg_catalog.sum(v.weight) FILTER (WHERE v.width % 8 = 3) AS residue_3,
+              pg_catalog.sum(v.weight) FILTER (WHERE v.width % 8 = 4) AS residue_4,
+              pg_catalog.sum(v.weight) FILTER (WHERE v.width % 8 = 5) AS residue_5,
+              pg_catalog.sum(v.weight) FILTER (WHERE v.width % 8 = 6) AS residue_6,
+              pg_catalog.sum(v.weight) FILTER (WHERE v.width % 8 = 7) AS residue_7
+         FROM (SELECT t.weight,
+                      CASE
+                        WHEN k.base_type = 2275 THEN pg_catalog.octet_length(t.value) + 1
+                        WHEN k.base_type = 17 THEN (pg_catalog.octet_length(t.value) - 2) / 2 + CASE WHEN pg_catalog.octet_length(t.value) <= 254 THEN 1 ELSE 4 END
+                        WHEN pg_catalog.octet_length(t.value) <= 126 THEN pg_catalog.octet_length(t.value) + 1
+                        ELSE pg_catalog.octet_length(t.value) + 4
+                      END AS width
+                 FROM (SELECT m.value,
+                              m.weight::float8
+                         FROM unnest(CASE WHEN k.base_type IN (17, 25, 1042, 1043, 2275) THEN s.most_common_vals::text::text[] END, s.most_common_freqs) AS m(value, weight)
+                        WHERE m.value IS NOT NULL
+                       UNION ALL
+                       SELECT h.value,
+                              h.weight
+                         FROM (SELECT b.value,
+                                      s.rest / pg_catalog.count(*) OVER () AS weight
+                                 FROM pg_catalog.unnest(CASE WHEN k.base_type IN (17, 25, 1042, 1043, 2275) THEN s.histogram_bounds::text::text[] END) AS b(value)) AS h) AS t
+                UNION ALL
+               SELECT m.weight::float8,
+                      pg_catalog.pg_column_size(m.value) - 3
+                 FROM unnest(CASE WHEN k.base_type = 1700 THEN s.most_common_vals::text::numeric[] END, s.most_common_freqs) AS m(value, weight)
+                WHERE m.value IS NOT NULL
+                UNION ALL
+               SELECT s.rest / pg_catalog.count(*) OVER (),
+                      pg_catalog.pg_column_size(b.value) - 3
+                 FROM pg_catalog.unnest(CASE WHEN k.base_type = 1700 THEN s.histogram_bounds::text::numeric[] END) AS b(value)) AS v
+        WHERE k.attlen < 0) AS p ON true
+ ORDER BY k.relpages DESC, k.indexrelid, k.attnum
