@@ -1,21 +1,8 @@
 //! Checks that users write themselves: SQL that returns (object, value).
 
-use pawang_core::{Blind, Column, ColumnKind, Missing, Value};
+use pawang_core::{Blind, Missing, Value};
 
 use crate::{Observation, View};
-
-/// Returns the columns that the SQL of a user's check must return: the object as text and its value as a number.
-pub fn user_columns() -> Vec<Column> {
-    let column = |name: &str, kind| Column {
-        name: name.to_owned(),
-        kind,
-        unit: None,
-    };
-    vec![
-        column("object", ColumnKind::Label),
-        column("value", ColumnKind::Gauge),
-    ]
-}
 
 /// Measures every row of the snapshot `user:<check id>`; a NULL value is not seen, never ok.
 ///

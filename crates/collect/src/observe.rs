@@ -328,36 +328,24 @@ impl<'a> Run<'a> {
     async fn answer(&self, session: &Session, question: &Question) -> Sighting {
         tracing::debug!(target: STATEMENT, "-- {}\n{}", question.name, question.sql.trim_end());
         let started = Instant::now();
-        let seen = match session.read_within(&question.sql, question.timeout).await {
-            Ok(rows) if !rows.rows.is_empty() && rows.names.len() != question.columns.len() => {
-                let wanted: Vec<&str> = question
-                    .columns
-                    .iter()
-                    .map(|column| column.name.as_str())
-                    .collect();
-                let what = format!(
-                    "the statement of \"{}\" returns {} columns and must return {} ({})",
-                    question.name,
-                    rows.names.len(),
-                    wanted.len(),
-                    wanted.join(", ")
-                );
-                Err(Blind::Failed { what }.into())
-            }
-            Ok(rows) => Ok(Snapshot {
+        let answer = session.read_within(&question.sql, question.timeout).await;
+        let cost = |rows: &Rows| Cost {
+            elapsed: started.elapsed(),
+            rows: rows.rows.len(),
+        };
+        let seen = answer.map_err(|error| Missing::Blind(error.blind()));
+        let seen = seen.and_then(|rows| {
+            let cost = cost(&rows);
+            Ok(Snapshot {
                 collector: question.name.clone(),
                 database: None,
                 at: self.now(),
                 epoch: Some(session.server.epoch.clone()),
-                cost: Cost {
-                    elapsed: started.elapsed(),
-                    rows: rows.rows.len(),
-                },
+                cost,
                 columns: question.columns.clone(),
-                rows: rows.rows,
-            }),
-            Err(error) => Err(error.blind().into()),
-        };
+                rows: question.arrange(rows)?,
+            })
+        });
         Sighting {
             collector: question.name.clone(),
             database: None,

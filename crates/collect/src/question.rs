@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use pawang_core::Column;
+use pawang_core::{Blind, Column, Missing, Value};
+use pawang_postgres::Rows;
 
 /// A read-only statement of the user's whose answer becomes a snapshot.
 #[derive(Clone, Debug)]
@@ -13,8 +14,36 @@ pub struct Question {
     pub database: Option<String>,
     /// One `SELECT`.
     pub sql: String,
-    /// The columns that the answer must have, by position.
+    /// The columns of the snapshot: first those that the answer must have, by position, then the constants.
     pub columns: Vec<Column>,
+    /// Values from the configuration that are appended to every row.
+    pub constants: Vec<Value>,
     /// `statement_timeout` of the statement.
     pub timeout: Duration,
+}
+
+impl Question {
+    /// Checks the shape of the answer and appends the constants.
+    pub(crate) fn arrange(&self, answer: Rows) -> Result<Vec<Vec<Value>>, Missing> {
+        let wanted = self.columns.len() - self.constants.len();
+        // An answer without rows comes without names.
+        if !answer.rows.is_empty() && answer.names.len() != wanted {
+            let names: Vec<&str> = self.columns[..wanted]
+                .iter()
+                .map(|column| column.name.as_str())
+                .collect();
+            let what = format!(
+                "the statement of \"{}\" returns {} columns and must return {wanted} ({})",
+                self.name,
+                answer.names.len(),
+                names.join(", ")
+            );
+            return Err(Blind::Failed { what }.into());
+        }
+        let mut rows = answer.rows;
+        for row in &mut rows {
+            row.extend_from_slice(&self.constants);
+        }
+        Ok(rows)
+    }
 }

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use pawang_check::{CHECKS, Check, Policy, Resolved, observe_user_rows, user_columns};
 use pawang_collect::{Catalog, Question};
-use pawang_config::{BackupSource, Config, InstanceConfig, KnownCheck, Place, UserCheck, matches};
-use pawang_core::{Instance, Kind, Limits, Report, Secret};
+use pawang_config::{
+    BackupSource, Config, InstanceConfig, KnownCheck, Period, Place, UserCheck, matches,
+};
+use pawang_core::{Instance, Kind, Limits, Report, Secret, Value};
 use pawang_postgres::Target;
 
 use crate::environment;
@@ -189,50 +191,65 @@ fn password(path: &Path) -> Result<Secret<String>, Report> {
 impl Job {
     /// Returns every statement of the user's that is asked on this instance.
     pub fn questions(&self, user_checks: &[UserCheck]) -> Vec<Question> {
-        let question = |name: String, database: &Option<String>, sql: &str, columns| Question {
-            name,
-            database: database.clone(),
-            sql: sql.to_owned(),
-            columns,
-            timeout: QUESTION_TIMEOUT,
-        };
+        let question =
+            |name: String, database: &Option<String>, sql: &str, columns, constants| Question {
+                name,
+                database: database.clone(),
+                sql: sql.to_owned(),
+                columns,
+                constants,
+                timeout: QUESTION_TIMEOUT,
+            };
         let mut questions = Vec::new();
         for (index, source) in self.config.backup.iter().enumerate() {
             if let BackupSource::Sql { database, query } = source {
+                let name = format!("backup:sql-{}", index + 1);
                 questions.push(question(
-                    format!("backup:sql-{}", index + 1),
+                    name,
                     database,
                     query,
                     pawang_check::backup_columns(),
+                    Vec::new(),
                 ));
             }
         }
+        let seconds = |period: Option<Period>| {
+            vec![period.map_or(Value::Null, |p| Value::Float(p.0.as_secs_f64()))]
+        };
         for load in &self.config.loads {
+            let (name, columns) = (format!("load:{}", load.name), pawang_check::load_columns());
             questions.push(question(
-                format!("load:{}", load.name),
+                name,
                 &load.database,
                 &load.query,
-                pawang_check::load_columns(),
+                columns,
+                seconds(load.maximum_age),
             ));
         }
         for source in &self.config.freshness {
-            let columns = pawang_check::freshness_columns();
-            questions.push(question(
+            let (name, columns) = (
                 format!("freshness:{}", source.name),
+                pawang_check::freshness_columns(),
+            );
+            questions.push(question(
+                name,
                 &source.database,
                 &source.query,
                 columns,
+                seconds(Some(source.maximum_age)),
             ));
         }
         for check in user_checks
             .iter()
             .filter(|check| check.covers(&self.instance.name))
         {
+            let name = format!("user:{}", check.id);
             questions.push(question(
-                format!("user:{}", check.id),
+                name,
                 &check.database,
                 &check.sql,
                 user_columns(),
+                Vec::new(),
             ));
         }
         questions
