@@ -139,9 +139,9 @@ fn parse(bytes: &[u8]) -> Result<ControlFile, String> {
     let major = major(control_version, catalog_version)?;
     // PostgreSQL 18 has one more flag before the nonce, which moves the checksum to the next multiple of four.
     let end = if control_version == VERSION_18 {
-        332
+        292
     } else {
-        328
+        288
     };
     let content = bytes.get(..end).ok_or("it is too short")?;
     if crc32c::crc32c(content) != fields.u32(end)? {
@@ -161,11 +161,11 @@ fn parse(bytes: &[u8]) -> Result<ControlFile, String> {
         next_xid: fields.u64(64)?,
         oldest_xid: fields.u32(84)?,
         checkpoint_at: fields.time(104)?,
-        min_recovery_point: Lsn(fields.u64(176)?),
-        backup_start: Lsn(fields.u64(192)?),
-        max_connections: fields.u32(220)?,
-        wal_segment_bytes: fields.u32(268)?,
-        data_checksums: fields.u32(292)? != 0,
+        min_recovery_point: Lsn(fields.u64(136)?),
+        backup_start: Lsn(fields.u64(152)?),
+        max_connections: fields.u32(180)?,
+        wal_segment_bytes: fields.u32(228)?,
+        data_checksums: fields.u32(252)? != 0,
     })
 }
 
@@ -219,7 +219,7 @@ mod tests {
         bytes[8..12].copy_from_slice(&control_version.to_le_bytes());
         bytes[12..16].copy_from_slice(&catalog_version.to_le_bytes());
         bytes[16..20].copy_from_slice(&6_u32.to_le_bytes());
-        let end = if control_version == 1800 { 332 } else { 328 };
+        let end = if control_version == 1800 { 292 } else { 288 };
         let crc = crc32c::crc32c(&bytes[..end]);
         bytes[end..end + 4].copy_from_slice(&crc.to_le_bytes());
         bytes
@@ -246,7 +246,7 @@ mod tests {
     fn refuses_damage_at_every_byte_and_every_length() {
         let good = file(1800, 202_506_291);
         assert_eq!(parse(&good).unwrap().state, State::InProduction);
-        for index in 0..336 {
+        for index in 0..296 {
             let mut bytes = good.clone();
             bytes[index] ^= 0x10;
             assert!(parse(&bytes).is_err(), "byte {index}");

@@ -80,7 +80,9 @@ fn application_name(purpose: &str) -> String {
 impl Console {
     /// Runs a console command such as `SHOW POOLS`; all values are texts.
     pub async fn read_text(&self, command: &str) -> Result<Rows, Error> {
-        self.link.run(self.link.read_text(command)).await
+        self.link
+            .run(self.link.read_text(command), self.link.statement_timeout)
+            .await
     }
 }
 
@@ -105,13 +107,14 @@ impl Session {
         let link = Link::new(connected, target);
         let backend = key::process_id(&link.client.cancel_token()).await;
         let set_up = settings(target, backend);
+        let limit = target.statement_timeout;
         let all = future::join3(
             link.read_text(&set_up),
-            link.read(FACTS),
+            link.read(FACTS, limit),
             // Refused to the role, or not there, as with some hosted servers: then the epoch has no identity.
-            link.read(CONTROL),
+            link.read(CONTROL, limit),
         );
-        let (set, facts, control) = link.run(async { Ok(all.await) }).await?;
+        let (set, facts, control) = link.run(async { Ok(all.await) }, limit).await?;
         let set = set?;
         let facts = facts?;
         let control = control.unwrap_or_default();
@@ -137,52 +140,53 @@ impl Session {
 
     /// Runs one statement without parameters and returns its typed rows.
     pub async fn read(&self, sql: &str) -> Result<Rows, Error> {
-        if !self.pooled {
-            return self.link.run(self.link.read(sql)).await;
-        }
-        let begin = transaction_settings(&self.link);
-        let all = future::join3(
-            self.link.read_text(&begin),
-            self.link.read(sql),
-            self.link.read_text("ROLLBACK"),
-        );
-        let (begun, rows, ended) = self.link.run(async { Ok(all.await) }).await?;
-        begun?;
-        let rows = rows?;
-        ended?;
-        Ok(rows)
+        self.read_within(sql, self.link.statement_timeout).await
     }
 
     /// Runs one statement with a `statement_timeout` of its own instead of the target's.
     pub async fn read_within(&self, sql: &str, limit: Duration) -> Result<Rows, Error> {
-        if self.pooled || limit == self.link.statement_timeout {
-            return self.read(sql).await;
-        }
-        let (set, reset) = (timeout(limit), timeout(self.link.statement_timeout));
+        let read = self.link.read(sql, limit);
+        let (before, after) = if self.pooled {
+            let begin = transaction_settings(limit, self.link.lock_timeout);
+            (begin, "ROLLBACK".to_owned())
+        } else if limit == self.link.statement_timeout {
+            return self.link.run(read, limit).await;
+        } else {
+            (timeout(limit), timeout(self.link.statement_timeout))
+        };
+        // All three are sent together: one round trip, and what is to be undone is undone even if nobody waits for it.
         let all = future::join3(
-            self.link.read_text(&set),
-            self.link.read_within(sql, limit),
-            self.link.read_text(&reset),
+            self.link.read_text(&before),
+            read,
+            self.link.read_text(&after),
         );
-        let work = async { Ok(all.await) };
-        let (set, rows, reset) = self.link.run_within(work, limit).await?;
-        set?;
+        let (before, rows, after) = self.link.run(async { Ok(all.await) }, limit).await?;
+        before?;
         let rows = rows?;
-        reset?;
+        after?;
         Ok(rows)
     }
 
     /// Runs one command through the simple protocol; all values are texts.
     pub async fn read_text(&self, command: &str) -> Result<Rows, Error> {
+        let limit = self.link.statement_timeout;
         if !self.pooled {
-            return self.link.run(self.link.read_text(command)).await;
+            return self.link.run(self.link.read_text(command), limit).await;
         }
-        let sql = format!("{}; {command}", transaction_settings(&self.link));
+        let begin = transaction_settings(limit, self.link.lock_timeout);
+        let sql = format!("{begin}; {command}");
         let both = future::join(self.link.read_text(&sql), self.link.read_text("ROLLBACK"));
-        let (rows, ended) = self.link.run(async { Ok(both.await) }).await?;
+        let (rows, ended) = self.link.run(async { Ok(both.await) }, limit).await?;
         let rows = rows?;
         ended?;
         Ok(rows)
+    }
+
+    /// Returns the names and types of a statement's columns without running it.
+    pub async fn describe(&self, sql: &str) -> Result<Vec<(String, String)>, Error> {
+        self.link
+            .run(self.link.describe(sql), self.link.statement_timeout)
+            .await
     }
 
     /// Asks the server to cancel what this session is running, over a connection of its own.
@@ -213,24 +217,25 @@ impl Link {
     }
 
     /// Moves bytes until `work` is done, for a little longer than the server's own limit at most.
-    async fn run<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-        self.run_within(work, self.statement_timeout).await
-    }
-
-    async fn run_within<T>(
+    async fn run<T>(
         &self,
         work: impl Future<Output = Result<T, Error>>,
         limit: Duration,
     ) -> Result<T, Error> {
+        // Waiting for an earlier statement is no part of the limit.
+        let mut driver = self.driver.lock().await;
         let limit = limit + GRACE;
-        match tokio::time::timeout(limit, self.drive(work)).await {
+        match tokio::time::timeout(limit, self.drive(&mut driver, work)).await {
             Ok(result) => result,
             Err(_) => Err(Error::Timeout { limit }),
         }
     }
 
-    async fn drive<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-        let mut driver = self.driver.lock().await;
+    async fn drive<T>(
+        &self,
+        driver: &mut Driving,
+        work: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
         let mut work = pin!(work);
         poll_fn(|cx| {
             if let Poll::Ready(result) = work.as_mut().poll(cx) {
@@ -262,11 +267,7 @@ impl Link {
         .await
     }
 
-    async fn read(&self, sql: &str) -> Result<Rows, Error> {
-        self.read_within(sql, self.statement_timeout).await
-    }
-
-    async fn read_within(&self, sql: &str, limit: Duration) -> Result<Rows, Error> {
+    async fn read(&self, sql: &str, limit: Duration) -> Result<Rows, Error> {
         let started = Instant::now();
         let explain = |error| self.explain(&error, started, limit);
         let parameters = std::iter::empty::<(i32, Type)>();
@@ -282,6 +283,17 @@ impl Link {
             rows.push(decode::row(&row, &readers)?)?;
         }
         Ok(rows)
+    }
+
+    async fn describe(&self, sql: &str) -> Result<Vec<(String, String)>, Error> {
+        let started = Instant::now();
+        let statement = self.client.prepare(sql).await;
+        let statement =
+            statement.map_err(|error| self.explain(&error, started, self.statement_timeout))?;
+        let columns = statement.columns().iter();
+        Ok(columns
+            .map(|column| (column.name().to_owned(), column.type_().name().to_owned()))
+            .collect())
     }
 
     async fn read_text(&self, command: &str) -> Result<Rows, Error> {
@@ -379,12 +391,12 @@ fn settings(target: &Target, backend: i32) -> String {
 }
 
 /// The same for one transaction, for use behind a pooler.
-fn transaction_settings(link: &Link) -> String {
+fn transaction_settings(statement_timeout: Duration, lock_timeout: Duration) -> String {
     format!(
         "BEGIN READ ONLY; SET LOCAL statement_timeout = {}; SET LOCAL lock_timeout = {}; SET LOCAL search_path = ''; \
         SET LOCAL jit = off; SET LOCAL timezone = 'UTC'; SET LOCAL datestyle = 'ISO'; SET LOCAL intervalstyle = 'postgres'",
-        link.statement_timeout.as_millis(),
-        link.lock_timeout.as_millis(),
+        statement_timeout.as_millis(),
+        lock_timeout.as_millis(),
     )
 }
 

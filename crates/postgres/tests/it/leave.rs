@@ -1,0 +1,113 @@
+//! Nothing stays behind on a server: not after a drop, not after a kill.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the test runs itself as a child process, to kill it"
+)]
+
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use pawang_postgres::Session;
+use pawang_testbed::{Cluster, Setup, until};
+
+use crate::{session, target};
+
+const CHILD: &str = "PAWANG_TEST_CHILD_URL";
+const COUNT: &str =
+    "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'pawang:%' AND ";
+
+async fn count(cluster: &Cluster, condition: &str) -> String {
+    let rows = cluster
+        .sql("postgres", &format!("{COUNT}{condition}"))
+        .await;
+    rows[0][0].clone().unwrap()
+}
+
+#[tokio::test]
+async fn a_dropped_session_frees_its_slot() {
+    let cluster = Cluster::start(&Setup::default()).await;
+    let held = session(&cluster.url("postgres")).await;
+    assert_eq!(count(&cluster, "true").await, "1");
+    drop(held);
+    until("the backend is gone", async || {
+        count(&cluster, "true").await == "0"
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_dropped_read_does_not_disturb_the_next() {
+    let cluster = Cluster::start(&Setup::default()).await;
+    let session = session(&cluster.url("postgres")).await;
+    let slow = session.read("SELECT pg_sleep(0.2), generate_series(1, 3)");
+    assert!(
+        tokio::time::timeout(Duration::from_millis(50), slow)
+            .await
+            .is_err()
+    );
+    let rows = session.read("SELECT 7 AS seven").await.unwrap();
+    assert_eq!(rows.rows[0][0].to_string(), "7");
+}
+
+#[tokio::test]
+async fn a_cancelled_statement_ends_at_once() {
+    let cluster = Cluster::start(&Setup::default()).await;
+    let session = session(&cluster.url("postgres")).await;
+    let cancel = async {
+        until("the statement runs", async || {
+            count(&cluster, "state = 'active' AND query LIKE '%pg_sleep(10)%'").await == "1"
+        })
+        .await;
+        session.cancel().await;
+    };
+    let (result, ()) = tokio::join!(session.read("SELECT pg_sleep(10)"), cancel);
+    let error = result.unwrap_err();
+    assert!(
+        matches!(error, pawang_postgres::Error::Cancelled { .. }),
+        "{error}"
+    );
+}
+
+/// Does nothing unless it is the child process of the test below.
+#[tokio::test]
+async fn child() {
+    if let Ok(url) = std::env::var(CHILD) {
+        let mut target = target(&url);
+        target.statement_timeout = Duration::from_secs(600);
+        let session = Session::connect(&target, "child").await.unwrap();
+        let _ = session.read("SELECT pg_sleep(600)").await;
+    }
+}
+
+#[tokio::test]
+async fn a_killed_process_leaves_no_backend() {
+    let cluster = Cluster::start(&Setup::default()).await;
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "leave::child"])
+        .env(CHILD, cluster.url("postgres"))
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    until("the child's statement runs", async || {
+        count(
+            &cluster,
+            "state = 'active' AND query = 'SELECT pg_sleep(600)'",
+        )
+        .await
+            == "1"
+    })
+    .await;
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let killed = std::time::Instant::now();
+    until("the child's backend is gone", async || {
+        count(&cluster, "true").await == "0"
+    })
+    .await;
+    assert!(
+        killed.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        killed.elapsed()
+    );
+}
