@@ -1,5 +1,0 @@
-//! WAL, archiving and checkpoints.
-
-use crate::Check;
-
-pub(crate) static CHECKS: &[Check] = &[];
