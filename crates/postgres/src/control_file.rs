@@ -13,18 +13,15 @@ const FILE_BYTES_MAX: u64 = 8192;
 /// The server may be writing the file while it is read; then the checksum is wrong for a moment.
 const READS_MAX: usize = 5;
 
-/// `pg_control_version` of PostgreSQL 13 to 17.
+/// `pg_control_version` of PostgreSQL 13 to 16.
 const VERSION_13: u32 = 1300;
+/// `pg_control_version` of PostgreSQL 17, which fills a gap of the layout before.
+const VERSION_17: u32 = 1700;
 /// `pg_control_version` of PostgreSQL 18.
 const VERSION_18: u32 = 1800;
 /// The date from which on a catalog version is of this major: each is well after the catalog of the one before was
-/// frozen (202007201, 202107181, 202209061, 202307071, 202406281 for 13 to 17).
-const CATALOG_DAYS: [(u32, u32); 4] = [
-    (202_310_000, 17),
-    (202_210_000, 16),
-    (202_108_000, 15),
-    (202_008_000, 14),
-];
+/// frozen (202007201, 202107181, 202209061, 202307071 for 13 to 16).
+const CATALOG_DAYS: [(u32, u32); 3] = [(202_210_000, 16), (202_108_000, 15), (202_008_000, 14)];
 
 /// The state of a cluster, in PostgreSQL's own words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -172,6 +169,7 @@ fn parse(bytes: &[u8]) -> Result<ControlFile, String> {
 fn major(control_version: u32, catalog_version: u32) -> Result<u32, String> {
     let found = match control_version {
         VERSION_18 => Some(18),
+        VERSION_17 => Some(17),
         VERSION_13 => CATALOG_DAYS
             .iter()
             .find(|(day, _)| catalog_version >= *day)
@@ -232,7 +230,7 @@ mod tests {
             (1300, 202_107_181, Some(14)),
             (1300, 202_209_061, Some(15)),
             (1300, 202_307_071, Some(16)),
-            (1300, 202_406_281, Some(17)),
+            (1700, 202_406_281, Some(17)),
             (1800, 202_506_291, Some(18)),
             (1201, 201_909_212, None),
             (1900, 202_609_011, None),

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use pawang_core::{Blind, Kind};
 use pawang_postgres::{Error, Session};
-use pawang_testbed::{Cluster, Setup, Stop, until};
+use pawang_testbed::{Cluster, Setup, Stop, Version, installations, until};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
@@ -189,4 +189,28 @@ async fn ports_that_speak_something_else() {
         );
         assert!(started.elapsed() < Duration::from_secs(3));
     }
+}
+
+#[tokio::test]
+async fn a_server_that_is_too_old() {
+    let old = Version(13);
+    // No version that old is needed for anything else, so that machines without one test the decision alone.
+    if !installations().iter().any(|found| found.version == old) {
+        return;
+    }
+    let cluster = Cluster::start(&Setup {
+        version: Some(old),
+        ..Setup::default()
+    })
+    .await;
+    let error = refusal(&cluster.url("postgres")).await;
+    assert!(
+        matches!(&error, Error::TooOld { version, .. } if version.starts_with("13.")),
+        "{error}"
+    );
+    let error = pawang_postgres::control_file::read(cluster.data_directory()).unwrap_err();
+    assert!(
+        error.to_string().contains("not of PostgreSQL 14 to 18"),
+        "{error}"
+    );
 }
