@@ -125,10 +125,10 @@ pub(super) const UNTRUSTED_LANGUAGES: Check = Check {
     id: "untrusted-languages",
     title: "untrusted procedural languages",
     needs: &["languages"],
-    what: "Installed untrusted languages such as plpython3u, and how many functions use them, from pg_language and pg_proc; a warning \
-           when PUBLIC may use one.",
+    what: "Installed untrusted languages such as plpython3u, and how many functions use them, from pg_language and pg_proc. Only \
+           superusers can write functions in them, whatever USAGE says.",
     why: "Functions in such a language do on the server's machine whatever its operating-system user may do.",
-    fix: "DROP EXTENSION plpython3u; if nothing needs it, and REVOKE USAGE ON LANGUAGE ... FROM PUBLIC;",
+    fix: "DROP EXTENSION plpython3u; if nothing needs it; see who may call what is written in it with \\df+.",
     observe: untrusted_languages,
     ..ACCESS
 };
@@ -435,21 +435,15 @@ fn untrusted_languages(view: &View<'_>) -> Result<Vec<Observation>, Missing> {
     let languages = view.here("languages")?;
     let observation = |row: Row<'_>| {
         let name = row.text("lanname").unwrap_or_default();
-        let public = row.flag("public_usage") == Some(true);
-        let who = if public {
-            ", and every role may write functions in it"
-        } else {
-            ""
-        };
         Observation {
             object: name.to_owned(),
             value: row.float("functions").unwrap_or(0.0),
-            level: Some(if public { Level::Warning } else { Level::Info }),
+            level: Some(Level::Info),
             title: format!(
-                "untrusted language \"{name}\" is installed and used by {} functions{who}",
+                "untrusted language \"{name}\" is installed and used by {} functions",
                 row.value("functions")
             ),
-            evidence: row.evidence(&["lanname", "owner", "public_usage", "functions"]),
+            evidence: row.evidence(&["lanname", "owner", "functions"]),
             ..Observation::default()
         }
     };

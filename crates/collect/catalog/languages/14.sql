@@ -1,7 +1,5 @@
 SELECT l.lanname,
        o.rolname AS owner,
-       EXISTS (SELECT FROM pg_catalog.aclexplode(coalesce(l.lanacl, pg_catalog.acldefault('l', l.lanowner))) AS a
-                WHERE a.grantee = 0) AS public_usage,
        (SELECT pg_catalog.count(*)
           FROM pg_catalog.pg_proc AS p
          WHERE p.prolang = l.oid
