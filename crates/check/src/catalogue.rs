@@ -3,17 +3,18 @@
 use std::sync::LazyLock;
 
 use crate::{
-    Check, availability, backup, connections, host, io, locks, patroni, pgbouncer, replication,
-    schema, security, statements, timescaledb, transactions, vacuum, wal, warehouse,
+    Check, availability, backup, connections, host, io, locks, logs, patroni, pgbouncer,
+    replication, schema, security, statements, timescaledb, transactions, vacuum, wal, warehouse,
 };
 
 /// All checks, in the order of the catalogue: groups as a DBA looks, checks in reading order.
 pub static CHECKS: LazyLock<Vec<&'static Check<'static>>> = LazyLock::new(|| {
-    let subjects: [&'static [Check<'static>]; 17] = [
+    let subjects: [&'static [Check<'static>]; 18] = [
         availability::CHECKS,
         connections::CHECKS,
         transactions::CHECKS,
         locks::CHECKS,
+        logs::CHECKS,
         vacuum::CHECKS,
         schema::CHECKS,
         wal::CHECKS,

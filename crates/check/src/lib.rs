@@ -5,6 +5,7 @@
 mod catalogue;
 mod check;
 mod evaluate;
+mod relation;
 mod view;
 
 mod availability;
@@ -13,6 +14,7 @@ mod connections;
 mod host;
 mod io;
 mod locks;
+mod logs;
 mod patroni;
 mod pgbouncer;
 mod question;

@@ -13,11 +13,7 @@ const INTERVAL: Duration = Duration::from_millis(20);
 /// # Panics
 ///
 /// When it is still false after 30 s; the message names `what`.
-pub async fn until<F, Fut>(what: &str, mut condition: F)
-where
-    F: FnMut() -> Fut,
-    Fut: Future<Output = bool>,
-{
+pub async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     let deadline = Instant::now() + DEADLINE;
     while !condition().await {
         assert!(

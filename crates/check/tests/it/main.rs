@@ -2,10 +2,12 @@
 
 mod availability;
 mod backup;
+mod bloat_corpus;
 mod connections;
 mod host;
 mod io;
 mod locks;
+mod logs;
 mod patroni;
 mod pgbouncer;
 mod replication;
