@@ -1,26 +1,23 @@
 //! From a target to a logged-in connection: hosts in order, TLS as demanded, one time limit per host.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio_postgres::config::{ChannelBinding as Binding, SslMode as RawSslMode, SslNegotiation};
 use tokio_postgres::tls::MakeTlsConnect;
-use tokio_postgres::{Client, Config, NoTls};
+use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage, SimpleQueryRow};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use crate::driver::Driver;
 use crate::explain::{self, Peer};
 use crate::target::{ChannelBinding, Host, SessionAttributes, SslMode, Target};
 use crate::tls;
 use crate::wire::{Address, SslAnswer, Wire};
 use crate::{Error, TlsProblem};
 
-/// The half of a connection that moves bytes; it must be polled for anything to happen.
-pub(crate) type Driver = Pin<Box<dyn Future<Output = Result<(), tokio_postgres::Error>> + Send>>;
-
 /// A logged-in connection.
 pub(crate) struct Connected {
+    // Dropped in this order, as in a session.
     pub(crate) client: Client,
     pub(crate) driver: Driver,
     /// `host:port`.
@@ -66,9 +63,9 @@ impl Stage {
 
 /// Connects to the first host that will do.
 pub(crate) async fn connect(target: &Target, application: &str) -> Result<Connected, Error> {
-    let passes: &[SessionAttributes] = match target.session_attributes {
+    let passes: &[SessionAttributes] = match target.target_session_attrs {
         SessionAttributes::PreferStandby => &[SessionAttributes::Standby, SessionAttributes::Any],
-        _ => std::slice::from_ref(&target.session_attributes),
+        _ => std::slice::from_ref(&target.target_session_attrs),
     };
     let mut errors = Vec::new();
     for &wanted in passes {
@@ -85,7 +82,7 @@ pub(crate) async fn connect(target: &Target, application: &str) -> Result<Connec
     match errors.len() {
         1 => Err(errors.remove(0)),
         _ => Err(Error::NoHost {
-            wanted: name_of(target.session_attributes),
+            wanted: name_of(target.target_session_attrs),
             attempts: errors.iter().map(Error::line).collect(),
         }),
     }
@@ -128,18 +125,48 @@ fn suits(connected: Connected, wanted: SessionAttributes) -> Result<Connected, E
     }
     Err(Error::WrongRole {
         address: connected.name,
-        found: match connected.recovering {
-            Some(_) => found,
-            None => "behind a pooler that does not tell",
-        },
+        found,
         wanted: name_of(wanted),
     })
 }
 
+/// Asks for what servers report at log-in and poolers keep to themselves.
+async fn ask_role(connected: &mut Connected) -> Result<(), Error> {
+    if connected.recovering.is_some() && connected.writable.is_some() {
+        return Ok(());
+    }
+    let lost = |error: tokio_postgres::Error| Error::Lost {
+        address: connected.name.clone(),
+        message: error.to_string(),
+    };
+    let ask = async { connected.client.simple_query(ROLE).await.map_err(lost) };
+    let messages = connected.driver.run(&connected.name, ask).await?;
+    let flag = |row: &SimpleQueryRow, index: usize| {
+        let text = row.try_get(index).ok().flatten();
+        text.map(|text| text == "t")
+    };
+    for message in messages {
+        if let SimpleQueryMessage::Row(row) = message {
+            connected.recovering = flag(&row, 0);
+            connected.writable = flag(&row, 1);
+        }
+    }
+    Ok(())
+}
+
+const ROLE: &str = "SELECT pg_catalog.pg_is_in_recovery(),
+    pg_catalog.current_setting('transaction_read_only') OPERATOR(pg_catalog.=) 'off'";
+
 async fn connect_host(target: &Target, host: &Host, application: &str) -> Result<Connected, Error> {
     let stage = Stage::default();
     let limit = target.connect_timeout;
-    let attempt = connect_addresses(target, host, application, &stage);
+    let attempt = async {
+        let mut connected = connect_addresses(target, host, application, &stage).await?;
+        if target.target_session_attrs != SessionAttributes::Any {
+            ask_role(&mut connected).await?;
+        }
+        Ok(connected)
+    };
     match tokio::time::timeout(limit, attempt).await {
         Ok(result) => result,
         Err(_) => Err(Error::ConnectTimeout {
@@ -258,7 +285,14 @@ impl Attempt<'_> {
         match config.connect_raw(wire, NoTls).await {
             Ok((client, connection)) => {
                 let reported = Reported::new(|name| connection.parameter(name).map(str::to_owned));
-                Ok(self.connected(client, Box::pin(connection), reported, local, address, None))
+                Ok(self.connected(
+                    client,
+                    Driver::new(connection),
+                    reported,
+                    local,
+                    address,
+                    None,
+                ))
             }
             Err(error) => Err(explain::log_in(error, &self.peer(), heard.bytes())),
         }
@@ -298,7 +332,7 @@ impl Attempt<'_> {
                 let reported = Reported::new(|name| connection.parameter(name).map(str::to_owned));
                 Ok(self.connected(
                     client,
-                    Box::pin(connection),
+                    Driver::new(connection),
                     reported,
                     local,
                     address,

@@ -5,6 +5,7 @@
 mod connect;
 pub mod control_file;
 mod decode;
+mod driver;
 mod error;
 mod explain;
 mod file;

@@ -12,13 +12,12 @@ pub(crate) type Parameters = BTreeMap<&'static str, String>;
 const TEXT_BYTES_MAX: usize = 64 * 1024;
 
 /// Parameters that have a meaning here.
-const MEANINGFUL: [&str; 21] = [
+const MEANINGFUL: [&str; 19] = [
     "channel_binding",
     "connect_timeout",
     "dbname",
     "host",
     "hostaddr",
-    "load_balance_hosts",
     "options",
     "passfile",
     "password",
@@ -31,13 +30,12 @@ const MEANINGFUL: [&str; 21] = [
     "sslmode",
     "sslnegotiation",
     "sslrootcert",
-    "sslsni",
     "target_session_attrs",
     "user",
 ];
 
 /// Parameters of libpq that change nothing for a reader of statistics.
-const HARMLESS: [&str; 18] = [
+const HARMLESS: [&str; 20] = [
     "application_name",
     "client_encoding",
     "fallback_application_name",
@@ -49,12 +47,14 @@ const HARMLESS: [&str; 18] = [
     "keepalives_idle",
     "keepalives_interval",
     "krbsrvname",
+    "load_balance_hosts",
     "max_protocol_version",
     "min_protocol_version",
     "ssl_max_protocol_version",
     "ssl_min_protocol_version",
     "sslcompression",
     "sslkeylogfile",
+    "sslsni",
     "tcp_user_timeout",
 ];
 

@@ -1,8 +1,7 @@
 //! A read-only session with one server, and what the server says about itself.
 
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::pin::pin;
-use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use futures_util::TryStreamExt;
@@ -13,7 +12,8 @@ use tokio::time::Instant;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, SimpleQueryMessage};
 
-use crate::connect::{self, Connected, Driver, Route};
+use crate::connect::{self, Connected, Route};
+use crate::driver::Driver;
 use crate::explain::{self, Limits};
 use crate::{Error, Target, decode, key};
 
@@ -54,16 +54,13 @@ pub struct Console {
 struct Link {
     // Dropped in this order: without a client, the driver's last poll says goodbye.
     client: Client,
-    driver: Mutex<Driving>,
+    driver: Mutex<Driver>,
     route: Route,
     address: String,
     user: String,
     statement_timeout: Duration,
     lock_timeout: Duration,
 }
-
-/// The driver while it runs; `None` after the connection ended.
-struct Driving(Option<Driver>);
 
 /// Connects to PgBouncer's console: no settings are sent, since it knows none.
 pub async fn console(target: &Target, purpose: &str) -> Result<Console, Error> {
@@ -207,7 +204,7 @@ impl Link {
     fn new(connected: Connected, target: &Target) -> Link {
         Link {
             client: connected.client,
-            driver: Mutex::new(Driving(Some(connected.driver))),
+            driver: Mutex::new(connected.driver),
             route: connected.route,
             address: connected.name,
             user: target.user.clone(),
@@ -225,46 +222,10 @@ impl Link {
         // Waiting for an earlier statement is no part of the limit.
         let mut driver = self.driver.lock().await;
         let limit = limit + GRACE;
-        match tokio::time::timeout(limit, self.drive(&mut driver, work)).await {
+        match tokio::time::timeout(limit, driver.run(&self.address, work)).await {
             Ok(result) => result,
             Err(_) => Err(Error::Timeout { limit }),
         }
-    }
-
-    async fn drive<T>(
-        &self,
-        driver: &mut Driving,
-        work: impl Future<Output = Result<T, Error>>,
-    ) -> Result<T, Error> {
-        let mut work = pin!(work);
-        poll_fn(|cx| {
-            if let Poll::Ready(result) = work.as_mut().poll(cx) {
-                return Poll::Ready(result);
-            }
-            let message = match driver.0.as_mut().map(|driver| driver.as_mut().poll(cx)) {
-                // What arrived is taken at once instead of at the next wake-up.
-                Some(Poll::Pending) => return work.as_mut().poll(cx),
-                Some(Poll::Ready(ended)) => {
-                    driver.0 = None;
-                    if let Poll::Ready(Ok(result)) = work.as_mut().poll(cx) {
-                        return Poll::Ready(Ok(result));
-                    }
-                    match ended {
-                        Ok(()) => "it was closed".to_owned(),
-                        Err(error) => match error.as_db_error() {
-                            Some(refusal) => refusal.message().to_owned(),
-                            None => error.to_string(),
-                        },
-                    }
-                }
-                None => "it was lost before".to_owned(),
-            };
-            Poll::Ready(Err(Error::Lost {
-                address: self.address.clone(),
-                message,
-            }))
-        })
-        .await
     }
 
     async fn read(&self, sql: &str, limit: Duration) -> Result<Rows, Error> {
@@ -467,17 +428,6 @@ fn server(
         data_directory: text(8),
         local: local && (direct || here),
     })
-}
-
-impl Drop for Driving {
-    /// Says goodbye without waiting, so that the server frees the slot at once.
-    fn drop(&mut self) {
-        if let Some(driver) = &mut self.0 {
-            let _ = driver
-                .as_mut()
-                .poll(&mut Context::from_waker(Waker::noop()));
-        }
-    }
 }
 
 #[cfg(test)]

@@ -159,7 +159,7 @@ pub struct Target {
     /// TLS.
     pub ssl: Ssl,
     /// Which of the hosts will do.
-    pub session_attributes: SessionAttributes,
+    pub target_session_attrs: SessionAttributes,
     /// How long one host may take, log-in included.
     pub connect_timeout: Duration,
     /// `-c name=value` options for the server (`PGOPTIONS`); a pooler may refuse them.
@@ -302,7 +302,7 @@ fn build(parameters: &Parameters, env: &Environment) -> Result<Target, Error> {
             .map(PathBuf::from)
             .or_else(|| home_file(".pgpass")),
         ssl: ssl(parameters, env)?,
-        session_attributes: one_of(
+        target_session_attrs: one_of(
             parameters,
             "target_session_attrs",
             &[

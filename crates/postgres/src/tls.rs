@@ -127,7 +127,8 @@ impl Verifier {
             (_, Some(path)) if path.exists() => Some(file_roots(path)?),
             // A root certificate that was named but is not there must not pass for "no verification wanted".
             (root, path)
-                if ssl.mode >= SslMode::VerifyCa || matches!(root, RootCertificate::File(_)) =>
+                if ssl.mode >= SslMode::VerifyCa
+                    || ssl.mode == SslMode::Require && matches!(root, RootCertificate::File(_)) =>
             {
                 return Err(Error::Tls {
                     address: address.to_owned(),

@@ -62,11 +62,28 @@ async fn settings_do_not_stay_with_pooled_backends() {
         Some("2"),
         "one pooled backend and the one that asks"
     );
-    let other = console_free_settings(&pooler).await;
+    let other = settings_left_behind(&pooler).await;
     assert_eq!(other, "off 0 0 \"$user\", public");
 }
 
-async fn console_free_settings(pooler: &Pooler) -> String {
+#[tokio::test]
+async fn the_role_of_a_pooled_server_is_asked_for() {
+    if !Pooler::installed() {
+        return;
+    }
+    let cluster = Cluster::start(&Setup::default()).await;
+    let pooler = Pooler::start(&cluster, "pool_mode = transaction").await;
+    let url = pooler.url("postgres");
+    for wanted in ["primary", "read-write"] {
+        session(&format!("{url}&target_session_attrs={wanted}")).await;
+    }
+    for wanted in ["standby", "read-only"] {
+        let error = refusal(&format!("{url}&target_session_attrs={wanted}")).await;
+        assert!(matches!(error, Error::WrongRole { .. }), "{error}");
+    }
+}
+
+async fn settings_left_behind(pooler: &Pooler) -> String {
     // A console session sends no settings, so that it sees what the backend was left with.
     let plain = console(&target(&pooler.url("postgres")), "test")
         .await
