@@ -12,6 +12,6 @@ mod question;
 
 pub use catalog::{Catalog, Collector, Error};
 pub use header::{Header, Scope};
-pub use host::HostRequest;
+pub use host::{HostRequest, log_directory};
 pub use observe::{Request, observe};
 pub use question::Question;

@@ -229,6 +229,7 @@ impl Plan<'_> {
                 .log_directory
                 .clone()
                 .or(remembered.and_then(|s| s.log_directory.clone())),
+            ..HostRequest::default()
         };
         let databases = job.config.databases.clone().unwrap_or_default();
         let request = Request {
