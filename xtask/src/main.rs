@@ -7,13 +7,21 @@
     reason = "tasks start programs and talk to the person who runs them"
 )]
 
+mod docs;
 mod postgres;
+mod run;
+mod system;
+mod test;
+mod tidy;
 
 use std::process::ExitCode;
 
 const USAGE: &str = "\
 usage: cargo xtask <task>
 
+  test [--postgres all|15,18]       run all that CI runs; installs what is missing with apt when it may
+  tidy                              check the rules that no compiler checks
+  docs [--check]                    write docs/reference, or tell which pages are stale
   postgres fetch <major>... | all   get other PostgreSQL servers for the tests
   postgres list                     show the servers that the tests find";
 
@@ -21,6 +29,11 @@ fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let result = match words[..] {
+        ["test"] => test::run(None),
+        ["test", "--postgres", versions] => test::run(Some(versions)),
+        ["tidy"] => tidy::run(),
+        ["docs"] => docs::run(false),
+        ["docs", "--check"] => docs::run(true),
         ["postgres", "fetch", ref majors @ ..] if !majors.is_empty() => postgres::fetch(majors),
         ["postgres", "list"] => postgres::list(),
         _ => Err(USAGE.to_owned()),

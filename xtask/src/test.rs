@@ -1,0 +1,190 @@
+//! `cargo xtask test`: everything that CI runs, in order, each step with its time; the first failure ends it.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use pawang_testbed::{Cluster, Setup};
+use serde_json::Value;
+
+use crate::run::{built, cargo, command, loud, quiet, typed, works};
+use crate::system::{Need, provide, servers, versions};
+use crate::{docs, tidy};
+
+/// The release binary must stay small enough to be copied to a server without a thought.
+const BINARY_BYTES_MAX: u64 = 20_000_000;
+
+/// One step: its name and what it does for the versions of PostgreSQL that are tested.
+type Step = (&'static str, fn(&[u32]) -> Result<(), String>);
+
+const STEPS: [Step; 9] = [
+    ("servers", |majors| servers(majors)),
+    ("format", |_| {
+        shown(&mut cargo(&["fmt", "--all", "--check"]))
+    }),
+    ("tidy", |_| tidy::run()),
+    ("clippy", |_| clippy()),
+    ("tests", tests),
+    ("rustdoc", |_| rustdoc()),
+    ("docs", |_| docs::run(true)),
+    ("release", |_| release()),
+    ("smoke", |_| smoke()),
+];
+
+/// Runs all steps; `wanted` says which versions of PostgreSQL are tested.
+pub(crate) fn run(wanted: Option<&str>) -> Result<(), String> {
+    let begin = Instant::now();
+    let mut table: Vec<(&str, Duration)> = Vec::new();
+    let mut step = |name, work: &mut dyn FnMut() -> Result<(), String>| {
+        println!("\n=== {name}");
+        let begin = Instant::now();
+        let result = work();
+        table.push((name, begin.elapsed()));
+        result.map_err(|message| format!("step \"{name}\": {message}"))
+    };
+    let mut majors = Vec::new();
+    let mut result = step("packages", &mut || {
+        provide(&[Need::Server, Need::Pooler, Need::Patroni, Need::Npm])?;
+        majors = versions(wanted)?;
+        println!("PostgreSQL to test: {majors:?}");
+        Ok(())
+    });
+    for (name, work) in STEPS {
+        if result.is_ok() {
+            result = step(name, &mut || work(&majors));
+        }
+    }
+    println!("\n{:<10} {:>8}  result", "step", "seconds");
+    for (index, (name, elapsed)) in table.iter().enumerate() {
+        let failed = result.is_err() && index + 1 == table.len();
+        println!(
+            "{name:<10} {:>8.1}  {}",
+            elapsed.as_secs_f64(),
+            if failed { "FAILED" } else { "ok" }
+        );
+    }
+    println!("{:<10} {:>8.1}", "all", begin.elapsed().as_secs_f64());
+    result
+}
+
+fn shown(command: &mut Command) -> Result<(), String> {
+    println!("$ {}", typed(command));
+    loud(command)
+}
+
+fn clippy() -> Result<(), String> {
+    shown(&mut cargo(&[
+        "clippy",
+        "--locked",
+        "--workspace",
+        "--all-targets",
+        "--",
+        "-D",
+        "warnings",
+    ]))
+}
+
+fn tests(majors: &[u32]) -> Result<(), String> {
+    let majors: Vec<String> = majors.iter().map(u32::to_string).collect();
+    let nextest = works("cargo", &["nextest", "--version"]);
+    let words: &[&str] = if nextest {
+        &["nextest", "run", "--locked", "--workspace"]
+    } else {
+        &["test", "--locked", "--workspace"]
+    };
+    let mut tests = cargo(words);
+    tests
+        .env("PAWANG_REQUIRE_PG", "1")
+        .env("PAWANG_PG", majors.join(","));
+    if !nextest {
+        // The tests start servers; more of them at once only wait for each other.
+        tests.env("RUST_TEST_THREADS", "4");
+    }
+    shown(&mut tests)?;
+    if nextest {
+        // nextest leaves out the examples in the documentation.
+        shown(&mut cargo(&["test", "--locked", "--workspace", "--doc"]))?;
+    }
+    Ok(())
+}
+
+fn rustdoc() -> Result<(), String> {
+    let mut doc = cargo(&["doc", "--locked", "--workspace", "--no-deps"]);
+    shown(doc.env("RUSTDOCFLAGS", "-D warnings"))
+}
+
+/// Builds what people get and returns where it is.
+pub(crate) fn build_release() -> Result<PathBuf, String> {
+    let build = ["build", "--locked", "--release", "--package", "pawang"];
+    shown(&mut cargo(&build))?;
+    built("release/pawang")
+}
+
+fn release() -> Result<(), String> {
+    let binary = build_release()?;
+    let bytes = fs::metadata(&binary)
+        .map_err(|error| format!("could not look at \"{}\": {error}", binary.display()))?
+        .len();
+    println!("release binary: {:.1} MB", bytes as f64 / 1e6);
+    if bytes > BINARY_BYTES_MAX {
+        return Err(format!(
+            "the binary has {bytes} bytes, {BINARY_BYTES_MAX} are allowed"
+        ));
+    }
+    Ok(())
+}
+
+/// Runs the program once against a healthy server, as a user with nothing configured would.
+fn smoke() -> Result<(), String> {
+    let binary = build_release()?;
+    let pawang = |words: &[&str]| {
+        let mut pawang = command(&binary.to_string_lossy());
+        pawang.args(words);
+        println!("$ {}", typed(&pawang));
+        pawang
+    };
+    print!("{}", quiet(&mut pawang(&["--version"]))?);
+    let list = quiet(&mut pawang(&["check", "list"]))?;
+    println!("{} lines", list.lines().count());
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| format!("could not start the runtime: {error}"))?;
+    let (cluster, user) = runtime.block_on(async {
+        let cluster = Cluster::start(&Setup::default()).await;
+        let user = cluster.monitor().await;
+        (cluster, user)
+    });
+    let url = cluster.url_as(&user, "postgres");
+    let output = pawang(&["check", &url, "--no-state", "--json"])
+        .output()
+        .map_err(|error| format!("could not start \"{}\": {error}", binary.display()))?;
+    drop(cluster);
+    judge(&output.stdout, output.status.code()).map_err(|why| {
+        format!(
+            "{why}\n{}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        )
+    })
+}
+
+/// A new server has findings and things that cannot be seen yet, so exit codes 0, 1 and 3 are good.
+fn judge(answer: &[u8], code: Option<i32>) -> Result<(), String> {
+    let answer: Value = serde_json::from_slice(answer)
+        .map_err(|error| format!("the answer is not JSON: {error}"))?;
+    let evaluation = &answer["data"][0];
+    let verdicts = evaluation["verdicts"].as_array().map_or(0, Vec::len);
+    if evaluation["server"].is_null() || verdicts == 0 {
+        return Err("the server was not judged".to_owned());
+    }
+    if !matches!(code, Some(0 | 1 | 3)) {
+        return Err(format!("the exit code is {code:?}"));
+    }
+    println!(
+        "{verdicts} verdicts, exit code {}",
+        code.unwrap_or_default()
+    );
+    Ok(())
+}
