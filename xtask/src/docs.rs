@@ -17,12 +17,10 @@ const FOLDER: &str = "docs/reference";
 
 /// Writes the pages, or with `check` only compares them.
 pub(crate) fn run(check: bool) -> Result<(), String> {
-    run::loud(&mut run::cargo(&[
-        "build",
-        "--quiet",
-        "--package",
-        "pawang",
-    ]))?;
+    let build = ["build", "--quiet", "--locked", "--package", "pawang"];
+    run::loud(&mut run::cargo(&build))?;
+    let pawang = run::built("debug/pawang")?;
+    let pawang = pawang.to_string_lossy();
     let folder = run::repository().join(FOLDER);
     let mut stale = Vec::new();
     for (name, words) in pages() {

@@ -9,7 +9,7 @@ use crate::{postgres, run};
 
 /// Oldest and newest major version of PostgreSQL that Pawang serves.
 const SERVED: [u32; 2] = [14, 18];
-/// Debian's wrapper looks here, beside $PATH, for programs that only administrators start.
+/// Programs that only administrators start are here, and not in everybody's $PATH.
 const ADMINISTRATION: [&str; 2] = ["/usr/sbin", "/sbin"];
 
 /// Something that the system must have.
