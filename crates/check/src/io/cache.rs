@@ -2,7 +2,7 @@
 
 use pawang_core::{Missing, Unit};
 
-use super::{of_relation, sum};
+use super::{of_relation, per_database, sum};
 use crate::wal::{number, seconds};
 use crate::{Check, Direction, Floor, Group, Observation, Scope, View};
 
@@ -30,19 +30,15 @@ pub(super) const HIT_RATIO: Check = Check {
 };
 
 fn hit_ratio(view: &View<'_>) -> Result<Vec<Observation>, Missing> {
-    let growth = view.growth("database")?;
     let floor = view.floor("blocks_read");
-    let observations = growth.rows.iter().filter_map(|(row, old)| {
-        let old = (*old)?;
-        let database = row.text("datname")?;
+    per_database(view, |row, old, elapsed| {
         let (read, hit) = (row.growth(old, "blks_read")?, row.growth(old, "blks_hit")?);
         let share = 100.0 * hit / (hit + read);
         (read >= floor).then(|| Observation {
-            object: format!("database \"{database}\""),
             value: share,
             title: format!(
                 "{share:.1} % of blocks were found in shared buffers in the last {}",
-                seconds(growth.seconds)
+                seconds(elapsed)
             ),
             evidence: vec![
                 ("blks_hit".to_owned(), format!("{hit:.0}")),
@@ -50,8 +46,7 @@ fn hit_ratio(view: &View<'_>) -> Result<Vec<Observation>, Missing> {
             ],
             ..Observation::default()
         })
-    });
-    Ok(observations.collect())
+    })
 }
 
 pub(super) const TURNOVER: Check = Check {

@@ -2,6 +2,7 @@
 
 use pawang_core::{Level, Missing, Unit};
 
+use super::per_database;
 use crate::wal::{GIGABYTE, bytes, number, seconds};
 use crate::{Check, Direction, Floor, Group, Observation, Scope, View};
 
@@ -77,19 +78,15 @@ fn parallel(view: &View<'_>) -> Result<Vec<Observation>, Missing> {
     if view.server()?.major() < 18 {
         return Err(Missing::NotApplicable("needs PostgreSQL 18".to_owned()));
     }
-    let growth = view.growth("database")?;
     let floor = view.floor("workers");
-    let observations = growth.rows.iter().filter_map(|(row, old)| {
-        let old = (*old)?;
-        let database = row.text("datname")?;
+    per_database(view, |row, old, elapsed| {
         let wanted = row.growth(old, "parallel_workers_to_launch")?;
         let denied = wanted - row.growth(old, "parallel_workers_launched")?;
         (wanted >= floor).then(|| Observation {
-            object: format!("database \"{database}\""),
             value: 100.0 * denied / wanted,
             title: format!(
                 "{denied:.0} of {wanted:.0} parallel workers were not to be had in the last {}",
-                seconds(growth.seconds)
+                seconds(elapsed)
             ),
             evidence: vec![(
                 "parallel_workers_to_launch".to_owned(),
@@ -97,8 +94,7 @@ fn parallel(view: &View<'_>) -> Result<Vec<Observation>, Missing> {
             )],
             ..Observation::default()
         })
-    });
-    Ok(observations.collect())
+    })
 }
 
 pub(super) const HUGE_PAGES: Check = Check {

@@ -2,7 +2,7 @@
 
 use pawang_core::{Blind, Missing, Unit};
 
-use super::{of_relation, sum};
+use super::{of_relation, per_database, sum};
 use crate::wal::seconds;
 use crate::{Check, Direction, Floor, Group, Observation, Scope, View};
 
@@ -42,28 +42,23 @@ fn timed(view: &View<'_>) -> Result<(), Missing> {
 
 fn read(view: &View<'_>) -> Result<Vec<Observation>, Missing> {
     timed(view)?;
-    let growth = view.growth("database")?;
     let floor = view.floor("blocks_read");
-    let observations = growth.rows.iter().filter_map(|(row, old)| {
-        let old = (*old)?;
-        let database = row.text("datname")?;
+    per_database(view, |row, old, elapsed| {
         let (blocks, spent) = (
             row.growth(old, "blks_read")?,
             row.growth(old, "blk_read_time")?,
         );
         (blocks >= floor).then(|| Observation {
-            object: format!("database \"{database}\""),
             value: spent / blocks,
             title: format!(
                 "a block takes {:.2} ms to read, on average of {blocks:.0} in the last {}",
                 spent / blocks,
-                seconds(growth.seconds)
+                seconds(elapsed)
             ),
             evidence: vec![("blks_read".to_owned(), format!("{blocks:.0}"))],
             ..Observation::default()
         })
-    });
-    Ok(observations.collect())
+    })
 }
 
 pub(super) const WRITE: Check = Check {

@@ -2,6 +2,7 @@
 
 use pawang_core::{Missing, Unit};
 
+use super::per_database;
 use crate::wal::{GIGABYTE, MEGABYTE, bytes, seconds};
 use crate::{Check, Direction, Floor, Group, Observation, Scope, View};
 
@@ -29,20 +30,16 @@ pub(super) const BYTES: Check = Check {
 };
 
 fn temp_bytes(view: &View<'_>) -> Result<Vec<Observation>, Missing> {
-    let growth = view.growth("database")?;
     let floor = view.floor("bytes");
-    let observations = growth.rows.iter().filter_map(|(row, old)| {
-        let old = (*old)?;
-        let database = row.text("datname")?;
+    per_database(view, |row, old, elapsed| {
         let spilled = row.growth(old, "temp_bytes")?;
         let files = row.growth(old, "temp_files").unwrap_or(0.0);
         (spilled >= floor).then(|| Observation {
-            object: format!("database \"{database}\""),
-            value: spilled / growth.seconds,
+            value: spilled / elapsed,
             title: format!(
                 "{} were spilled to {files:.0} temporary files in the last {}",
                 bytes(spilled),
-                seconds(growth.seconds)
+                seconds(elapsed)
             ),
             evidence: vec![
                 ("temp_bytes".to_owned(), bytes(spilled)),
@@ -50,8 +47,7 @@ fn temp_bytes(view: &View<'_>) -> Result<Vec<Observation>, Missing> {
             ],
             ..Observation::default()
         })
-    });
-    Ok(observations.collect())
+    })
 }
 
 pub(super) const FILES: Check = Check {
@@ -77,24 +73,19 @@ pub(super) const FILES: Check = Check {
 };
 
 fn temp_files(view: &View<'_>) -> Result<Vec<Observation>, Missing> {
-    let growth = view.growth("database")?;
     let floor = view.floor("files");
-    let observations = growth.rows.iter().filter_map(|(row, old)| {
-        let old = (*old)?;
-        let database = row.text("datname")?;
+    per_database(view, |row, old, elapsed| {
         let files = row.growth(old, "temp_files")?;
         (files >= floor).then(|| Observation {
-            object: format!("database \"{database}\""),
-            value: files / growth.seconds,
+            value: files / elapsed,
             title: format!(
                 "{files:.0} temporary files were created in the last {}",
-                seconds(growth.seconds)
+                seconds(elapsed)
             ),
             evidence: vec![("temp_files".to_owned(), format!("{files:.0}"))],
             ..Observation::default()
         })
-    });
-    Ok(observations.collect())
+    })
 }
 
 pub(super) const SPACE: Check = Check {

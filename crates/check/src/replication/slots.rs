@@ -145,36 +145,30 @@ pub(super) const RETAINED: Check = Check {
     warning: Some(70.0),
     critical: Some(90.0),
     floors: &[],
-    what: "WAL kept by each slot, active or not, as a share of max_slot_wal_keep_size; safe_wal_size of pg_replication_slots says how much \
-           more can be written before the slot is lost.",
+    what: "WAL kept by each slot, active or not, as a share of what it may keep under max_slot_wal_keep_size: safe_wal_size of \
+           pg_replication_slots says how much more can be written before the slot is lost.",
     why: "At 100 % the server gives the slot up at the next checkpoint, and its user must be rebuilt.",
     fix: "Let its user catch up, or raise the limit: ALTER SYSTEM SET max_slot_wal_keep_size = '100GB'; SELECT pg_reload_conf();",
     observe: slot_retained,
 };
 
 fn slot_retained(view: &View<'_>) -> Result<Vec<Observation>, Missing> {
-    let limit = number(view, "max_slot_wal_keep_size")?.unwrap_or(-1.0) * MEGABYTE;
-    if limit < 0.0 {
+    if number(view, "max_slot_wal_keep_size")?.is_none_or(|limit| limit < 0.0) {
         return Err(Missing::NotApplicable(
             "max_slot_wal_keep_size is -1: there is no limit".to_owned(),
         ));
     }
-    let living = view
-        .snapshot("slots")?
-        .rows()
-        .filter(|row| row.text("wal_status") != Some("lost"));
-    let observations = living.filter_map(|row| {
+    let observations = view.snapshot("slots")?.rows().filter_map(|row| {
         let kept = retained(row)?;
-        // A limit below one segment is one segment.
-        let share = 100.0 * kept / limit.max(16.0 * MEGABYTE);
+        let safe = row.float("safe_wal_size")?;
         Some(Observation {
             object: name(row),
-            value: share,
+            value: 100.0 * kept / (kept + safe).max(1.0),
             title: format!(
-                "{} keeps {} of WAL of {} it may keep",
+                "{} keeps {} of WAL and is lost after {} more",
                 name(row),
                 bytes(kept),
-                bytes(limit)
+                bytes(safe.max(0.0))
             ),
             since: row.time("inactive_since"),
             evidence: row.evidence(&["slot_type", "active", "wal_status", "safe_wal_size"]),

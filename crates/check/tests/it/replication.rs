@@ -1,1 +1,412 @@
 //! Faults of the group `replication`: silent when healthy, found when injected, gone when cleared.
+
+use pawang_core::{Level, Outcome};
+use pawang_testbed::{Cluster, Setup, Stop, Version, until, versions};
+
+use crate::wal::{is, switch_wal};
+use crate::watch::Watch;
+
+const ON_PRIMARY: [&str; 9] = [
+    "expected-standbys",
+    "standby-state",
+    "standby-reply",
+    "standby-horizon",
+    "wal-senders",
+    "sync-commit-waits",
+    "replication-lag-bytes",
+    "replication-lag",
+    "slot-lost",
+];
+const ON_STANDBY: [&str; 5] = [
+    "standby-lag",
+    "replay-backlog",
+    "replay-paused",
+    "wal-receiver",
+    "standby-timeline",
+];
+
+async fn all_silent(watch: &mut Watch, ids: &[&str]) {
+    let seen = watch.look(ids).await;
+    for verdict in &seen.verdicts {
+        let good = (verdict.outcome, verdict.level) == (Outcome::Judged, Level::Ok);
+        assert!(good, "{} must be silent: {verdict:#?}", verdict.check);
+    }
+}
+
+async fn caught_up(primary: &Cluster, standby: &Cluster) {
+    until("the standby has replayed everything", async || {
+        let end = primary.sql("postgres", "SELECT pg_current_wal_lsn()::text").await[0][0].clone().unwrap();
+        let sql = format!(
+            "SELECT (pg_last_wal_replay_lsn() >= '{end}' AND pg_last_wal_receive_lsn() <= pg_last_wal_replay_lsn())::text"
+        );
+        standby.sql("postgres", &sql).await[0][0].as_deref() == Some("true")
+    })
+    .await;
+    let replayed =
+        "SELECT count(*) > 0 FROM pg_stat_replication WHERE replay_lsn = pg_current_wal_lsn()";
+    is(primary, "the primary knows it", replayed).await;
+}
+
+#[tokio::test]
+async fn lag_is_seen_from_both_sides_and_an_idle_standby_has_none() {
+    for version in versions() {
+        let primary = Cluster::start(&Setup {
+            version: Some(version),
+            settings: &[("wal_keep_size", "512MB")],
+            ..Setup::default()
+        })
+        .await;
+        let mut watch = Watch::start(&primary).await;
+        let standby = primary.standby("s1").await;
+        let mut there = Watch::over(&standby.url_as("monitor", "postgres"));
+        watch.instance.expected_standbys = vec!["s1".to_owned()];
+        caught_up(&primary, &standby).await;
+        for _ in 0..2 {
+            all_silent(&mut watch, &ON_PRIMARY).await;
+            all_silent(&mut there, &ON_STANDBY).await;
+        }
+
+        standby
+            .sql("postgres", "SELECT pg_wal_replay_pause()")
+            .await;
+        is(
+            &standby,
+            "replay is paused",
+            "pg_get_wal_replay_pause_state() = 'paused'",
+        )
+        .await;
+        // The primary logs its running transactions now and then, so something may be pending already.
+        assert_ne!(there.verdict("replay-paused").await.level, Level::Ok);
+        switch_wal(&primary, 140).await;
+        is(
+            &standby,
+            "WAL is pending",
+            "pg_last_wal_receive_lsn() - pg_last_wal_replay_lsn() > 130000000",
+        )
+        .await;
+        there.found("replay-paused", Level::Warning, "").await;
+        there.found("replay-backlog", Level::Warning, "").await;
+        watch
+            .found("replication-lag-bytes", Level::Warning, "s1")
+            .await;
+        for (watch, id) in [(&mut watch, "replication-lag"), (&mut there, "standby-lag")] {
+            watch.look(&[id]).await;
+            let verdict = watch.verdict(id).await;
+            assert!(verdict.measures[0].value > 0.0, "{verdict:#?}");
+        }
+        standby
+            .sql("postgres", "SELECT pg_wal_replay_resume()")
+            .await;
+        caught_up(&primary, &standby).await;
+        all_silent(&mut watch, &ON_PRIMARY).await;
+        all_silent(&mut there, &ON_STANDBY).await;
+    }
+}
+
+#[tokio::test]
+async fn a_standby_that_is_gone_is_missed() {
+    let primary = Cluster::start(&Setup::default()).await;
+    let mut watch = Watch::start(&primary).await;
+    let mut standby = primary.standby("s1").await;
+    let mut there = Watch::over(&standby.url_as("monitor", "postgres"));
+    assert_eq!(
+        watch.verdict("expected-standbys").await.outcome,
+        Outcome::NotApplicable
+    );
+    watch.instance.expected_standbys = vec!["s1".to_owned(), "s2".to_owned()];
+    watch
+        .found("expected-standbys", Level::Critical, "s2")
+        .await;
+    watch.instance.expected_standbys = vec!["s1".to_owned()];
+    watch.silent("expected-standbys").await;
+
+    standby
+        .set(
+            "primary_conninfo",
+            Some("host=/nowhere application_name=s1"),
+        )
+        .await;
+    is(
+        &standby,
+        "the receiver is gone",
+        "SELECT count(*) = 0 FROM pg_stat_wal_receiver",
+    )
+    .await;
+    there.found("wal-receiver", Level::Critical, "").await;
+    watch
+        .found("expected-standbys", Level::Critical, "s1")
+        .await;
+    assert_eq!(
+        watch.verdict("replication-lag").await.outcome,
+        Outcome::NotApplicable
+    );
+    standby.set("primary_conninfo", None).await;
+    primary.streaming_to("s1").await;
+    there.silent("wal-receiver").await;
+    watch.silent("expected-standbys").await;
+
+    assert_eq!(
+        watch.verdict("sync-standbys").await.outcome,
+        Outcome::NotApplicable
+    );
+    primary
+        .set("synchronous_standby_names", Some("FIRST 1 (s1)"))
+        .await;
+    is(
+        &primary,
+        "s1 is synchronous",
+        "SELECT count(*) = 1 FROM pg_stat_replication WHERE sync_state = 'sync'",
+    )
+    .await;
+    watch.silent("sync-standbys").await;
+    standby.stop(Stop::Fast).await;
+    is(
+        &primary,
+        "s1 is gone",
+        "SELECT count(*) = 0 FROM pg_stat_replication",
+    )
+    .await;
+    let stuck = primary.connect("postgres").await;
+    let commit = tokio::spawn(async move { stuck.batch_execute("CREATE TABLE waits ()").await });
+    is(
+        &primary,
+        "a commit waits",
+        "SELECT count(*) = 1 FROM pg_stat_activity WHERE wait_event = 'SyncRep'",
+    )
+    .await;
+    watch.found("sync-standbys", Level::Critical, "").await;
+    let verdict = watch.verdict("sync-commit-waits").await;
+    assert!(verdict.measures[0].value > 0.0, "{verdict:#?}");
+    primary.set("synchronous_standby_names", None).await;
+    commit.await.unwrap().unwrap();
+    all_silent(&mut watch, &["sync-commit-waits"]).await;
+}
+
+#[tokio::test]
+async fn a_promotion_is_seen_as_a_new_timeline() {
+    let primary = Cluster::start(&Setup::default()).await;
+    primary.monitor().await;
+    let standby = primary.standby("s1").await;
+    let mut watch = Watch::over(&standby.url_as("monitor", "postgres"));
+    watch.look(&["timeline-changed"]).await;
+    watch.silent("timeline-changed").await;
+    standby.sql("postgres", "SELECT pg_promote()").await;
+    standby.sql("postgres", "CHECKPOINT").await;
+    watch.found("timeline-changed", Level::Warning, "").await;
+    watch.silent("timeline-changed").await;
+}
+
+#[tokio::test]
+async fn a_slot_that_nobody_uses_is_found_before_and_after_it_is_lost() {
+    let ids = [
+        "slot-inactive",
+        "slot-lost",
+        "slot-retained",
+        "slot-unlimited",
+        "replication-slots",
+    ];
+    for version in versions() {
+        let cluster = Cluster::start(&Setup {
+            version: Some(version),
+            settings: &[("max_replication_slots", "2")],
+            ..Setup::default()
+        })
+        .await;
+        let mut watch = Watch::start(&cluster).await;
+        for id in [
+            "slot-inactive",
+            "slot-lost",
+            "slot-unlimited",
+            "replication-slots",
+        ] {
+            watch.silent(id).await;
+        }
+        cluster
+            .sql(
+                "postgres",
+                "SELECT pg_create_physical_replication_slot('gone', true)",
+            )
+            .await;
+        watch.silent("slot-inactive").await;
+        watch.found("slot-unlimited", Level::Info, "").await;
+        switch_wal(&cluster, 70).await;
+        let finding = watch.found("slot-inactive", Level::Warning, "gone").await;
+        assert_eq!(finding.since.is_some(), version >= Version(17));
+        watch.silent("replication-slots").await;
+        cluster
+            .sql(
+                "postgres",
+                "SELECT pg_create_physical_replication_slot('second')",
+            )
+            .await;
+        watch.found("replication-slots", Level::Critical, "").await;
+
+        cluster.set("max_slot_wal_keep_size", Some("80MB")).await;
+        watch.silent("slot-unlimited").await;
+        watch.found("slot-retained", Level::Warning, "gone").await;
+        watch.silent("slot-lost").await;
+        switch_wal(&cluster, 12).await;
+        watch.found("slot-retained", Level::Critical, "gone").await;
+        watch.found("slot-lost", Level::Warning, "gone").await;
+        cluster.sql("postgres", "CHECKPOINT").await;
+        watch.found("slot-lost", Level::Critical, "gone").await;
+        let drop = "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots";
+        cluster.sql("postgres", drop).await;
+        all_silent(&mut watch, &ids).await;
+    }
+}
+
+const SUBSCRIBER: [&str; 4] = [
+    "subscription-disabled",
+    "subscription-worker",
+    "subscription-lag",
+    "subscription-sync",
+];
+
+#[tokio::test]
+async fn a_subscription_that_does_not_apply_is_found() {
+    for version in versions() {
+        let setup = || Setup {
+            version: Some(version),
+            settings: &[
+                ("wal_level", "logical"),
+                ("wal_retrieve_retry_interval", "100ms"),
+            ],
+            ..Setup::default()
+        };
+        let (mut publisher, subscriber) = (
+            Cluster::start(&setup()).await,
+            Cluster::start(&setup()).await,
+        );
+        for cluster in [&publisher, &subscriber] {
+            cluster
+                .sql("postgres", "CREATE TABLE t (id int PRIMARY KEY)")
+                .await;
+        }
+        let mut there = Watch::start(&publisher).await;
+        let mut watch = Watch::start(&subscriber).await;
+        all_silent(&mut watch, &SUBSCRIBER).await;
+        publisher
+            .sql("postgres", "CREATE PUBLICATION p FOR TABLE t")
+            .await;
+        subscriber.sql("postgres", &subscription(&publisher)).await;
+        let ready = "SELECT count(*) = 1 FROM pg_subscription_rel WHERE srsubstate = 'r'";
+        is(&subscriber, "the table is copied", ready).await;
+        all_silent(&mut watch, &SUBSCRIBER).await;
+        all_silent(
+            &mut there,
+            &[
+                "publication-empty",
+                "publication-identity",
+                "logical-slot-lag",
+            ],
+        )
+        .await;
+
+        subscriber
+            .sql("postgres", "ALTER SUBSCRIPTION \"S\" DISABLE")
+            .await;
+        let finding = watch
+            .found("subscription-disabled", Level::Warning, "S")
+            .await;
+        assert_eq!(finding.remedy, "ALTER SUBSCRIPTION \"S\" ENABLE;");
+        subscriber
+            .sql("postgres", "ALTER SUBSCRIPTION \"S\" ENABLE")
+            .await;
+        worker_runs(&subscriber).await;
+        watch.silent("subscription-disabled").await;
+
+        apply_error(&publisher, &subscriber, &mut watch).await;
+        published_badly(&publisher, &mut there).await;
+        publisher.stop(Stop::Fast).await;
+        until("the apply worker is down", async || {
+            watch.verdict("subscription-worker").await.level == Level::Critical
+        })
+        .await;
+        publisher.start_again().await;
+        worker_runs(&subscriber).await;
+        watch.silent("subscription-worker").await;
+    }
+}
+
+fn subscription(publisher: &Cluster) -> String {
+    let socket = publisher.socket_directory().display();
+    let port = publisher.port();
+    format!(
+        "CREATE SUBSCRIPTION \"S\" CONNECTION 'host={socket} port={port} user=postgres dbname=postgres' \
+         PUBLICATION p WITH (slot_name = 's')"
+    )
+}
+
+async fn worker_runs(subscriber: &Cluster) {
+    let sql =
+        "SELECT count(*) = 1 FROM pg_stat_subscription WHERE last_msg_receipt_time IS NOT NULL";
+    is(subscriber, "the apply worker runs", sql).await;
+}
+
+/// A row that is on the subscriber already stops the apply worker until it is removed.
+async fn apply_error(publisher: &Cluster, subscriber: &Cluster, watch: &mut Watch) {
+    if subscriber.version() < Version(15) {
+        let verdict = watch.verdict("subscription-errors").await;
+        assert_eq!(verdict.outcome, Outcome::NotApplicable);
+        return;
+    }
+    let ids = ["subscription-errors", "subscription-conflicts"];
+    watch.look(&ids).await;
+    assert_eq!(watch.look(&ids).await.level(), Level::Ok);
+    subscriber.sql("postgres", "INSERT INTO t VALUES (1)").await;
+    publisher.sql("postgres", "INSERT INTO t VALUES (1)").await;
+    let counted = "SELECT apply_error_count > 0 FROM pg_stat_subscription_stats";
+    is(subscriber, "the error is counted", counted).await;
+    let seen = watch.look(&ids).await;
+    let level = |id: &str| seen.verdicts.iter().find(|v| v.check == id).unwrap().level;
+    assert!(level("subscription-errors") >= Level::Warning, "{seen:#?}");
+    let conflicts = if subscriber.version() >= Version(18) {
+        Level::Warning
+    } else {
+        Level::Ok
+    };
+    assert_eq!(level("subscription-conflicts"), conflicts, "{seen:#?}");
+    subscriber.sql("postgres", "DELETE FROM t").await;
+    is(
+        subscriber,
+        "the row has arrived",
+        "SELECT count(*) = 1 FROM t",
+    )
+    .await;
+    watch.look(&ids).await;
+    assert_eq!(watch.look(&ids).await.level(), Level::Ok);
+}
+
+async fn published_badly(publisher: &Cluster, watch: &mut Watch) {
+    publisher
+        .sql(
+            "postgres",
+            "CREATE TABLE \"No Key\" (id int); CREATE PUBLICATION empty",
+        )
+        .await;
+    publisher
+        .sql(
+            "postgres",
+            "CREATE PUBLICATION keyless FOR TABLE \"No Key\"",
+        )
+        .await;
+    watch
+        .found("publication-empty", Level::Warning, "empty")
+        .await;
+    let finding = watch
+        .found("publication-identity", Level::Warning, "keyless")
+        .await;
+    assert!(
+        finding.title.contains("public.\"No Key\""),
+        "{}",
+        finding.title
+    );
+    publisher
+        .sql(
+            "postgres",
+            "DROP PUBLICATION empty; DROP PUBLICATION keyless",
+        )
+        .await;
+    all_silent(watch, &["publication-empty", "publication-identity"]).await;
+}
