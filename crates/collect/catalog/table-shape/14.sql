@@ -28,11 +28,13 @@ WITH wanted AS MATERIALIZED (
               s.histogram_bounds,
               f.mcv_count,
               f.mcv_share,
+              f.mcv_skew,
               greatest(1 - s.null_frac - coalesce(f.mcv_share, 0), 0)::float8 AS rest
          FROM pg_catalog.pg_stats AS s
          LEFT JOIN LATERAL (
               SELECT pg_catalog.count(*) AS mcv_count,
-                     pg_catalog.sum(q.frequency)::float8 AS mcv_share
+                     pg_catalog.sum(q.frequency)::float8 AS mcv_share,
+                     (pg_catalog.max(q.frequency) / nullif(pg_catalog.min(q.frequency), 0))::float8 AS mcv_skew
                 FROM pg_catalog.unnest(s.most_common_freqs) AS q(frequency)) AS f ON true
         WHERE s.tablename = ANY (ARRAY(SELECT w.relname FROM wanted AS w))
           AND NOT s.inherited)
@@ -56,6 +58,7 @@ SELECT k.schemaname,
        s.correlation::float8,
        s.mcv_count,
        s.mcv_share,
+       s.mcv_skew,
        p.sample_width / nullif(p.sample_weight, 0) AS sample_width,
        p.sample_constant,
        p.sample_long / nullif(p.sample_weight, 0) AS sample_long_share,
@@ -114,12 +117,12 @@ SELECT k.schemaname,
                                  FROM pg_catalog.unnest(CASE WHEN k.base_type IN (17, 25, 1042, 1043, 2275) THEN s.histogram_bounds::text::text[] END) AS b(value)) AS h) AS t
                 UNION ALL
                SELECT m.weight::float8,
-                      pg_catalog.pg_column_size(m.value) - 3
+                      pg_catalog.pg_column_size(m.value + 0) - 3
                  FROM unnest(CASE WHEN k.base_type = 1700 THEN s.most_common_vals::text::numeric[] END, s.most_common_freqs) AS m(value, weight)
                 WHERE m.value IS NOT NULL
                 UNION ALL
                SELECT s.rest / pg_catalog.count(*) OVER (),
-                      pg_catalog.pg_column_size(b.value) - 3
+                      pg_catalog.pg_column_size(b.value + 0) - 3
                  FROM pg_catalog.unnest(CASE WHEN k.base_type = 1700 THEN s.histogram_bounds::text::numeric[] END) AS b(value)) AS v
         WHERE k.attlen < 0) AS p ON true
  ORDER BY k.relpages DESC, k.relid, k.attnum

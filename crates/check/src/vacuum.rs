@@ -1,5 +1,0 @@
-//! Vacuum, statistics, freezing and bloat.
-
-use crate::Check;
-
-pub(crate) static CHECKS: &[Check] = &[];
