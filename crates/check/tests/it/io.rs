@@ -1,1 +1,177 @@
 //! Faults of the group `io`: silent when healthy, found when injected, gone when cleared.
+
+use std::fs::OpenOptions;
+use std::os::unix::fs::FileExt;
+
+use pawang_core::{Blind, Level, Outcome};
+use pawang_testbed::{Cluster, Setup, Stop, Version, versions};
+
+use crate::wal::is;
+use crate::watch::Watch;
+
+/// Runs statements and waits until their session has handed in its statistics.
+async fn counted(cluster: &Cluster, sql: &str, column: &str, at_least: i64) {
+    let now = format!("SELECT {column} FROM pg_stat_database WHERE datname = 'postgres'");
+    let before = cluster.sql("postgres", &now).await[0][0].clone().unwrap();
+    cluster.sql("postgres", sql).await;
+    is(
+        cluster,
+        "the statistics are in",
+        &format!("({now}) >= {before} + {at_least}"),
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn scans_that_do_not_fit_into_the_cache_are_found() {
+    let ids = [
+        "cache-hit-ratio",
+        "backend-writes",
+        "buffer-turnover",
+        "slru-misses",
+        "backend-fsyncs",
+    ];
+    for version in versions() {
+        let cluster = Cluster::start(&Setup {
+            version: Some(version),
+            settings: &[("shared_buffers", "1MB")],
+            ..Setup::default()
+        })
+        .await;
+        let mut watch = Watch::start(&cluster).await;
+        watch.look(&ids).await;
+        assert_eq!(watch.look(&ids).await.level(), Level::Ok, "idle");
+        let fill = "CREATE TABLE big AS SELECT g, repeat('x', 900) AS filler FROM generate_series(1, 100000) AS g; \
+                    UPDATE big SET g = g + 1";
+        cluster.sql("postgres", fill).await;
+        counted(&cluster, "SELECT count(*) FROM big", "blks_read", 10_000).await;
+        let seen = watch.look(&ids).await;
+        let verdict = |id: &str| seen.verdicts.iter().find(|v| v.check == id).unwrap();
+        let ratio = verdict("cache-hit-ratio");
+        assert_eq!(ratio.level, Level::Warning, "{ratio:#?}");
+        assert_eq!(ratio.findings[0].object, "database \"postgres\"");
+        let writes = verdict("backend-writes");
+        if version >= Version(16) {
+            assert_eq!(writes.level, Level::Warning, "{writes:#?}");
+        } else {
+            assert_eq!(writes.outcome, Outcome::NotApplicable);
+        }
+        assert_eq!(watch.look(&ids).await.level(), Level::Ok, "idle again");
+    }
+}
+
+#[tokio::test]
+async fn spills_are_found_and_a_reset_is_not_taken_for_silence() {
+    let ids = ["temp-bytes", "temp-files", "temp-space"];
+    let cluster = Cluster::start(&Setup {
+        settings: &[("work_mem", "64kB")],
+        ..Setup::default()
+    })
+    .await;
+    let mut watch = Watch::start(&cluster).await;
+    watch.look(&ids).await;
+    assert_eq!(watch.look(&ids).await.level(), Level::Ok, "idle");
+    let large =
+        "SELECT count(*) FROM (SELECT g FROM generate_series(1, 6000000) AS g OFFSET 0) AS s";
+    counted(&cluster, large, "temp_bytes", 64 << 20).await;
+    watch.found("temp-bytes", Level::Warning, "postgres").await;
+    watch.silent("temp-bytes").await;
+
+    let small = "DO $$ BEGIN FOR i IN 1..150 LOOP PERFORM g FROM generate_series(1, 20000) AS g ORDER BY -g; END LOOP; END $$";
+    watch.look(&ids).await;
+    counted(&cluster, small, "temp_files", 150).await;
+    let verdict = watch.verdict("temp-files").await;
+    assert!(verdict.level >= Level::Warning, "{verdict:#?}");
+    watch.silent("temp-files").await;
+
+    cluster.sql("postgres", "SELECT pg_stat_reset()").await;
+    let finding = watch.found("temp-files", Level::Unknown, "postgres").await;
+    assert!(finding.title.contains("reset"), "{}", finding.title);
+    watch.silent("temp-files").await;
+}
+
+#[tokio::test]
+async fn times_that_are_not_taken_are_unknown() {
+    let cluster = Cluster::start(&Setup::default()).await;
+    let mut watch = Watch::start(&cluster).await;
+    let verdict = watch.verdict("read-latency").await;
+    let setting = "track_io_timing = on".to_owned();
+    assert_eq!(verdict.findings[0].blind, Some(Blind::Disabled { setting }));
+    cluster.set("track_io_timing", Some("on")).await;
+    watch.look(&["read-latency"]).await;
+    watch.silent("read-latency").await;
+}
+
+#[tokio::test]
+async fn a_damaged_block_is_found() {
+    let mut cluster = Cluster::start(&Setup::default()).await;
+    let mut watch = Watch::start(&cluster).await;
+    watch.silent("checksum-failures").await;
+    cluster
+        .sql(
+            "postgres",
+            "CREATE TABLE damaged AS SELECT g FROM generate_series(1, 100) AS g",
+        )
+        .await;
+    let file = cluster
+        .sql("postgres", "SELECT pg_relation_filepath('damaged')")
+        .await[0][0]
+        .clone()
+        .unwrap();
+    cluster.stop(Stop::Fast).await;
+    let file = OpenOptions::new()
+        .write(true)
+        .open(cluster.data_directory().join(file))
+        .unwrap();
+    file.write_all_at(&[0xAA; 64], 4_096).unwrap();
+    cluster.start_again().await;
+    let read = "DO $$ BEGIN PERFORM count(*) FROM damaged; EXCEPTION WHEN data_corrupted THEN NULL; END $$";
+    counted(&cluster, read, "checksum_failures", 1).await;
+    let finding = watch
+        .found("checksum-failures", Level::Critical, "postgres")
+        .await;
+    assert!(finding.since.is_some());
+    cluster
+        .sql("postgres", "DROP TABLE damaged; SELECT pg_stat_reset()")
+        .await;
+    watch.silent("checksum-failures").await;
+}
+
+#[tokio::test]
+async fn parallel_workers_that_were_not_to_be_had_are_found() {
+    for version in versions() {
+        let cluster = Cluster::start(&Setup {
+            version: Some(version),
+            settings: &[
+                ("max_parallel_workers", "0"),
+                ("parallel_setup_cost", "0"),
+                ("parallel_tuple_cost", "0"),
+                ("min_parallel_table_scan_size", "0"),
+            ],
+            ..Setup::default()
+        })
+        .await;
+        let mut watch = Watch::start(&cluster).await;
+        if version < Version(18) {
+            assert_eq!(
+                watch.verdict("parallel-workers").await.outcome,
+                Outcome::NotApplicable
+            );
+            continue;
+        }
+        watch.look(&["parallel-workers"]).await;
+        watch.silent("parallel-workers").await;
+        cluster
+            .sql(
+                "postgres",
+                "CREATE TABLE t AS SELECT g FROM generate_series(1, 100000) AS g",
+            )
+            .await;
+        let scans = "SELECT count(*) FROM t; ".repeat(60);
+        counted(&cluster, &scans, "parallel_workers_to_launch", 50).await;
+        watch
+            .found("parallel-workers", Level::Warning, "postgres")
+            .await;
+        watch.silent("parallel-workers").await;
+    }
+}
