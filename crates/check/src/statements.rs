@@ -1,5 +1,0 @@
-//! Statements by what they cost.
-
-use crate::Check;
-
-pub(crate) static CHECKS: &[Check] = &[];
