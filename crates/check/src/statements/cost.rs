@@ -17,7 +17,7 @@ const STATEMENT: Check = Check {
     group: Group::Statements,
     title: "",
     scope: Scope::Server,
-    needs: &["statements"],
+    needs: &["statements", "statements-info"],
     unit: Unit::Percent,
     direction: Direction::Above,
     warning: None,
@@ -88,7 +88,7 @@ pub(super) const STATEMENT_READS: Check = Check {
         unit: Unit::BytesPerSecond,
         ignores: "less read per second than this by all statements together",
     }],
-    needs: &["statements", "settings"],
+    needs: &["statements", "statements-info", "settings"],
     what: "The largest share that one top-level statement has of the blocks that all listed statements read from outside shared_buffers \
            since the last sample, from pg_stat_statements. Told from 50 % as information.",
     why: "It pushes everybody else's pages out of the cache: a missing index, or a report that belongs on a standby.",
@@ -138,7 +138,7 @@ pub(super) const STATEMENT_TEMP: Check = Check {
     title: "statements that spill to disk",
     unit: Unit::Bytes,
     warning: Some(1_073_741_824.0),
-    needs: &["statements", "settings"],
+    needs: &["statements", "statements-info", "settings"],
     what: "Temporary bytes written per call since the last sample, from pg_stat_statements: sorts, hashes and materialised rows that did \
            not fit into work_mem.",
     why: "Spilled work is read and written again from disk, and fills it: temporary files share the disk with the data.",
@@ -153,7 +153,7 @@ pub(super) const STATEMENT_CALLS: Check = Check {
     title: "one statement many times per transaction",
     unit: Unit::Count,
     warning: Some(50.0),
-    needs: &["statements", "database"],
+    needs: &["statements", "statements-info", "database"],
     floors: &[Floor {
         name: "calls",
         value: 1_000.0,
@@ -199,7 +199,7 @@ pub(super) const STATEMENT_PLANNING: Check = Check {
     title: "statements that are planned longer than they run",
     warning: Some(50.0),
     floors: &[BUSY],
-    needs: &["statements", "settings"],
+    needs: &["statements", "statements-info", "settings"],
     what: "Planning time as a share of planning plus execution since the last sample, from pg_stat_statements; only with \
            pg_stat_statements.track_planning on.",
     why: "Many partitions, many joins or no prepared statements: the server plans the same statement again and again.",

@@ -10,6 +10,8 @@ pub(super) struct Statement<'a> {
     pub(super) row: Row<'a>,
     older: Option<Row<'a>>,
     older_at: Timestamp,
+    /// Whether the older sample listed every statement, so that one which is not in it was not there.
+    complete: bool,
 }
 
 /// The statements of two samples.
@@ -23,17 +25,20 @@ impl Statement<'_> {
     pub(super) fn growth(&self, name: &str) -> Option<f64> {
         match self.comparable() {
             Some(older) => self.row.growth(older, name),
-            None => self
-                .row
-                .time("stats_since")
-                .filter(|since| *since > self.older_at)
-                .and_then(|_| self.row.float(name)),
+            None => self.new().then(|| self.row.float(name)).flatten(),
         }
     }
 
     /// Returns a number of the older sample, if it counts from the same start.
     pub(super) fn before(&self, name: &str) -> Option<f64> {
         self.comparable()?.float(name)
+    }
+
+    fn new(&self) -> bool {
+        match self.row.time("stats_since") {
+            Some(since) => since > self.older_at,
+            None => self.complete && self.older.is_none(),
+        }
     }
 
     fn comparable(&self) -> Option<Row<'_>> {
@@ -45,16 +50,19 @@ impl Statement<'_> {
 /// Returns what every listed statement did since the older sample.
 pub(super) fn grown<'a>(view: &View<'a>) -> Result<Grown<'a>, Missing> {
     visible(view)?;
-    let older_at = view
-        .older
-        .and_then(|older| older.snapshot("statements", None).ok())
-        .map(|snapshot| snapshot.at);
-    let older_at = older_at.ok_or(Blind::FirstSample)?;
+    let older = |collector| {
+        view.older
+            .and_then(|older| older.snapshot(collector, None).ok())
+    };
+    let before = older("statements").ok_or(Blind::FirstSample)?;
+    let entries = older("statements-info").and_then(|info| info.first()?.int("entries"));
+    let complete = entries.is_some_and(|entries| i64::try_from(before.rows.len()) == Ok(entries));
     let growth = view.growth("statements")?;
     let statement = |(row, older)| Statement {
         row,
         older,
-        older_at,
+        older_at: before.at,
+        complete,
     };
     Ok(Grown {
         statements: growth.rows.into_iter().map(statement).collect(),

@@ -122,6 +122,14 @@ async fn counting_of_statements() {
         // The extension may live in any database and any schema.
         cluster.sql("postgres", "CREATE DATABASE tools").await;
         cluster.sql("tools", "CREATE SCHEMA \"My Tools\"; CREATE EXTENSION pg_stat_statements SCHEMA \"My Tools\"").await;
+        let verdict = watch.verdict("statements-tracked").await;
+        assert!(
+            verdict.findings[0].remedy.contains("GRANT USAGE ON SCHEMA"),
+            "{verdict:#?}"
+        );
+        cluster
+            .sql("tools", "GRANT USAGE ON SCHEMA \"My Tools\" TO monitor")
+            .await;
         watch.silent("statements-tracked").await;
     }
 }
