@@ -2,6 +2,7 @@
 //!
 //! It reads no environment and changes nothing on a server: every session is read-only, bounded and named.
 
+mod certificate;
 mod connect;
 pub mod control_file;
 mod decode;

@@ -12,6 +12,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{
     CertificateDer, CertificateRevocationListDer, PrivateKeyDer, ServerName, UnixTime,
 };
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{
     AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore,
     SignatureScheme,
@@ -19,7 +20,7 @@ use rustls::{
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::target::{ClientCertificate, RootCertificate, Ssl, SslMode};
-use crate::{Error, TlsProblem};
+use crate::{Error, TlsProblem, certificate};
 
 const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
@@ -36,12 +37,15 @@ pub(crate) fn connector(ssl: &Ssl, address: &str) -> Result<MakeRustlsConnect, E
         None => builder.with_no_client_auth(),
         Some(client) => {
             let (chain, key) = client_certificate(client)?;
-            builder
-                .with_client_auth_cert(chain, key)
-                .map_err(|error| Error::Certificate {
-                    path: client.certificate.clone(),
+            let key = rustls::crypto::ring::sign::any_supported_type(&key).map_err(|error| {
+                Error::Certificate {
+                    path: client.key.clone(),
                     problem: error.to_string(),
-                })?
+                }
+            })?;
+            // The builder's own way refuses certificates of version 1, which the server may well accept.
+            let certified = CertifiedKey::new(chain, key);
+            builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(certified)))
         }
     };
     if ssl.direct {
@@ -106,9 +110,18 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
 #[derive(Debug)]
 struct Verifier {
     /// `None` verifies no chain: nobody told whom to trust.
-    chain: Option<Arc<WebPkiServerVerifier>>,
+    chain: Option<Chain>,
     name: bool,
     provider: Arc<CryptoProvider>,
+}
+
+/// Whom to trust.
+#[derive(Debug)]
+struct Chain {
+    verifier: Arc<WebPkiServerVerifier>,
+    /// The root certificates of the file, for certificates that only OpenSSL understands; `None` with a list of
+    /// revoked ones, which such certificates could not be compared with.
+    plain_roots: Option<Vec<CertificateDer<'static>>>,
 }
 
 impl Verifier {
@@ -123,7 +136,7 @@ impl Verifier {
             RootCertificate::None | RootCertificate::System => None,
         };
         let roots = match (&ssl.root, path) {
-            (RootCertificate::System, _) => Some(system_roots()),
+            (RootCertificate::System, _) => Some((system_roots(), Vec::new())),
             (_, Some(path)) if path.exists() => Some(file_roots(path)?),
             // A root certificate that was named but is not there must not pass for "no verification wanted".
             (root, path)
@@ -144,7 +157,10 @@ impl Verifier {
         };
         let chain = match roots {
             None => None,
-            Some(roots) => Some(chain_verifier(roots, ssl, provider)?),
+            Some((roots, plain_roots)) => Some(Chain {
+                verifier: chain_verifier(roots, ssl, provider)?,
+                plain_roots: ssl.revoked.is_none().then_some(plain_roots),
+            }),
         };
         Ok(Verifier {
             chain,
@@ -177,15 +193,16 @@ fn chain_verifier(
     })
 }
 
-fn file_roots(path: &Path) -> Result<RootCertStore, Error> {
+fn file_roots(path: &Path) -> Result<(RootCertStore, Vec<CertificateDer<'static>>), Error> {
     let mut roots = RootCertStore::empty();
-    for certificate in certificates(path)? {
+    let found = certificates(path)?;
+    for certificate in found.clone() {
         roots.add(certificate).map_err(|error| Error::Certificate {
             path: path.to_path_buf(),
             problem: error.to_string(),
         })?;
     }
-    Ok(roots)
+    Ok((roots, found))
 }
 
 fn system_roots() -> RootCertStore {
@@ -210,12 +227,39 @@ impl ServerCertVerifier for Verifier {
         let Some(chain) = &self.chain else {
             return Ok(ServerCertVerified::assertion());
         };
-        match chain.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
+        let host = self.name.then(|| server_name.to_str());
+        match chain.verifier.verify_server_cert(
+            end_entity,
+            intermediates,
+            server_name,
+            ocsp_response,
+            now,
+        ) {
+            Ok(verified) => Ok(verified),
             // The chain is judged before the name, hence it is good when only the name is not.
-            Err(rustls::Error::InvalidCertificate(
-                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-            )) if !self.name => Ok(ServerCertVerified::assertion()),
-            result => result,
+            Err(
+                error @ rustls::Error::InvalidCertificate(
+                    CertificateError::NotValidForName
+                    | CertificateError::NotValidForNameContext { .. },
+                ),
+            ) => match host {
+                Some(host) if !certificate::is_for(end_entity, &host) => Err(error),
+                _ => Ok(ServerCertVerified::assertion()),
+            },
+            Err(error) => {
+                let algorithms = &self.provider.signature_verification_algorithms;
+                let roots = chain.plain_roots.as_ref();
+                match roots.and_then(|r| certificate::verify(end_entity, r, algorithms, now)) {
+                    None => Err(error),
+                    Some(Err(error)) => Err(error.into()),
+                    Some(Ok(())) => match host {
+                        Some(host) if !certificate::is_for(end_entity, &host) => {
+                            Err(CertificateError::NotValidForName.into())
+                        }
+                        _ => Ok(ServerCertVerified::assertion()),
+                    },
+                }
+            }
         }
     }
 
@@ -226,7 +270,12 @@ impl ServerCertVerifier for Verifier {
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
         let algorithms = &self.provider.signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, certificate, signature, algorithms)
+        match certificate::verify_handshake(message, certificate, signature, algorithms) {
+            Some(result) => result,
+            None => {
+                rustls::crypto::verify_tls12_signature(message, certificate, signature, algorithms)
+            }
+        }
     }
 
     fn verify_tls13_signature(
@@ -236,7 +285,12 @@ impl ServerCertVerifier for Verifier {
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
         let algorithms = &self.provider.signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, certificate, signature, algorithms)
+        match certificate::verify_handshake(message, certificate, signature, algorithms) {
+            Some(result) => result,
+            None => {
+                rustls::crypto::verify_tls13_signature(message, certificate, signature, algorithms)
+            }
+        }
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

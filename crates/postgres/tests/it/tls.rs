@@ -88,7 +88,11 @@ async fn server() -> Cluster {
     cluster
 }
 
-async fn install(cluster: &Cluster, authority: &Authority, [certificate, key]: &[String; 2]) {
+async fn install(cluster: &Cluster, authority: &Authority, pair: &[String; 2]) {
+    install_with(cluster, &authority.issuer.pem(), pair).await;
+}
+
+async fn install_with(cluster: &Cluster, root: &str, [certificate, key]: &[String; 2]) {
     let owner = std::fs::metadata(cluster.data_directory()).unwrap();
     let write = |name: &str, text: &str| {
         let path = cluster.data_directory().join(name);
@@ -98,7 +102,7 @@ async fn install(cluster: &Cluster, authority: &Authority, [certificate, key]: &
     };
     write("server.crt", certificate);
     write("server.key", key);
-    write("root.crt", &authority.issuer.pem());
+    write("root.crt", root);
     cluster
         .sql("postgres", "ALTER SYSTEM SET ssl_ca_file = 'root.crt'")
         .await;
@@ -357,4 +361,94 @@ async fn a_cancel_request_goes_through_tls() {
     };
     let (result, ()) = tokio::join!(session.read("SELECT pg_sleep(10)"), cancel);
     assert!(matches!(result.unwrap_err(), Error::Cancelled { .. }));
+}
+
+/// A file made by the recipes in `certificates/README.md`.
+fn recipe(name: &str) -> PathBuf {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/certificates");
+    directory.join(name)
+}
+
+const OTHER_HOST: &str =
+    "cannot set up TLS with \"DB\": the server's certificate is not for host \"db.example\"";
+
+/// Server's certificate and key, mode, trusted root, more parameters, and what comes of it.
+const RECIPES: [[&str; 5]; 12] = [
+    ["localhost", "require", "", "", "tls"],
+    ["localhost", "verify-ca", "root.crt", "", "tls"],
+    ["localhost", "verify-full", "root.crt", "", "tls"],
+    [
+        "localhost",
+        "verify-full",
+        "root.crt",
+        "host=db.example",
+        OTHER_HOST,
+    ],
+    ["localhost", "verify-ca", "self.crt", "", UNTRUSTED],
+    ["expired", "require", "", "", "tls"],
+    ["expired", "verify-ca", "root.crt", "", EXPIRED],
+    ["self", "require", "", "", "tls"],
+    ["self", "verify-ca", "self.crt", "", "tls"],
+    ["self", "verify-full", "self.crt", "", "tls"],
+    [
+        "self",
+        "verify-full",
+        "self.crt",
+        "host=db.example",
+        OTHER_HOST,
+    ],
+    ["self", "verify-ca", "root.crt", "", UNTRUSTED],
+];
+
+/// Installs a certificate of the recipes; the expired one shares its key.
+async fn install_recipe(cluster: &Cluster, name: &str) {
+    let read = |name: &str| std::fs::read_to_string(recipe(name)).unwrap();
+    let key = read(&format!("{}.key", name.replace("expired", "localhost")));
+    install_with(
+        cluster,
+        &read("root.crt"),
+        &[read(&format!("{name}.crt")), key],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn servers_with_certificates_of_the_short_recipes() {
+    let cluster = server().await;
+    for [name, mode, root, more, expected] in RECIPES {
+        for version in ["TLSv1.2", "TLSv1.3"] {
+            let change = format!("ALTER SYSTEM SET ssl_max_protocol_version = '{version}'");
+            cluster.sql("postgres", &change).await;
+            install_recipe(&cluster, name).await;
+            let root = match root {
+                "" => String::new(),
+                root => recipe(root).display().to_string(),
+            };
+            let parameters = format!("sslmode={mode} sslrootcert={root} {more}");
+            let outcome = outcome(&target(&cluster, &parameters, None)).await;
+            assert!(
+                outcome.starts_with(expected),
+                "{version} {name} {parameters}: {outcome}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn clients_with_certificates_of_the_short_recipes() {
+    let cluster = server().await;
+    install_recipe(&cluster, "localhost").await;
+    let directory = tempfile::tempdir().unwrap();
+    let key = directory.path().join("certuser.key");
+    std::fs::copy(recipe("certuser.key"), &key).unwrap();
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let parameters = format!(
+        "user=certuser sslmode=verify-full sslrootcert={} sslcert={} sslkey={}",
+        recipe("root.crt").display(),
+        recipe("certuser.crt").display(),
+        key.display()
+    );
+    assert_eq!(outcome(&target(&cluster, &parameters, None)).await, "tls");
+    let bound = "user=scram password=right channel_binding=require sslmode=require";
+    assert_eq!(outcome(&target(&cluster, bound, None)).await, "tls");
 }
