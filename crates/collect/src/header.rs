@@ -48,9 +48,9 @@ pub struct Header {
     /// The statement that gives the missing privilege; `{role}` is the monitoring role.
     #[serde(default = "default_grant")]
     pub grant: String,
-    /// `statement_timeout` of its statement.
-    #[serde(default = "default_timeout", deserialize_with = "duration")]
-    pub timeout: Duration,
+    /// `statement_timeout` of its statement; that of the session when not set.
+    #[serde(default, deserialize_with = "some_duration")]
+    pub timeout: Option<Duration>,
     /// Columns in order: name to `kind` or `kind unit`.
     #[serde(deserialize_with = "columns")]
     pub columns: Vec<Column>,
@@ -60,14 +60,14 @@ fn default_grant() -> String {
     "GRANT pg_monitor TO {role};".to_owned()
 }
 
-fn default_timeout() -> Duration {
-    Duration::from_secs(5)
-}
-
 fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(deserializer)?;
     let span: jiff::SignedDuration = text.parse().map_err(serde::de::Error::custom)?;
     Duration::try_from(span).map_err(serde::de::Error::custom)
+}
+
+fn some_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    duration(deserializer).map(Some)
 }
 
 fn columns<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Column>, D::Error> {

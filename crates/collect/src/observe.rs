@@ -291,22 +291,23 @@ impl<'a> Run<'a> {
         let header = &collector.header;
         tracing::debug!(target: STATEMENT, "-- collector {}\n{}", collector.name, sql.trim_end());
         let started = Instant::now();
-        let rows = session
-            .read_within(sql, header.timeout)
-            .await
-            .map_err(|error| match error.blind() {
-                Blind::NoPrivilege { what, .. } => {
-                    let role = format!("\"{}\"", session.server.user);
-                    Blind::NoPrivilege {
-                        what,
-                        grant: header.grant.replace("{role}", &role),
-                    }
+        let answer = match header.timeout {
+            Some(limit) => session.read_within(sql, limit).await,
+            None => session.read(sql).await,
+        };
+        let rows = answer.map_err(|error| match error.blind() {
+            Blind::NoPrivilege { what, .. } => {
+                let role = format!("\"{}\"", session.server.user);
+                Blind::NoPrivilege {
+                    what,
+                    grant: header.grant.replace("{role}", &role),
                 }
-                Blind::Failed { what } => Blind::Failed {
-                    what: format!("collector \"{}\": {what}", collector.name),
-                },
-                blind => blind,
-            })?;
+            }
+            Blind::Failed { what } => Blind::Failed {
+                what: format!("collector \"{}\": {what}", collector.name),
+            },
+            blind => blind,
+        })?;
         let cost = Cost {
             elapsed: started.elapsed(),
             rows: rows.rows.len(),

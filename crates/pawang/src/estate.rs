@@ -6,9 +6,10 @@ use std::time::Duration;
 use pawang_check::{CHECKS, Check, Policy, Resolved, observe_user_rows, user_columns};
 use pawang_collect::{Catalog, Question};
 use pawang_config::{
-    BackupSource, Config, InstanceConfig, KnownCheck, Period, Place, UserCheck, matches,
+    BackupSource, Config, Defaults, InstanceConfig, KnownCheck, Period, Place, Quantity, UserCheck,
+    matches,
 };
-use pawang_core::{Instance, Kind, Limits, Report, Secret, Value};
+use pawang_core::{Instance, Kind, Limits, Report, Secret, Unit, Value};
 use pawang_postgres::Target;
 
 use crate::environment;
@@ -107,7 +108,7 @@ impl Estate {
             .instances
             .iter()
             .filter(wanted)
-            .map(job)
+            .map(|config| job(config, &self.config.defaults))
             .collect()
     }
 
@@ -153,7 +154,7 @@ impl Estate {
     }
 }
 
-fn job(config: &InstanceConfig) -> Result<Job, Report> {
+fn job(config: &InstanceConfig, defaults: &Defaults) -> Result<Job, Report> {
     let named = |mut report: Report| {
         report.primary = format!("instance \"{}\": {}", config.name, report.primary);
         report
@@ -166,6 +167,9 @@ fn job(config: &InstanceConfig) -> Result<Job, Report> {
     if let Some(path) = &config.password_file {
         target.password = Some(password(path).map_err(named)?);
     }
+    target.connect_timeout = defaults.connect_timeout.0;
+    target.statement_timeout = defaults.statement_timeout.0;
+    target.lock_timeout = defaults.lock_timeout.0;
     let pgbouncer = config.pgbouncer.as_ref().map(parse).transpose()?;
     Ok(Job {
         instance: config.instance(),
@@ -264,10 +268,31 @@ pub struct Limited<'a> {
     pub instance: &'a Instance,
     /// What `config` must know of each check, computed once.
     pub known: &'a [KnownCheck],
-    /// `-w` of the command line.
-    pub warning: Option<f64>,
-    /// `-c` of the command line.
-    pub critical: Option<f64>,
+    /// `-w` and `-c`.
+    pub limits: CommandLimits,
+}
+
+/// `-w` and `-c` of the command line.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CommandLimits {
+    /// `-w`.
+    pub warning: Option<Quantity>,
+    /// `-c`.
+    pub critical: Option<Quantity>,
+}
+
+impl CommandLimits {
+    /// Returns both in a check's unit; a limit that was refused before is none.
+    pub fn of(&self, unit: Unit) -> Limits {
+        let own = |quantity: Option<Quantity>| {
+            quantity.and_then(|quantity| quantity.in_unit(unit).ok().flatten())
+        };
+        Limits {
+            warning: own(self.warning),
+            critical: own(self.critical),
+            ..Limits::default()
+        }
+    }
 }
 
 impl Policy for Limited<'_> {
@@ -293,8 +318,9 @@ impl Policy for Limited<'_> {
                 limits: defaults,
             },
         };
-        resolved.limits.warning = self.warning.or(resolved.limits.warning);
-        resolved.limits.critical = self.critical.or(resolved.limits.critical);
+        let own = self.limits.of(check.unit);
+        resolved.limits.warning = own.warning.or(resolved.limits.warning);
+        resolved.limits.critical = own.critical.or(resolved.limits.critical);
         resolved
     }
 }

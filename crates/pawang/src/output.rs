@@ -23,23 +23,32 @@ pub enum Color {
 }
 
 /// The exit codes of every command.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
     /// Good.
-    Good = 0,
+    Good,
     /// The answer is that something needs attention.
-    Answer = 1,
+    Answer,
     /// Wrong usage or configuration.
-    Usage = 2,
+    Usage,
     /// The target cannot be reached or seen.
-    Target = 3,
+    Target,
     /// A safety rule refused.
-    Refused = 4,
+    Refused,
+    /// The code of a Nagios plugin, 0 to 3.
+    Plugin(u8),
 }
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> ExitCode {
-        ExitCode::from(exit as u8)
+        ExitCode::from(match exit {
+            Exit::Good => 0,
+            Exit::Answer => 1,
+            Exit::Usage => 2,
+            Exit::Target => 3,
+            Exit::Refused => 4,
+            Exit::Plugin(code) => code,
+        })
     }
 }
 

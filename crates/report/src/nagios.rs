@@ -96,7 +96,10 @@ fn sentences(evaluations: &[Evaluation], judged: usize) -> Vec<String> {
         parts.push(if judged == 0 {
             "no check applies here".to_owned()
         } else {
-            format!("{judged} checks ok")
+            format!(
+                "{judged} {} ok",
+                if judged == 1 { "check" } else { "checks" }
+            )
         });
     }
     parts

@@ -13,6 +13,8 @@ const OBJECTS_SHOWN: usize = 5;
 /// How much is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Detail {
+    /// Findings and what was not seen; nothing when all is well.
+    Quiet,
     /// Findings, counts and one hint.
     Short,
     /// Also evidence, remedies, healthy checks and what each collector cost.
@@ -33,7 +35,7 @@ pub fn text(evaluation: &Evaluation, style: &Style, detail: Detail) -> String {
             .iter()
             .filter(|f| f.check == finding.check && f.level == finding.level)
             .count();
-        if detail == Detail::Short && earlier >= OBJECTS_SHOWN {
+        if detail != Detail::Long && earlier >= OBJECTS_SHOWN {
             hidden += 1;
             continue;
         }
@@ -55,6 +57,9 @@ pub fn text(evaluation: &Evaluation, style: &Style, detail: Detail) -> String {
         );
     }
     blind(&mut out, evaluation, style, detail);
+    if detail == Detail::Quiet {
+        return out;
+    }
     healthy(&mut out, evaluation, style, detail);
     for note in &evaluation.notes {
         let _ = writeln!(out, "note: {note}");
@@ -110,7 +115,7 @@ fn blind(out: &mut String, evaluation: &Evaluation, style: &Style, detail: Detai
     for group in unseen(evaluation) {
         let count = group.checks.len();
         let names = match (detail, count) {
-            (Detail::Short, 4..) => {
+            (Detail::Short | Detail::Quiet, 4..) => {
                 format!("{count} checks ({}, ...)", group.checks[..2].join(", "))
             }
             _ => group.checks.join(", "),

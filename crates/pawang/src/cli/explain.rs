@@ -9,8 +9,15 @@ use crate::cli::Global;
 use crate::cli::check::as_json;
 use crate::output::{self, Exit};
 
+const EXAMPLES: &str = "\
+Examples:
+  pawang explain xid-wraparound
+  pawang explain index-bloat --sql
+  pawang explain connections --json";
+
 /// Explain a check: what it looks at, why it matters, its limits, what to do, and its SQL
 #[derive(Debug, clap::Args)]
+#[command(before_help = EXAMPLES)]
 pub struct Args {
     /// Id of a check
     #[arg(value_name = "CHECK")]

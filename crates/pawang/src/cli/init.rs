@@ -6,8 +6,15 @@ use pawang_core::{Kind, Report};
 
 use crate::output::{self, Exit};
 
+const EXAMPLES: &str = "\
+Examples:
+  pawang init
+  pawang init /etc/pawang/pawang.toml
+  pawang init --print";
+
 /// Write a commented pawang.toml to start from
 #[derive(Debug, clap::Args)]
+#[command(before_help = EXAMPLES)]
 pub struct Args {
     /// Where to write it
     #[arg(value_name = "FILE", default_value = "pawang.toml")]

@@ -10,8 +10,15 @@ use pawang_core::Report;
 use crate::output::{self, Exit};
 use crate::{alias, profile};
 
+const EXAMPLES: &str = "\
+Examples:
+  pawang reference checks
+  pawang reference man > pawang.1
+  pawang reference bash > /etc/bash_completion.d/pawang";
+
 /// Print a reference page in Markdown, the man page, or shell completions
 #[derive(Debug, clap::Args)]
+#[command(before_help = EXAMPLES)]
 pub struct Args {
     /// Which page
     #[arg(value_enum)]
@@ -155,28 +162,28 @@ fn collectors() -> String {
 
 fn cli() -> String {
     let mut out = "# Commands\n".to_owned();
-    command(&mut out, super::tree(), &[]);
+    let mut tree = super::tree().term_width(100);
+    // Global options reach the commands below only when the tree is built as a whole.
+    tree.build();
+    command(&mut out, &mut tree);
     out
 }
 
 /// Writes the long help of a command and of all commands below it.
-fn command(out: &mut String, command: clap::Command, parents: &[String]) {
-    let mut path = parents.to_vec();
-    path.push(command.get_name().to_owned());
-    let name = path.join(" ");
-    let mut shown = command.clone().bin_name(&name).term_width(100);
-    let help = shown.render_long_help().to_string();
+fn command(out: &mut String, command: &mut clap::Command) {
+    let name = command
+        .get_bin_name()
+        .unwrap_or_else(|| command.get_name())
+        .to_owned();
+    let help = command.render_long_help().to_string();
     let help: Vec<&str> = help.lines().map(str::trim_end).collect();
-    let _ = writeln!(
-        out,
-        "\n## {name}\n\n```text\n{}\n```",
-        help.join("\n").trim_end()
-    );
+    let help = help.join("\n");
+    let _ = writeln!(out, "\n## {name}\n\n```text\n{}\n```", help.trim_end());
     for below in command
-        .get_subcommands()
+        .get_subcommands_mut()
         .filter(|below| below.get_name() != "help")
     {
-        self::command(out, below.clone(), &path);
+        self::command(out, below);
     }
 }
 

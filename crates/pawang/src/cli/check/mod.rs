@@ -14,6 +14,12 @@ use pawang_core::Report;
 use crate::cli::Global;
 use crate::output::Exit;
 
+const EXAMPLES: &str = "\
+Examples:
+  pawang check                                                   the server of the libpq environment
+  pawang check -i dwh-1 --profile daily --operations-log page.html
+  pawang check connections --format nagios -w 80 -c 90";
+
 /// Judge servers: every finding with its number, limit, proof and remedy
 ///
 /// Without arguments it judges the server of the libpq environment, or every instance of pawang.toml. Reads only; one
@@ -21,6 +27,7 @@ use crate::output::Exit;
 /// what to grant or install, and never counts as good.
 #[derive(Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
+#[command(before_help = EXAMPLES)]
 pub struct Args {
     #[command(subcommand)]
     verb: Option<Verb>,

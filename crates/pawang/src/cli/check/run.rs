@@ -7,12 +7,12 @@ use futures_util::StreamExt;
 use pawang_check::{CHECKS, Check, evaluate_all};
 use pawang_collect::{Catalog, HostRequest, Request, observe};
 use pawang_config::{KnownCheck, Quantity};
-use pawang_core::{Evaluation, Facts, Kind, Level, Outcome, Report};
+use pawang_core::{Evaluation, Facts, Kind, Level, Outcome, Report, Unit};
 use pawang_store::Sample;
 
 use super::{FailOn, Run, show};
 use crate::cli::Global;
-use crate::estate::{Estate, Job, Limited, known, known_checks, told};
+use crate::estate::{CommandLimits, Estate, Job, Limited, known, known_checks, told};
 use crate::output::Exit;
 use crate::{alias, environment, profile};
 
@@ -22,8 +22,7 @@ struct Plan<'a> {
     catalog: Catalog,
     checks: Vec<&'a Check<'a>>,
     known: Vec<KnownCheck>,
-    warning: Option<f64>,
-    critical: Option<f64>,
+    limits: CommandLimits,
     profile: Option<&'a str>,
     state: Option<PathBuf>,
 }
@@ -39,15 +38,14 @@ pub(super) fn run(args: &Run, global: &Global) -> Result<Exit, Report> {
         None
     });
     let checks = choose(&names, profile, &user_checks)?;
-    let (warning, critical) = limits(args, &names, &checks)?;
+    let limits = limits(args, &names, &checks)?;
     let mut known_all = known_checks();
     known_all.extend(user_checks.iter().map(known));
     let plan = Plan {
         catalog: estate.catalog()?,
         checks,
         known: known_all,
-        warning,
-        critical,
+        limits,
         profile,
         state: if args.no_state {
             None
@@ -71,8 +69,8 @@ pub(super) fn run(args: &Run, global: &Global) -> Result<Exit, Report> {
             .collect::<Vec<_>>()
             .await
     });
-    show::show(args, global, &evaluations)?;
-    Ok(exit(args, &evaluations))
+    let plugin = show::show(args, global, &evaluations)?;
+    Ok(plugin.unwrap_or_else(|| exit(args, &evaluations)))
 }
 
 /// Tells the URL from the names of checks.
@@ -134,75 +132,64 @@ fn choose<'a>(
     Ok(chosen)
 }
 
-/// Reads `-w` and `-c` in the unit of the named checks.
-fn limits(
-    args: &Run,
-    names: &[&str],
-    checks: &[&Check<'_>],
-) -> Result<(Option<f64>, Option<f64>), Report> {
+/// Reads `-w` and `-c`; a number without unit counts in the unit of each named check.
+fn limits(args: &Run, names: &[&str], checks: &[&Check<'_>]) -> Result<CommandLimits, Report> {
     if args.warning.is_none() && args.critical.is_none() {
-        return Ok((None, None));
+        return Ok(CommandLimits::default());
     }
-    let Some(first) = checks.first().filter(|_| !names.is_empty()) else {
+    if names.is_empty() {
         return Err(
             Report::new(Kind::Usage, "-w and -c need the names of checks")
                 .with_hint("pawang check connections -w 80 -c 90"),
         );
+    }
+    let read = |text: &Option<String>| text.as_deref().map(|text| limit(text, checks)).transpose();
+    let limits = CommandLimits {
+        warning: read(&args.warning)?,
+        critical: read(&args.critical)?,
     };
-    let quantity =
-        |text: &Option<String>| text.as_deref().map(|text| limit(text, checks)).transpose();
-    let (warning, critical) = (quantity(&args.warning)?, quantity(&args.critical)?);
-    if let (Some(warning), Some(critical)) = (warning, critical) {
-        let ordered = match first.direction {
+    for check in checks {
+        let own = limits.of(check.unit);
+        let (Some(warning), Some(critical)) = (own.warning, own.critical) else {
+            continue;
+        };
+        let ordered = match check.direction {
             pawang_check::Direction::Above => warning <= critical,
             pawang_check::Direction::Below => warning >= critical,
         };
         if !ordered {
             let detail = format!(
                 "of \"{}\", {critical} would be reached before {warning}",
-                first.id
+                check.id
             );
             return Err(Report::new(
                 Kind::Usage,
                 "cannot use a critical limit on the good side of the warning limit",
             )
             .with_detail(detail)
-            .with_hint(format!("pawang explain {}", first.id)));
+            .with_hint(format!("pawang explain {}", check.id)));
         }
     }
-    Ok((warning, critical))
+    Ok(limits)
 }
 
-/// Reads one limit; it must fit the unit of every named check that has limits at all.
-fn limit(text: &str, checks: &[&Check<'_>]) -> Result<f64, Report> {
+/// Reads one limit; it must fit the unit of every named check.
+fn limit(text: &str, checks: &[&Check<'_>]) -> Result<Quantity, Report> {
     let wrong = |detail: String| {
         Report::new(Kind::Usage, format!("cannot use \"{text}\" as a limit")).with_detail(detail)
     };
     let quantity: Quantity = text.parse().map_err(|error| wrong(format!("{error}")))?;
-    let mut value = None;
     for check in checks {
         let own = quantity
             .in_unit(check.unit)
             .map_err(|error| wrong(format!("check \"{}\": {error}", check.id)))?;
-        let own =
-            own.ok_or_else(|| wrong("a limit on the command line must be a number".to_owned()))?;
-        let percent = check.unit == pawang_core::Unit::Percent;
-        if own < 0.0 || (percent && own > 100.0) {
-            return Err(wrong(format!(
-                "check \"{}\" measures {}",
-                check.id,
-                if percent { "0 to 100 %" } else { "from 0 up" }
-            )));
-        }
-        if *value.get_or_insert(own) != own {
-            let detail = format!(
-                "it means different things to \"{}\" and \"{}\"",
-                checks[0].id, check.id
-            );
-            return Err(wrong(detail));
+        let percent = check.unit == Unit::Percent;
+        if own.is_some_and(|own| own < 0.0 || (percent && own > 100.0)) {
+            let range = if percent { "0 to 100 %" } else { "from 0 up" };
+            return Err(wrong(format!("check \"{}\" measures {range}", check.id)));
         }
     }
-    value.ok_or_else(|| wrong("no check takes it".to_owned()))
+    Ok(quantity)
 }
 
 impl Plan<'_> {
@@ -251,8 +238,7 @@ impl Plan<'_> {
             config: &self.estate.config,
             instance: &job.instance,
             known: &self.known,
-            warning: self.warning,
-            critical: self.critical,
+            limits: self.limits,
         };
         let mut evaluation = evaluate_all(&self.checks, &facts, older, &policy);
         evaluation.profile = self.profile.map(str::to_owned);

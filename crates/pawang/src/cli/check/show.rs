@@ -8,9 +8,9 @@ use pawang_report::{Detail, Style, html, markdown, nagios, operations_log, text,
 
 use super::{Format, Run};
 use crate::cli::Global;
-use crate::output;
+use crate::output::{self, Exit};
 
-/// Writes everything that was asked for.
+/// Writes everything that was asked for; a plugin's format brings its own exit code.
 pub(super) fn show(args: &Run, global: &Global, evaluations: &[Evaluation]) -> Result<(), Report> {
     let format = if global.json {
         Format::Json
@@ -33,7 +33,7 @@ pub(super) fn show(args: &Run, global: &Global, evaluations: &[Evaluation]) -> R
     if let Some(path) = &args.operations_log {
         write_operations_log(path, evaluations)?;
     }
-    Ok(())
+    Ok((format == Format::Nagios).then(|| Exit::Plugin(nagios(evaluations).code)))
 }
 
 /// Text for people, tab-separated lines for a pipe.
@@ -51,10 +51,10 @@ fn render(
     evaluations: &[Evaluation],
     style: &Style,
 ) -> Result<String, Report> {
-    let detail = if global.verbose > 0 {
-        Detail::Long
-    } else {
-        Detail::Short
+    let detail = match (global.quiet, global.verbose) {
+        (true, _) => Detail::Quiet,
+        (false, 0) => Detail::Short,
+        (false, _) => Detail::Long,
     };
     let each = |one: &dyn Fn(&Evaluation) -> String| {
         evaluations.iter().map(one).collect::<Vec<_>>().join("\n")

@@ -9,8 +9,15 @@ use pawang_core::Report;
 use crate::cli::Global;
 use crate::output::Exit;
 
+const EXAMPLES: &str = "\
+Examples:
+  pawang config check
+  pawang config check --config /etc/pawang/pawang.toml
+  pawang config schema > pawang.schema.json";
+
 /// The configuration file
 #[derive(Debug, clap::Args)]
+#[command(before_help = EXAMPLES)]
 pub struct Args {
     #[command(subcommand)]
     verb: Verb,

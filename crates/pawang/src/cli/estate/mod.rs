@@ -8,8 +8,15 @@ use pawang_core::Report;
 use crate::cli::Global;
 use crate::output::Exit;
 
+const EXAMPLES: &str = "\
+Examples:
+  pawang estate list
+  pawang estate list --offline
+  pawang estate list -i 'dwh-*' --json";
+
 /// The servers of pawang.toml
 #[derive(Debug, clap::Args)]
+#[command(before_help = EXAMPLES)]
 pub struct Args {
     #[command(subcommand)]
     verb: Verb,
