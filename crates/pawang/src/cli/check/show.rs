@@ -11,7 +11,11 @@ use crate::cli::Global;
 use crate::output::{self, Exit};
 
 /// Writes everything that was asked for; a plugin's format brings its own exit code.
-pub(super) fn show(args: &Run, global: &Global, evaluations: &[Evaluation]) -> Result<(), Report> {
+pub(super) fn show(
+    args: &Run,
+    global: &Global,
+    evaluations: &[Evaluation],
+) -> Result<Option<Exit>, Report> {
     let format = if global.json {
         Format::Json
     } else {
