@@ -105,6 +105,8 @@ pub(crate) struct Btree {
     pub fillfactor: f64,
     /// Whether equal keys share posting lists.
     pub deduplicates: bool,
+    /// Rows that ANALYZE looked at.
+    pub sample_rows: f64,
     /// Number of distinct combinations of all columns, when extended statistics know it.
     pub combinations: Option<f64>,
     /// All columns, those of INCLUDE too.
@@ -150,8 +152,19 @@ pub(crate) fn btree_pages(index: &Btree) -> Estimate {
     let Some((few, many)) = groups(index) else {
         return Estimate::NotEstimable("a column has no statistics: ANALYZE the table");
     };
-    let size =
-        |groups: Groups| pages_of(&Content::grouped(&groups, &tuple), &tuple, index.fillfactor);
+    if index.columns.len() == 1 && few.is_hidden_by_skew(&index.columns[0]) {
+        return Estimate::NotEstimable(
+            "the values are so skewed that the number of distinct ones in the statistics cannot be trusted: raise the statistics target",
+        );
+    }
+    let size = |groups: Groups| {
+        let content = Content::grouped(&groups, &tuple);
+        if content.bytes / content.items.max(1.0) > LARGE_ITEM {
+            let per_page = simulate(&groups, &tuple, index.fillfactor, content.items);
+            return with_inner_pages((content.items / per_page).ceil(), &tuple);
+        }
+        pages_of(&content, &tuple, index.fillfactor)
+    };
     let (low, high) = (size(few), size(many));
     let (low, high) = (low.min(high), low.max(high));
     if (high - low) / high > SPREAD_MAX {
@@ -290,8 +303,10 @@ struct Groups {
     common_groups: f64,
     /// Rows in all other groups.
     other_rows: f64,
-    /// How many other groups there are.
+    /// How many other groups there are when their sizes are random.
     other_groups: f64,
+    /// How many other groups there are when their sizes are alike.
+    alike_groups: f64,
     /// How much the groups look as if their sizes were all alike (1) instead of random (0).
     alike: f64,
 }
@@ -322,16 +337,14 @@ fn groups(index: &Btree) -> Option<(Groups, Groups)> {
     if let [column] = index.columns.as_slice() {
         let whole = column.distinct?;
         let (few, many) = part_of(whole, index.table_rows, share);
-        return Some((
-            single(column, rows, few, share),
-            single(column, rows, many, share),
-        ));
+        return Some((single(index, column, few), single(index, column, many)));
     }
     let mut least = 1.0_f64;
     let mut product = 1.0_f64;
     for column in &index.columns {
         let nulls = if column.null_share > 0.0 { 1.0 } else { 0.0 };
-        let distinct = column.distinct? + nulls;
+        let sampled = (index.sample_rows / index.table_rows.max(1.0)).min(1.0);
+        let distinct = random_groups(column.distinct?, index.table_rows, sampled) + nulls;
         least = least.max(distinct);
         product = (product * distinct).min(1e18);
     }
@@ -350,6 +363,7 @@ fn groups(index: &Btree) -> Option<(Groups, Groups)> {
         common_groups: 0.0,
         other_rows: rows,
         other_groups: groups.clamp(1.0, rows.max(1.0)),
+        alike_groups: groups.clamp(1.0, rows.max(1.0)),
         alike: 0.0,
     };
     Some((even(few), even(many)))
@@ -370,27 +384,51 @@ fn expected_distinct(possible: f64, rows: f64) -> f64 {
     possible * -(-rows / possible).exp_m1()
 }
 
-fn single(column: &Column, rows: f64, distinct: f64, share: f64) -> Groups {
+/// Returns the groups of a one-column index; `distinct` is the statistics' number scaled to the index.
+fn single(index: &Btree, column: &Column, distinct: f64) -> Groups {
+    let rows = index.rows;
     let nulls = rows * column.null_share;
     let null_groups = if nulls >= 1.0 { 1.0 } else { 0.0 };
     let common_rows = rows * column.common_share;
-    let common_groups = if share > 0.99 {
-        column.common_count
-    } else {
-        column.common_count.min(distinct)
-    };
+    let common_groups = column.common_count.min(distinct);
     let other_rows = (rows - nulls - common_rows).max(0.0);
+    let alike_groups = (distinct - common_groups).clamp(0.0, other_rows).max(1.0);
+    let sampled = (index.sample_rows / index.table_rows.max(1.0)).min(1.0);
     Groups {
         common_rows: common_rows + nulls,
         common_groups: common_groups + null_groups,
         other_rows,
-        other_groups: (distinct - common_groups).clamp(0.0, other_rows).max(1.0),
+        other_groups: random_groups(alike_groups, other_rows, sampled),
+        alike_groups,
         alike: if column.correlation.abs() > 0.95 {
             ADJACENT_ALIKE
         } else {
             0.0
         },
     }
+}
+
+/// Returns how many groups there really are when ANALYZE, which takes all groups to be of one size (the Duj1
+/// estimator of Haas and Stokes), says `estimated`, and their sizes are random instead.
+fn random_groups(estimated: f64, rows: f64, sampled: f64) -> f64 {
+    let told = estimated / rows.max(1.0);
+    if !(0.0..1.0).contains(&told) || sampled >= 1.0 {
+        return estimated;
+    }
+    let expected = |rate: f64| {
+        let unseen = (-rate * sampled).exp();
+        (1.0 - unseen) / (rate * (1.0 - unseen * (1.0 - sampled)))
+    };
+    let (mut low, mut high) = (1e-6, 2.0 / told);
+    for _ in 0..60 {
+        let middle = f64::midpoint(low, high);
+        if expected(middle) > told {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    (rows * -(-low).exp_m1() / low).clamp(1.0, rows.max(1.0))
 }
 
 /// What fills the leaf pages.
@@ -416,36 +454,29 @@ impl Content {
     fn grouped(groups: &Groups, tuple: &IndexTuple) -> Content {
         let mut content = Content::default();
         if groups.common_groups > 0.0 {
-            content.add_groups(
-                groups.common_groups,
-                groups.common_rows / groups.common_groups,
-                1.0,
-                tuple,
-            );
+            let size = groups.common_rows / groups.common_groups;
+            content.add_alike(groups.common_groups, size, tuple);
         }
         if groups.other_rows > 0.0 {
-            content.add_groups(
-                groups.other_groups,
-                groups.other_rows / groups.other_groups,
-                groups.alike,
+            let alike = groups.alike_groups;
+            content.add_alike(alike * groups.alike, groups.other_rows / alike, tuple);
+            let random = groups.other_groups;
+            content.add_random(
+                random * (1.0 - groups.alike),
+                groups.other_rows / random,
                 tuple,
             );
         }
         content
     }
 
-    /// Adds `count` groups of `size` rows on average.
-    fn add_groups(&mut self, count: f64, size: f64, alike: f64, tuple: &IndexTuple) {
+    /// Adds `count` groups of `size` rows on average, as a Poisson distribution of which nobody sees the empty ones.
+    fn add_random(&mut self, count: f64, size: f64, tuple: &IndexTuple) {
         let size = size.max(1.0);
-        if size > LARGE_GROUP || alike >= 1.0 {
+        if size > LARGE_GROUP {
             self.add_alike(count, size, tuple);
             return;
         }
-        if alike > 0.0 {
-            self.add_alike(count * alike, size, tuple);
-        }
-        // Random groups: a Poisson distribution of which nobody sees the empty ones.
-        let count = count * (1.0 - alike);
         let rate = rate_of_mean(size);
         if rate < 1e-6 {
             self.add_group(count, 1.0, tuple);
@@ -461,6 +492,7 @@ impl Content {
 
     /// Adds groups whose sizes are the two whole numbers around `size`.
     fn add_alike(&mut self, count: f64, size: f64, tuple: &IndexTuple) {
+        let size = size.max(1.0);
         let above = size.fract();
         self.add_group(count * (1.0 - above), size.floor(), tuple);
         if above > 0.0 {

@@ -133,6 +133,7 @@ fn index(rows: &[Row<'_>], combinations: &dyn Fn(i64, &[i64]) -> Option<f64>) ->
         table_rows,
         fillfactor: fillfactor(first, 90.0),
         deduplicates,
+        sample_rows: first.float("sample_rows").unwrap_or(30_000.0),
         combinations: known,
         columns,
     });
