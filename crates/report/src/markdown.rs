@@ -54,7 +54,7 @@ pub fn markdown(evaluation: &Evaluation, style: &Style) -> String {
     for verdict in evaluation
         .verdicts
         .iter()
-        .filter(|v| v.outcome == Outcome::Judged && v.level <= Level::Info)
+        .filter(|v| v.outcome == Outcome::Judged && v.level == Level::Ok)
     {
         let worst = verdict.measures.first().map_or(String::new(), |measure| {
             format!(
