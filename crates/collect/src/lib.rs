@@ -2,6 +2,7 @@
 //!
 //! What to read is data: one folder per collector under `catalog/`. This crate judges nothing.
 
+mod backup;
 mod catalog;
 mod header;
 mod host;
@@ -10,8 +11,9 @@ mod patroni;
 mod pgbouncer;
 mod question;
 
+pub use backup::{BackupKind, BackupPlace};
 pub use catalog::{Catalog, Collector, Error};
 pub use header::{Header, Scope};
-pub use host::{HostRequest, log_directory};
+pub use host::HostRequest;
 pub use observe::{Request, observe};
 pub use question::Question;

@@ -10,7 +10,7 @@ use pawang_postgres::{Rows, Session, Target};
 
 use crate::catalog::parse_version;
 use crate::host::{self, HostRequest};
-use crate::{Catalog, Collector, Question, Scope, patroni, pgbouncer};
+use crate::{BackupPlace, Catalog, Collector, Question, Scope, backup, patroni, pgbouncer};
 
 /// More databases than this are not looked into in one run; the run says so.
 const DATABASES_MAX: usize = 200;
@@ -51,6 +51,8 @@ pub struct Request<'a> {
     pub patroni: Option<&'a str>,
     /// What is known of the host beforehand.
     pub host: HostRequest,
+    /// Where backups lie on this machine.
+    pub backups: &'a [BackupPlace],
     /// The time at which the run begins.
     pub now: Timestamp,
 }
@@ -243,6 +245,10 @@ impl<'a> Run<'a> {
 
     /// Asks PgBouncer, Patroni and the host: they answer also when PostgreSQL does not.
     async fn surroundings(&mut self) {
+        for place in self.request.backups {
+            let seen = backup::observe(place, self.now());
+            self.facts.sightings.push(seen);
+        }
         let poolers = self.wanted(Scope::Pgbouncer);
         if !poolers.is_empty() {
             let seen = pgbouncer::observe(

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use pawang_check::{CHECKS, Check, Policy, Resolved, observe_user_rows, user_columns};
-use pawang_collect::{Catalog, Question};
+use pawang_collect::{BackupKind, BackupPlace, Catalog, Question};
 use pawang_config::{
     BackupSource, Config, Defaults, InstanceConfig, KnownCheck, Period, Place, Quantity, UserCheck,
     matches,
@@ -193,6 +193,44 @@ fn password(path: &Path) -> Result<Secret<String>, Report> {
 }
 
 impl Job {
+    /// Returns the places of backups on this machine.
+    pub fn backups(&self) -> Vec<BackupPlace> {
+        let place = |(index, source): (usize, &BackupSource)| {
+            let kind = match source {
+                BackupSource::Directory {
+                    path,
+                    pattern,
+                    minimum_size,
+                } => BackupKind::Directory {
+                    path: path.clone(),
+                    pattern: pattern.clone(),
+                    minimum_bytes: minimum_size.map_or(0, |size| size.0.0),
+                },
+                BackupSource::Pgbackrest { path, stanza } => BackupKind::Pgbackrest {
+                    path: path.clone(),
+                    stanza: stanza.clone(),
+                },
+                BackupSource::Sql { .. } => return None,
+            };
+            let name = match &kind {
+                BackupKind::Directory { path, pattern, .. } => {
+                    let pattern = pattern.as_deref().unwrap_or("*");
+                    format!("backup:{}", path.join(pattern).display())
+                }
+                BackupKind::Pgbackrest { stanza, .. } => {
+                    format!("backup:pgbackrest-{}-{stanza}", index + 1)
+                }
+            };
+            Some(BackupPlace { name, kind })
+        };
+        self.config
+            .backup
+            .iter()
+            .enumerate()
+            .filter_map(place)
+            .collect()
+    }
+
     /// Returns every statement of the user's that is asked on this instance.
     pub fn questions(&self, user_checks: &[UserCheck]) -> Vec<Question> {
         let question =

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use pawang_check::{CHECKS, Check, evaluate_all, find};
-use pawang_collect::{Catalog, HostRequest, Question, Request, observe};
+use pawang_collect::{BackupPlace, Catalog, HostRequest, Question, Request, observe};
 use pawang_core::{Evaluation, Facts, Finding, Instance, Level, Timestamp, Verdict};
 use pawang_postgres::{Environment, Target};
 use pawang_testbed::Cluster;
@@ -16,6 +16,7 @@ pub struct Watch {
     pub patroni: Option<String>,
     pub host: HostRequest,
     pub questions: Vec<Question>,
+    pub backups: Vec<BackupPlace>,
     pub older: Option<Facts>,
 }
 
@@ -40,6 +41,7 @@ impl Watch {
             patroni: None,
             host: HostRequest::default(),
             questions: Vec::new(),
+            backups: Vec::new(),
             older: None,
         }
     }
@@ -70,6 +72,7 @@ impl Watch {
             pgbouncer: self.pgbouncer.as_ref(),
             patroni: self.patroni.as_deref(),
             host: self.host.clone(),
+            backups: &self.backups,
             now: now(),
         };
         let facts = observe(&request).await;

@@ -230,6 +230,7 @@ impl Plan<'_> {
             pgbouncer: job.pgbouncer.as_ref(),
             patroni: job.config.patroni.as_ref().map(|url| url.reveal().as_str()),
             host,
+            backups: &job.backups(),
             now: environment::now(),
         };
         let facts = observe(&request).await;
