@@ -535,12 +535,13 @@ fn hba_file_errors(view: &View<'_>) -> Result<Vec<Observation>, Missing> {
     Ok(seen.collect())
 }
 
-/// Returns the place of a line as `pg_hba.conf:12`.
+/// Returns the place of a line as `pg_hba.conf:12`; before PostgreSQL 16 the server does not say in which file.
 fn place(row: &Row<'_>, file: &str, line: &str) -> String {
-    let path = row.text(file).unwrap_or_default();
-    let name = path.rsplit('/').next().unwrap_or_default();
+    let path = row.text(file).filter(|path| !path.is_empty());
+    let name = path
+        .and_then(|path| path.rsplit('/').next())
+        .unwrap_or("pg_hba.conf");
     match row.int(line) {
-        Some(line) if name.is_empty() => format!("line {line}"),
         Some(line) => format!("{name}:{line}"),
         None => name.to_owned(),
     }

@@ -65,10 +65,13 @@ SELECT n.pid,
                                   WHERE x.transactionid = p.transaction
                                      OR EXISTS (SELECT
                                                   FROM held AS y
+                                                  JOIN held AS z ON z.virtualtransaction = y.virtualtransaction
                                                  WHERE y.pid IS NULL
                                                    AND y.granted
                                                    AND y.relation = x.wanted
-                                                   AND y.virtualtransaction = '-1/' || p.transaction::text)))
+                                                   AND z.pid IS NULL
+                                                   AND z.locktype = 'transactionid'
+                                                   AND z.transactionid = p.transaction)))
         END AS gids
   FROM nodes AS n
   LEFT JOIN waits AS w ON w.pid = n.pid
