@@ -13,7 +13,7 @@ mod question;
 
 pub use backup::{BackupKind, BackupPlace};
 pub use catalog::{Catalog, Collector, Error};
-pub use header::{Header, Scope};
-pub use host::HostRequest;
+pub use header::{Exclusions, Header, Scope};
+pub use host::{HostRequest, log_directory};
 pub use observe::{Request, observe};
 pub use question::Question;

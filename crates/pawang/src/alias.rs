@@ -3,16 +3,16 @@
 use std::collections::BTreeMap;
 
 /// Plugin to its name to our checks.
-pub type Aliases = BTreeMap<String, BTreeMap<String, Vec<String>>>;
+pub(crate) type Aliases = BTreeMap<String, BTreeMap<String, Vec<String>>>;
 
 /// Returns all aliases.
-pub fn all() -> Aliases {
+pub(crate) fn all() -> Aliases {
     toml::from_str(include_str!("../data/aliases.toml"))
         .unwrap_or_else(|error| unreachable!("aliases.toml: {error}"))
 }
 
 /// Returns the checks behind a name of another plugin; `-` and `_` are the same.
-pub fn checks(name: &str) -> Option<Vec<String>> {
+pub(crate) fn checks(name: &str) -> Option<Vec<String>> {
     let name = name.replace('-', "_");
     all().values().find_map(|names| names.get(&name).cloned())
 }

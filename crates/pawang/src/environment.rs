@@ -10,17 +10,17 @@ use pawang_core::Timestamp;
 use pawang_postgres::Environment;
 
 /// Returns the time.
-pub fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     Timestamp::now()
 }
 
 /// Returns a variable that is set and not empty.
-pub fn variable(name: &str) -> Option<String> {
+pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 /// Returns what libpq would look at.
-pub fn libpq() -> Environment {
+pub(crate) fn libpq() -> Environment {
     let variables = std::env::vars_os().filter_map(|(name, value)| {
         let name = name.into_string().ok()?;
         name.starts_with("PG")
@@ -34,14 +34,14 @@ pub fn libpq() -> Environment {
 }
 
 /// Returns the directory for the last samples: `$XDG_STATE_HOME/pawang` or `~/.local/state/pawang`.
-pub fn state_directory() -> Option<PathBuf> {
+pub(crate) fn state_directory() -> Option<PathBuf> {
     let base = variable("XDG_STATE_HOME").map(PathBuf::from);
     let base = base.or_else(|| home().map(|home| home.join(".local/state")));
     base.map(|base| base.join("pawang"))
 }
 
 /// Returns where the configuration is looked for when `--config` is not given, in order.
-pub fn config_candidates() -> Vec<PathBuf> {
+pub(crate) fn config_candidates() -> Vec<PathBuf> {
     let base = variable("XDG_CONFIG_HOME").map(PathBuf::from);
     let base = base.or_else(|| home().map(|home| home.join(".config")));
     let mut candidates = vec![PathBuf::from("pawang.toml")];

@@ -19,7 +19,7 @@ use crate::output;
 const QUESTION_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The configuration of a run and where it came from.
-pub struct Estate {
+pub(crate) struct Estate {
     /// The configuration; the default one when there is no file.
     pub config: Config,
     /// The file, if there is one.
@@ -27,7 +27,7 @@ pub struct Estate {
 }
 
 /// One server of a run and everything that is asked there.
-pub struct Job {
+pub(crate) struct Job {
     /// Which instance it is.
     pub instance: Instance,
     /// How to connect.
@@ -43,7 +43,7 @@ impl Estate {
     ///
     /// # Errors
     /// The file cannot be read or has mistakes; all of them are told.
-    pub fn load(file: Option<&Path>) -> Result<Estate, Vec<Report>> {
+    pub(crate) fn load(file: Option<&Path>) -> Result<Estate, Vec<Report>> {
         let found = environment::config_candidates()
             .into_iter()
             .find(|path| path.exists());
@@ -68,7 +68,7 @@ impl Estate {
     ///
     /// # Errors
     /// No instance has that name, or a URL or the environment cannot be read.
-    pub fn jobs(&self, instances: &[String], url: Option<&str>) -> Result<Vec<Job>, Report> {
+    pub(crate) fn jobs(&self, instances: &[String], url: Option<&str>) -> Result<Vec<Job>, Report> {
         if let Some(url) = url {
             return Ok(vec![self.bare(url)?]);
         }
@@ -116,7 +116,7 @@ impl Estate {
     ///
     /// # Errors
     /// A collector of the user's directory cannot be read.
-    pub fn catalog(&self) -> Result<Catalog, Report> {
+    pub(crate) fn catalog(&self) -> Result<Catalog, Report> {
         let mut catalog = Catalog::built_in();
         if let Some(directory) = &self.config.collectors.directory {
             catalog
@@ -127,7 +127,7 @@ impl Estate {
     }
 
     /// Returns where the last samples are kept.
-    pub fn state_directory(&self) -> Option<PathBuf> {
+    pub(crate) fn state_directory(&self) -> Option<PathBuf> {
         self.config
             .state_directory
             .clone()
@@ -135,7 +135,7 @@ impl Estate {
     }
 
     /// Returns the user's checks as checks.
-    pub fn user_checks(&self) -> Vec<Check<'_>> {
+    pub(crate) fn user_checks(&self) -> Vec<Check<'_>> {
         self.config.user_checks.iter().map(user_check).collect()
     }
 
@@ -194,7 +194,7 @@ fn password(path: &Path) -> Result<Secret<String>, Report> {
 
 impl Job {
     /// Returns the places of backups on this machine.
-    pub fn backups(&self) -> Vec<BackupPlace> {
+    pub(crate) fn backups(&self) -> Vec<BackupPlace> {
         let place = |(index, source): (usize, &BackupSource)| {
             let kind = match source {
                 BackupSource::Directory {
@@ -232,7 +232,7 @@ impl Job {
     }
 
     /// Returns every statement of the user's that is asked on this instance.
-    pub fn questions(&self, user_checks: &[UserCheck]) -> Vec<Question> {
+    pub(crate) fn questions(&self, user_checks: &[UserCheck]) -> Vec<Question> {
         let question =
             |name: String, database: &Option<String>, sql: &str, columns, constants| Question {
                 name,
@@ -299,7 +299,7 @@ impl Job {
 }
 
 /// The limits of the configuration, and above them those of the command line.
-pub struct Limited<'a> {
+pub(crate) struct Limited<'a> {
     /// The configuration.
     pub config: &'a Config,
     /// The instance being judged.
@@ -312,7 +312,7 @@ pub struct Limited<'a> {
 
 /// `-w` and `-c` of the command line.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct CommandLimits {
+pub(crate) struct CommandLimits {
     /// `-w`.
     pub warning: Option<Quantity>,
     /// `-c`.
@@ -321,7 +321,7 @@ pub struct CommandLimits {
 
 impl CommandLimits {
     /// Returns both in a check's unit; a limit that was refused before is none.
-    pub fn of(&self, unit: Unit) -> Limits {
+    pub(crate) fn of(&self, unit: Unit) -> Limits {
         let own = |quantity: Option<Quantity>| {
             quantity.and_then(|quantity| quantity.in_unit(unit).ok().flatten())
         };
@@ -364,12 +364,12 @@ impl Policy for Limited<'_> {
 }
 
 /// Returns what the configuration must know of the built-in checks.
-pub fn known_checks() -> Vec<KnownCheck> {
+pub(crate) fn known_checks() -> Vec<KnownCheck> {
     CHECKS.iter().map(|check| known(check)).collect()
 }
 
 /// Returns what the configuration must know of one check.
-pub fn known(check: &Check<'_>) -> KnownCheck {
+pub(crate) fn known(check: &Check<'_>) -> KnownCheck {
     KnownCheck {
         id: check.id.to_owned(),
         unit: check.unit,
@@ -412,7 +412,7 @@ fn user_check(check: &UserCheck) -> Check<'_> {
 }
 
 /// Prints several reports, each on its own, and returns the last as the error of the command.
-pub fn told(mut reports: Vec<Report>) -> Report {
+pub(crate) fn told(mut reports: Vec<Report>) -> Report {
     let last = reports
         .pop()
         .unwrap_or_else(|| Report::new(Kind::Usage, "the configuration has mistakes"));

@@ -12,7 +12,7 @@ use crate::environment;
 
 /// When colours are used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum Color {
+pub(crate) enum Color {
     /// On a terminal, unless `NO_COLOR` is set.
     #[default]
     Auto,
@@ -24,7 +24,7 @@ pub enum Color {
 
 /// The exit codes of every command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Exit {
+pub(crate) enum Exit {
     /// Good.
     Good,
     /// The answer is that something needs attention.
@@ -67,7 +67,7 @@ impl From<Kind> for Exit {
 ///
 /// # Errors
 /// Stdout refuses for another reason, such as a full disk.
-pub fn data(text: &str) -> Result<(), Report> {
+pub(crate) fn data(text: &str) -> Result<(), Report> {
     let mut stdout = std::io::stdout().lock();
     match stdout
         .write_all(text.as_bytes())
@@ -83,7 +83,7 @@ pub fn data(text: &str) -> Result<(), Report> {
 }
 
 /// Writes talk to stderr.
-pub fn talk(text: &str) {
+pub(crate) fn talk(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{text}");
 }
 
@@ -91,7 +91,7 @@ pub fn talk(text: &str) {
 ///
 /// # Errors
 /// As [`data`].
-pub fn json(schema: &str, value: &impl serde::Serialize) -> Result<(), Report> {
+pub(crate) fn json(schema: &str, value: &impl serde::Serialize) -> Result<(), Report> {
     data(&envelope(schema, value)?)
 }
 
@@ -99,7 +99,7 @@ pub fn json(schema: &str, value: &impl serde::Serialize) -> Result<(), Report> {
 ///
 /// # Errors
 /// The value cannot be serialised.
-pub fn envelope(schema: &str, value: &impl serde::Serialize) -> Result<String, Report> {
+pub(crate) fn envelope(schema: &str, value: &impl serde::Serialize) -> Result<String, Report> {
     let envelope = serde_json::json!({ "schema": schema, "data": value });
     serde_json::to_string_pretty(&envelope)
         .map(|text| text + "\n")
@@ -112,7 +112,7 @@ pub fn envelope(schema: &str, value: &impl serde::Serialize) -> Result<String, R
 ///
 /// # Errors
 /// The file or its directory refuses.
-pub fn replace_file(path: &Path, text: &str) -> Result<(), Report> {
+pub(crate) fn replace_file(path: &Path, text: &str) -> Result<(), Report> {
     let report = |error: std::io::Error| {
         Report::new(
             Kind::Usage,
@@ -140,7 +140,7 @@ pub fn replace_file(path: &Path, text: &str) -> Result<(), Report> {
 ///
 /// # Errors
 /// The file refuses.
-pub fn append_file(path: &Path, text: &str) -> Result<(), Report> {
+pub(crate) fn append_file(path: &Path, text: &str) -> Result<(), Report> {
     let write = || -> std::io::Result<()> {
         let mut file = std::fs::OpenOptions::new()
             .create(true)
@@ -159,12 +159,12 @@ pub fn append_file(path: &Path, text: &str) -> Result<(), Report> {
 }
 
 /// Returns whether stdout is a terminal.
-pub fn terminal() -> bool {
+pub(crate) fn terminal() -> bool {
     std::io::stdout().is_terminal()
 }
 
 /// Returns the style for stdout.
-pub fn style(color: Color) -> Style {
+pub(crate) fn style(color: Color) -> Style {
     let forced = environment::variable("CLICOLOR_FORCE").is_some_and(|value| value != "0");
     let refused = environment::variable("NO_COLOR").is_some();
     let color = match color {
@@ -181,7 +181,7 @@ pub fn style(color: Color) -> Style {
 }
 
 /// Returns a style without colour and without cutting, for files.
-pub fn file_style() -> Style {
+pub(crate) fn file_style() -> Style {
     Style {
         color: false,
         width: None,

@@ -9,7 +9,7 @@ use serde::Deserialize;
 /// One profile.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Profile {
+pub(crate) struct Profile {
     /// What it is for, in one line.
     pub summary: String,
     /// The manual that asks for it.
@@ -19,7 +19,7 @@ pub struct Profile {
 }
 
 /// Returns all profiles by name.
-pub fn all() -> BTreeMap<String, Profile> {
+pub(crate) fn all() -> BTreeMap<String, Profile> {
     toml::from_str(include_str!("../data/profiles.toml"))
         .unwrap_or_else(|error| unreachable!("profiles.toml: {error}"))
 }
@@ -28,7 +28,7 @@ pub fn all() -> BTreeMap<String, Profile> {
 ///
 /// # Errors
 /// There is no such profile.
-pub fn checks(name: &str) -> Result<Vec<&'static Check<'static>>, Report> {
+pub(crate) fn checks(name: &str) -> Result<Vec<&'static Check<'static>>, Report> {
     let profiles = all();
     let Some(profile) = profiles.get(name) else {
         let names: Vec<&str> = profiles.keys().map(String::as_str).collect();

@@ -18,7 +18,7 @@ Examples:
 /// Explain a check: what it looks at, why it matters, its limits, what to do, and its SQL
 #[derive(Debug, clap::Args)]
 #[command(before_help = EXAMPLES)]
-pub struct Args {
+pub(crate) struct Args {
     /// Id of a check
     #[arg(value_name = "CHECK")]
     check: String,
@@ -31,7 +31,7 @@ pub struct Args {
 ///
 /// # Errors
 /// There is no such check.
-pub fn run(args: &Args, global: &Global) -> Result<Exit, Report> {
+pub(crate) fn run(args: &Args, global: &Global) -> Result<Exit, Report> {
     let Some(check) = pawang_check::find(&args.check) else {
         let report = Report::new(Kind::Usage, format!("there is no check \"{}\"", args.check));
         return Err(match pawang_check::nearest(&args.check) {

@@ -15,7 +15,7 @@ Examples:
 /// Write a commented pawang.toml to start from
 #[derive(Debug, clap::Args)]
 #[command(before_help = EXAMPLES)]
-pub struct Args {
+pub(crate) struct Args {
     /// Where to write it
     #[arg(value_name = "FILE", default_value = "pawang.toml")]
     file: PathBuf,
@@ -28,7 +28,7 @@ pub struct Args {
 ///
 /// # Errors
 /// The file exists already, or cannot be written.
-pub fn run(args: &Args) -> Result<Exit, Report> {
+pub(crate) fn run(args: &Args) -> Result<Exit, Report> {
     if args.print {
         output::data(pawang_config::example())?;
         return Ok(Exit::Good);

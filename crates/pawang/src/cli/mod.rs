@@ -37,7 +37,7 @@ Exit codes:
 
 /// Options of every command.
 #[derive(Debug, Args)]
-pub struct Global {
+pub(crate) struct Global {
     /// Instance of pawang.toml, with * (repeatable)
     #[arg(short, long = "instance", value_name = "NAME", global = true)]
     pub instances: Vec<String>,
@@ -72,7 +72,7 @@ enum Command {
 ///
 /// # Errors
 /// Whatever the command could not do, for people.
-pub fn run() -> Result<Exit, Report> {
+pub(crate) fn run() -> Result<Exit, Report> {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -98,7 +98,7 @@ pub fn run() -> Result<Exit, Report> {
 }
 
 /// Returns the command tree, for help pages and completions.
-pub fn tree() -> clap::Command {
+pub(crate) fn tree() -> clap::Command {
     <Cli as clap::CommandFactory>::command()
 }
 

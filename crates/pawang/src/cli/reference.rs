@@ -19,7 +19,7 @@ Examples:
 /// Print a reference page in Markdown, the man page, or shell completions
 #[derive(Debug, clap::Args)]
 #[command(before_help = EXAMPLES)]
-pub struct Args {
+pub(crate) struct Args {
     /// Which page
     #[arg(value_enum)]
     page: Page,
@@ -53,7 +53,7 @@ enum Page {
 ///
 /// # Errors
 /// Standard output refuses.
-pub fn run(args: &Args) -> Result<Exit, Report> {
+pub(crate) fn run(args: &Args) -> Result<Exit, Report> {
     use clap_complete::Shell;
     let page = match args.page {
         Page::Checks => checks(),

@@ -8,45 +8,45 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// A user's directory: configuration, state and output files.
-pub struct Desk {
+pub(crate) struct Desk {
     directory: tempfile::TempDir,
 }
 
 /// What the user sees.
 #[derive(Debug)]
-pub struct Screen {
-    pub stdout: String,
-    pub stderr: String,
-    pub code: i32,
+pub(crate) struct Screen {
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+    pub(crate) code: i32,
 }
 
 impl Desk {
-    pub fn new() -> Desk {
+    pub(crate) fn new() -> Desk {
         let directory = tempfile::tempdir().unwrap();
         Desk { directory }
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
-    pub fn write(&self, name: &str, text: &str) -> PathBuf {
+    pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
         let path = self.path(name);
         std::fs::write(&path, text).unwrap();
         path
     }
 
-    pub fn read(&self, name: &str) -> String {
+    pub(crate) fn read(&self, name: &str) -> String {
         std::fs::read_to_string(self.path(name)).unwrap()
     }
 
     /// Runs `pawang` with these words, in this directory, with an empty environment.
-    pub fn pawang(&self, words: &[&str]) -> Screen {
+    pub(crate) fn pawang(&self, words: &[&str]) -> Screen {
         self.pawang_with(words, &[])
     }
 
     /// Runs `pawang` with these words and variables.
-    pub fn pawang_with(&self, words: &[&str], variables: &[(&str, &str)]) -> Screen {
+    pub(crate) fn pawang_with(&self, words: &[&str], variables: &[(&str, &str)]) -> Screen {
         let output = Command::new(env!("CARGO_BIN_EXE_pawang"))
             .args(words)
             .current_dir(self.directory.path())
@@ -69,7 +69,7 @@ impl Desk {
 
 impl Screen {
     /// Returns the whole screen with directories and ports made equal.
-    pub fn shown(&self, desk: &Desk) -> String {
+    pub(crate) fn shown(&self, desk: &Desk) -> String {
         let whole = format!(
             "exit {}\n--- stdout\n{}--- stderr\n{}",
             self.code, self.stdout, self.stderr
@@ -78,14 +78,14 @@ impl Screen {
     }
 
     /// Returns the data of the JSON envelope, after checking its schema.
-    pub fn data(&self, schema: &str) -> serde_json::Value {
+    pub(crate) fn data(&self, schema: &str) -> serde_json::Value {
         let envelope: serde_json::Value = serde_json::from_str(&self.stdout).unwrap();
         assert_eq!(envelope["schema"], schema);
         envelope["data"].clone()
     }
 
     /// Asserts that nothing panicked and that the error has the house's form.
-    pub fn is_clear_error(&self, code: i32, words: &[&str]) {
+    pub(crate) fn is_clear_error(&self, code: i32, words: &[&str]) {
         assert_eq!(self.code, code, "{self:?}");
         assert!(!self.stderr.contains("panicked"), "{self:?}");
         assert!(self.stderr.contains("error: "), "{self:?}");
@@ -99,11 +99,11 @@ impl Screen {
 }
 
 /// Writes one instance of `pawang.toml`.
-pub fn instance(name: &str, url: &str) -> String {
+pub(crate) fn instance(name: &str, url: &str) -> String {
     format!("[[instance]]\nname = \"{name}\"\nurl = \"{url}\"\n\n")
 }
 
 /// Returns whether a file exists and is not empty.
-pub fn holds_something(path: &Path) -> bool {
+pub(crate) fn holds_something(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|metadata| metadata.len() > 0)
 }

@@ -8,7 +8,7 @@ use pawang_core::{
     Verdict, fingerprint,
 };
 
-pub fn evaluation() -> Evaluation {
+pub(crate) fn evaluation() -> Evaluation {
     Evaluation {
         instance: Instance {
             name: "dwh-1".to_owned(),

@@ -28,7 +28,7 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
 #[command(before_help = EXAMPLES)]
-pub struct Args {
+pub(crate) struct Args {
     #[command(subcommand)]
     verb: Option<Verb>,
     #[command(flatten)]
@@ -109,7 +109,7 @@ enum FailOn {
 
 impl Args {
     /// Returns whether statements are to be printed before they run.
-    pub fn explain(&self) -> bool {
+    pub(crate) fn explain(&self) -> bool {
         self.run.explain
     }
 }
@@ -118,7 +118,7 @@ impl Args {
 ///
 /// # Errors
 /// Wrong usage or configuration; findings and unreachable servers are exit codes, not errors.
-pub fn run(args: Args, global: &Global) -> Result<Exit, Report> {
+pub(crate) fn run(args: Args, global: &Global) -> Result<Exit, Report> {
     match args.verb {
         Some(Verb::List(args)) => list::run(&args, global),
         None => run::run(&args.run, global),

@@ -178,7 +178,7 @@ fn limit(text: &str, checks: &[&Check<'_>]) -> Result<Quantity, Report> {
     let wrong = |detail: String| {
         Report::new(Kind::Usage, format!("cannot use \"{text}\" as a limit")).with_detail(detail)
     };
-    let quantity: Quantity = text.parse().map_err(|error| wrong(format!("{error}")))?;
+    let quantity = text.parse::<Quantity>().map_err(wrong)?;
     for check in checks {
         let own = quantity
             .in_unit(check.unit)

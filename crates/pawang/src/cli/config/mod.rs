@@ -18,7 +18,7 @@ Examples:
 /// The configuration file
 #[derive(Debug, clap::Args)]
 #[command(before_help = EXAMPLES)]
-pub struct Args {
+pub(crate) struct Args {
     #[command(subcommand)]
     verb: Verb,
 }
@@ -35,7 +35,7 @@ enum Verb {
 ///
 /// # Errors
 /// The configuration has mistakes, or there is none.
-pub fn run(args: &Args, global: &Global) -> Result<Exit, Report> {
+pub(crate) fn run(args: &Args, global: &Global) -> Result<Exit, Report> {
     match &args.verb {
         Verb::Check => check::run(global),
         Verb::Schema => schema::run(),

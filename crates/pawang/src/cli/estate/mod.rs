@@ -17,7 +17,7 @@ Examples:
 /// The servers of pawang.toml
 #[derive(Debug, clap::Args)]
 #[command(before_help = EXAMPLES)]
-pub struct Args {
+pub(crate) struct Args {
     #[command(subcommand)]
     verb: Verb,
 }
@@ -31,7 +31,7 @@ enum Verb {
 ///
 /// # Errors
 /// The configuration has mistakes.
-pub fn run(args: &Args, global: &Global) -> Result<Exit, Report> {
+pub(crate) fn run(args: &Args, global: &Global) -> Result<Exit, Report> {
     match &args.verb {
         Verb::List(args) => list::run(args, global),
     }
