@@ -7,6 +7,7 @@
     reason = "tasks start programs and talk to the person who runs them"
 )]
 
+mod demo;
 mod docs;
 mod postgres;
 mod run;
@@ -19,6 +20,7 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 usage: cargo xtask <task>
 
+  demo [--keep]                     start a warehouse with load and with faults, and check it
   test [--postgres all|15,18]       run all that CI runs; installs what is missing with apt when it may
   tidy                              check the rules that no compiler checks
   docs [--check]                    write docs/reference, or tell which pages are stale
@@ -31,6 +33,8 @@ fn main() -> ExitCode {
     let result = match words[..] {
         ["test"] => test::run(None),
         ["test", "--postgres", versions] => test::run(Some(versions)),
+        ["demo"] => demo::run(false),
+        ["demo", "--keep"] => demo::run(true),
         ["tidy"] => tidy::run(),
         ["docs"] => docs::run(false),
         ["docs", "--check"] => docs::run(true),

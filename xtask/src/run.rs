@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
+use tokio::runtime::Runtime;
 
 /// Returns the repository's folder.
 pub(crate) fn repository() -> PathBuf {
@@ -112,4 +113,12 @@ pub(crate) fn works(program: &str, words: &[&str]) -> bool {
     let mut command = Command::new(program);
     command.args(words).stdin(Stdio::null());
     command.output().is_ok_and(|output| output.status.success())
+}
+
+/// Returns a runtime for the sessions of the testbed.
+pub(crate) fn runtime() -> Result<Runtime, String> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| format!("could not start the runtime: {error}"))
 }

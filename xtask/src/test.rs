@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use pawang_testbed::{Cluster, Setup};
 use serde_json::Value;
 
-use crate::run::{built, cargo, command, loud, quiet, typed, works};
+use crate::run::{built, cargo, command, loud, quiet, runtime, typed, works};
 use crate::system::{Need, provide, servers, versions};
 use crate::{docs, tidy};
 
@@ -147,11 +147,7 @@ fn smoke() -> Result<(), String> {
     print!("{}", quiet(&mut pawang(&["--version"]))?);
     let list = quiet(&mut pawang(&["check", "list"]))?;
     println!("{} lines", list.lines().count());
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| format!("could not start the runtime: {error}"))?;
-    let (cluster, user) = runtime.block_on(async {
+    let (cluster, user) = runtime()?.block_on(async {
         let cluster = Cluster::start(&Setup::default()).await;
         let user = cluster.monitor().await;
         (cluster, user)
