@@ -36,6 +36,28 @@ async fn a_dropped_session_frees_its_slot() {
     .await;
 }
 
+#[test]
+fn a_session_may_outlive_its_runtime_and_change_threads() {
+    fn may_be_sent<T: Send>(value: T) -> T {
+        value
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let (cluster, held) = runtime.block_on(async {
+        let cluster = Cluster::start(&Setup::default()).await;
+        let held = session(&cluster.url("postgres")).await;
+        may_be_sent(held.read("SELECT 1")).await.unwrap();
+        (cluster, may_be_sent(held))
+    });
+    let target = target(&cluster.url("postgres"));
+    drop(may_be_sent(Session::connect(&target, "test")));
+    drop(runtime);
+    drop(held);
+    drop(cluster);
+}
+
 #[tokio::test]
 async fn a_dropped_read_does_not_disturb_the_next() {
     let cluster = Cluster::start(&Setup::default()).await;

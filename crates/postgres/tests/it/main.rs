@@ -6,6 +6,7 @@ mod connect;
 mod control_file;
 mod hosts;
 mod leave;
+mod middle;
 mod patroni;
 mod pooler;
 mod read;

@@ -4,7 +4,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
 use pawang_postgres::{Error, Session, Target, TlsProblem};
-use pawang_testbed::{Cluster, Setup};
+use pawang_testbed::{Cluster, Setup, Version, versions};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd,
 };
@@ -21,13 +21,13 @@ hostssl all onlyplain all reject
 hostnossl all onlyplain all trust
 host all postgres all trust";
 
-struct Authority {
+pub(crate) struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
     directory: tempfile::TempDir,
 }
 
 impl Authority {
-    fn new(name: &str) -> Authority {
+    pub(crate) fn new(name: &str) -> Authority {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.distinguished_name.push(DnType::CommonName, name);
@@ -40,12 +40,16 @@ impl Authority {
         authority
     }
 
-    fn root(&self) -> PathBuf {
+    pub(crate) fn root(&self) -> PathBuf {
         self.directory.path().join("root.crt")
     }
 
     /// Writes a certificate and its key, and returns both as PEM.
-    fn issue(&self, names: &[&str], change: impl FnOnce(&mut CertificateParams)) -> [String; 2] {
+    pub(crate) fn issue(
+        &self,
+        names: &[&str],
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> [String; 2] {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut params = CertificateParams::new(names).unwrap();
         change(&mut params);
@@ -73,8 +77,13 @@ impl Authority {
 }
 
 /// Starts a server that listens on TCP and asks for passwords of many kinds.
-async fn server() -> Cluster {
+pub(crate) async fn server() -> Cluster {
+    server_of(None).await
+}
+
+async fn server_of(version: Option<Version>) -> Cluster {
     let cluster = Cluster::start(&Setup {
+        version,
         hba: Some(HBA),
         tcp: true,
         ..Setup::default()
@@ -88,7 +97,7 @@ async fn server() -> Cluster {
     cluster
 }
 
-async fn install(cluster: &Cluster, authority: &Authority, pair: &[String; 2]) {
+pub(crate) async fn install(cluster: &Cluster, authority: &Authority, pair: &[String; 2]) {
     install_with(cluster, &authority.issuer.pem(), pair).await;
 }
 
@@ -335,6 +344,29 @@ async fn channel_binding() {
         None,
     );
     assert!(outcome(&wrong).await.contains("refused user \"scram\""));
+}
+
+#[tokio::test]
+async fn tls_may_begin_without_a_question() {
+    for version in versions() {
+        let cluster = server_of(Some(version)).await;
+        let authority = Authority::new("right authority");
+        install(
+            &cluster,
+            &authority,
+            &authority.issue(&["localhost"], |_| {}),
+        )
+        .await;
+        let direct = target(&cluster, "sslmode=require sslnegotiation=direct", None);
+        // Older servers take the handshake for nonsense and hang up.
+        let outcome = outcome(&direct).await;
+        let expected = if version.0 >= 17 {
+            "tls"
+        } else {
+            "\"DB\" closed the connection before login"
+        };
+        assert_eq!(outcome, expected, "{version}");
+    }
 }
 
 #[tokio::test]
