@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 
 use pawang_core::{Level, Missing, Row, Unit};
 
-use crate::view::Growth;
 use crate::{Check, Direction, Floor, Group, Observation, Scope, View};
 use session::{clients, counts, end, object, ours, seconds, who};
 
@@ -534,19 +533,22 @@ fn grown(row: &Row<'_>, old: Option<&Row<'_>>, name: &str) -> Option<f64> {
 }
 
 fn connection_rate(view: &View<'_>) -> Result<Vec<Observation>, Missing> {
-    let Growth { rows, seconds } = view.growth("database")?;
-    let opened: f64 = rows
+    let growth = view.growth("database")?;
+    let mut seen = session::reset_databases(view, &growth);
+    let opened: f64 = growth
+        .rows
         .iter()
         .filter_map(|(row, old)| grown(row, old.as_ref(), "sessions"))
         .sum();
-    Ok(vec![Observation {
-        value: opened / seconds,
+    seen.push(Observation {
+        value: opened / growth.seconds,
         title: format!(
             "{opened:.0} sessions were opened in {}",
-            session::seconds(seconds)
+            seconds(growth.seconds)
         ),
         ..Observation::default()
-    }])
+    });
+    Ok(seen)
 }
 
 fn sessions_abandoned(view: &View<'_>) -> Result<Vec<Observation>, Missing> {
@@ -564,7 +566,8 @@ fn sessions_fatal(view: &View<'_>) -> Result<Vec<Observation>, Missing> {
 fn abnormal(view: &View<'_>, column: &str, ended: &str) -> Result<Vec<Observation>, Missing> {
     let growth = view.growth("database")?;
     let floor = view.floor("sessions");
-    let seen = growth.rows.iter().filter_map(|(row, old)| {
+    let mut seen = session::reset_databases(view, &growth);
+    seen.extend(growth.rows.iter().filter_map(|(row, old)| {
         let name = row.text("datname")?;
         let count = grown(row, old.as_ref(), column)?;
         let opened = grown(row, old.as_ref(), "sessions")?;
@@ -580,13 +583,14 @@ fn abnormal(view: &View<'_>, column: &str, ended: &str) -> Result<Vec<Observatio
             evidence: row.evidence(&["sessions", column]),
             ..Observation::default()
         })
-    });
-    Ok(seen.collect())
+    }));
+    Ok(seen)
 }
 
 fn sessions_killed(view: &View<'_>) -> Result<Vec<Observation>, Missing> {
     let growth = view.growth("database")?;
-    let seen = growth.rows.iter().filter_map(|(row, old)| {
+    let mut seen = session::reset_databases(view, &growth);
+    seen.extend(growth.rows.iter().filter_map(|(row, old)| {
         let name = row.text("datname")?;
         let count = grown(row, old.as_ref(), "sessions_killed")?;
         Some(Observation {
@@ -599,8 +603,8 @@ fn sessions_killed(view: &View<'_>) -> Result<Vec<Observation>, Missing> {
             evidence: row.evidence(&["sessions_killed"]),
             ..Observation::default()
         })
-    });
-    Ok(seen.collect())
+    }));
+    Ok(seen)
 }
 
 fn unencrypted_clients(view: &View<'_>) -> Result<Vec<Observation>, Missing> {

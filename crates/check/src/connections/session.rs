@@ -1,8 +1,9 @@
 //! Sessions as checks talk about them: who they are, what they run, and what may not be seen of them.
 
-use pawang_core::{Blind, Missing, Row, Unit};
+use pawang_core::{Blind, Level, Missing, Row, Unit};
 
-use crate::View;
+use crate::view::Growth;
+use crate::{Observation, View};
 
 /// What the server shows instead of a query that the role may not see.
 const HIDDEN: &str = "<insufficient privilege>";
@@ -119,6 +120,30 @@ pub(crate) fn end(row: &Row<'_>) -> String {
         "ask its owner to commit or roll back; else SELECT pg_cancel_backend({pid});, and only when that does not help \
          SELECT pg_terminate_backend({pid}); its work since BEGIN is lost then, and rolling back takes time"
     )
+}
+
+/// Returns an observation of level unknown for each database whose counters were reset since the last look: its growth
+/// cannot be told, and that is not the same as no growth. New databases have grown from nothing and are not among them.
+pub(crate) fn reset_databases(view: &View<'_>, growth: &Growth<'_>) -> Vec<Observation> {
+    let older = view
+        .older
+        .and_then(|older| older.snapshot("database", None).ok());
+    let known = |name: &str| {
+        older.is_some_and(|older| older.rows().any(|row| row.text("datname") == Some(name)))
+    };
+    let reset = growth.rows.iter().filter(|(_, old)| old.is_none());
+    let reset = reset.filter_map(|(row, _)| row.text("datname").filter(|name| known(name)));
+    reset
+        .map(|name| Observation {
+            object: name.to_owned(),
+            level: Some(Level::Unknown),
+            title: format!(
+                "the statistics of database \"{name}\" were reset or begun since the last look"
+            ),
+            remedy: Some("run the same command again in a minute".to_owned()),
+            ..Observation::default()
+        })
+        .collect()
 }
 
 /// Shows a duration in seconds.

@@ -2,7 +2,9 @@
 
 use pawang_core::{Level, Missing};
 
-use crate::connections::session::{counts, end, evidence, object, ours, seconds, who};
+use crate::connections::session::{
+    counts, end, evidence, object, ours, reset_databases, seconds, who,
+};
 use crate::{Observation, View};
 
 /// Tables named in a title.
@@ -10,7 +12,8 @@ const TABLES_SHOWN_MAX: usize = 3;
 
 pub(super) fn deadlocks(view: &View<'_>) -> Result<Vec<Observation>, Missing> {
     let growth = view.growth("database")?;
-    let seen = growth.rows.iter().filter_map(|(row, older)| {
+    let mut seen = reset_databases(view, &growth);
+    seen.extend(growth.rows.iter().filter_map(|(row, older)| {
         let name = row.text("datname")?;
         let count = row.growth((*older)?, "deadlocks")?;
         let deadlocks = if count == 1.0 {
@@ -28,8 +31,8 @@ pub(super) fn deadlocks(view: &View<'_>) -> Result<Vec<Observation>, Missing> {
             evidence: row.evidence(&["deadlocks"]),
             ..Observation::default()
         })
-    });
-    Ok(seen.collect())
+    }));
+    Ok(seen)
 }
 
 pub(super) fn exclusive(view: &View<'_>) -> Result<Vec<Observation>, Missing> {

@@ -2,7 +2,7 @@
 
 use pawang_core::{Blind, Level, Missing};
 
-use crate::connections::session::seconds;
+use crate::connections::session::{reset_databases, seconds};
 use crate::{Observation, View};
 
 /// Time-outs for new sessions, and what happens without each.
@@ -53,7 +53,8 @@ pub(super) fn subtransaction_reads(view: &View<'_>) -> Result<Vec<Observation>, 
 pub(super) fn rollback_ratio(view: &View<'_>) -> Result<Vec<Observation>, Missing> {
     let growth = view.growth("database")?;
     let floor = view.floor("transactions");
-    let seen = growth.rows.iter().filter_map(|(row, older)| {
+    let mut seen = reset_databases(view, &growth);
+    seen.extend(growth.rows.iter().filter_map(|(row, older)| {
         let name = row.text("datname")?;
         let older = (*older)?;
         let committed = row.growth(older, "xact_commit")?;
@@ -70,13 +71,14 @@ pub(super) fn rollback_ratio(view: &View<'_>) -> Result<Vec<Observation>, Missin
             evidence: row.evidence(&["xact_commit", "xact_rollback"]),
             ..Observation::default()
         })
-    });
-    Ok(seen.collect())
+    }));
+    Ok(seen)
 }
 
 pub(super) fn commit_rate(view: &View<'_>) -> Result<Vec<Observation>, Missing> {
     let growth = view.growth("database")?;
-    let seen = growth.rows.iter().filter_map(|(row, older)| {
+    let mut seen = reset_databases(view, &growth);
+    seen.extend(growth.rows.iter().filter_map(|(row, older)| {
         let name = row.text("datname")?;
         if row.flag("datallowconn") != Some(true) || row.flag("datistemplate") != Some(false) {
             return None;
@@ -92,8 +94,8 @@ pub(super) fn commit_rate(view: &View<'_>) -> Result<Vec<Observation>, Missing> 
             ),
             ..Observation::default()
         })
-    });
-    Ok(seen.collect())
+    }));
+    Ok(seen)
 }
 
 pub(super) fn timeouts(view: &View<'_>) -> Result<Vec<Observation>, Missing> {

@@ -6,7 +6,7 @@ use pawang_check::{CHECKS, Group, evaluate, find};
 use pawang_core::{Blind, Level, Outcome};
 use pawang_testbed::{Cluster, Setup, Stop, until, versions};
 
-use crate::connections::{strict, value};
+use crate::connections::{counting, strict, value};
 use crate::watch::Watch;
 
 /// Checks of this file's neighbours as well: what a healthy server is must be said once.
@@ -31,6 +31,8 @@ async fn every_check_judges_a_healthy_server_and_its_standby_as_healthy() {
         let mut primary = Watch::start(&cluster).await;
         cluster.sql("postgres", GRANTS).await;
         let standby = cluster.standby("s1").await;
+        counting(&cluster).await;
+        counting(&standby).await;
         let mut standby = Watch::over(&standby.url_as("monitor", "postgres"));
         let ids: Vec<&str> = CHECKS
             .iter()

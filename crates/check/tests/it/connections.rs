@@ -63,6 +63,15 @@ pub async fn value(cluster: &Cluster, sql: &str) -> String {
         .unwrap_or_default()
 }
 
+/// Waits until the server counts what happens in database "postgres"; PostgreSQL 14 begins with the first report.
+pub async fn counting(cluster: &Cluster) {
+    let sql = "SELECT xact_commit > 0 FROM pg_stat_database WHERE datname = 'postgres'";
+    until("the database has statistics", async || {
+        value(cluster, sql).await == "t"
+    })
+    .await;
+}
+
 /// Waits until as many client sessions of the tests are open as expected.
 async fn sessions(cluster: &Cluster, count: usize) {
     let sql = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' \
@@ -316,6 +325,7 @@ async fn sessions_that_end_in_other_ways_are_told_apart() {
         .await;
         let mut watch = Watch::start(&cluster).await;
         let ids = ["sessions-abandoned", "sessions-fatal", "sessions-killed"];
+        counting(&cluster).await;
         watch.look(&ids).await;
         for id in ids {
             let older = watch.older.clone();

@@ -3,7 +3,7 @@
 use pawang_core::{Level, Verdict};
 use pawang_testbed::{Cluster, Setup, until, versions};
 
-use crate::connections::{started, strict, value};
+use crate::connections::{counting, started, strict, value};
 use crate::watch::Watch;
 
 /// Waits until that many locks are waited for.
@@ -191,6 +191,7 @@ async fn a_deadlock_is_counted_once_it_is_resolved() {
     })
     .await;
     let mut watch = Watch::start(&cluster).await;
+    counting(&cluster).await;
     watch.look(&["deadlocks"]).await;
     watch.silent("deadlocks").await;
     watch.look(&["deadlocks"]).await;

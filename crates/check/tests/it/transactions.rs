@@ -6,7 +6,7 @@ use std::os::unix::process::CommandExt;
 use pawang_core::{Level, Outcome};
 use pawang_testbed::{Cluster, Setup, Stop, until, versions};
 
-use crate::connections::{started, strict, value};
+use crate::connections::{counting, started, strict, value};
 use crate::watch::Watch;
 
 /// How many transaction identifiers one file of pg_xact holds.
@@ -203,9 +203,7 @@ async fn what_should_have_been_frozen_is_found_and_recovers() {
     watch
         .found("freeze-overdue", Level::Warning, "postgres")
         .await;
-    let finding = watch
-        .found("table-xid-age", Level::Warning, "pg_catalog.")
-        .await;
+    let finding = watch.found("table-xid-age", Level::Warning, "pg_").await;
     assert!(finding.remedy.contains("VACUUM (FREEZE"), "{finding:#?}");
     watch.silent("xid-wraparound").await;
     let verdict = strict(&mut watch, "xmin-horizon", 100_000.0).await;
@@ -297,6 +295,7 @@ async fn rollbacks_are_a_share_of_what_ended_since() {
         })
         .await;
         let mut watch = Watch::start(&cluster).await;
+        counting(&cluster).await;
         watch.look(&["rollback-ratio"]).await;
         let before = watch.older.clone();
         watch.silent("rollback-ratio").await;
@@ -320,6 +319,17 @@ async fn rollbacks_are_a_share_of_what_ended_since() {
         watch.silent("commit-rate").await;
         watch.look(&["subtransaction-reads"]).await;
         watch.silent("subtransaction-reads").await;
+
+        cluster.sql("postgres", "CREATE DATABASE other").await;
+        watch.look(&["rollback-ratio"]).await;
+        cluster.sql("postgres", "SELECT pg_stat_reset()").await;
+        let before = watch.older.clone();
+        until("the reset has been noticed", async || {
+            watch.older.clone_from(&before);
+            let verdict = watch.verdict("rollback-ratio").await;
+            verdict.level == Level::Unknown && verdict.findings[0].object == "postgres"
+        })
+        .await;
     }
 }
 
