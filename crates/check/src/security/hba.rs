@@ -24,17 +24,6 @@ const HBA: Check = Check {
     observe: |_| Ok(Vec::new()),
 };
 
-pub(super) const HBA_ERRORS: Check = Check {
-    id: "hba-errors",
-    title: "errors in pg_hba.conf",
-    what: "Lines of pg_hba.conf, as the file is now, that the server cannot read, from pg_hba_file_rules(); a warning where the line \
-           is read but can never fit, such as hostssl while ssl is off.",
-    why: "A reload keeps the old rules without telling the client, and the next start of the server fails.",
-    fix: "Correct the line, ask again with SELECT * FROM pg_hba_file_rules WHERE error IS NOT NULL, then SELECT pg_reload_conf();",
-    observe: hba_errors,
-    ..HBA
-};
-
 pub(super) const HBA_TRUST: Check = Check {
     id: "hba-trust",
     title: "logins without any proof",
@@ -258,31 +247,6 @@ fn place(row: Row<'_>) -> String {
     let file = row.text("file_name").unwrap_or("pg_hba.conf");
     let file = file.rsplit('/').next().unwrap_or(file);
     format!("{file}:{}", row.value("line_number"))
-}
-
-fn hba_errors(view: &View<'_>) -> Result<Vec<Observation>, Missing> {
-    let snapshot = view.snapshot("hba-rules")?;
-    let observation = |row: Row<'_>| {
-        let error = row.text("error")?;
-        let line = row.value("line_number");
-        // A line of a type that this server cannot serve, such as hostssl without ssl, is loaded and fits nobody.
-        let (level, title) = match row.text("type") {
-            Some(_) => (Level::Warning, format!("line {line} fits nobody: {error}")),
-            None => (
-                Level::Critical,
-                format!("line {line} cannot be read: {error}"),
-            ),
-        };
-        Some(Observation {
-            object: place(row),
-            value: 1.0,
-            level: Some(level),
-            title,
-            evidence: row.evidence(&["line_number", "error"]),
-            ..Observation::default()
-        })
-    };
-    Ok(snapshot.rows().filter_map(observation).collect())
 }
 
 fn hba_trust(view: &View<'_>) -> Result<Vec<Observation>, Missing> {

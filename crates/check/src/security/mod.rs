@@ -42,7 +42,6 @@ pub(crate) static CHECKS: &[Check] = &[
     roles::PARAMETER_GRANTS,
     network::SSL,
     network::SSL_PROTOCOL,
-    hba::HBA_ERRORS,
     hba::HBA_TRUST,
     hba::HBA_MD5,
     hba::HBA_SUPERUSER,

@@ -266,25 +266,25 @@ async fn statements_planned_compiled_and_alone() {
         );
         let planned = planned.replace(" AND false", " AND t0.id = -1").repeat(10);
         watch.look(&["statement-planning"]).await;
-        assert_ok(&small(&mut watch, "statement-planning", None, 1.0).await);
+        assert_ok(&small(&mut watch, "statement-planning", None, 10.0).await);
         cluster.sql("postgres", &planned).await;
         assert_found(
-            &small(&mut watch, "statement-planning", None, 1.0).await,
+            &small(&mut watch, "statement-planning", None, 10.0).await,
             Level::Warning,
         );
-        assert_ok(&small(&mut watch, "statement-planning", None, 1.0).await);
+        assert_ok(&small(&mut watch, "statement-planning", None, 10.0).await);
 
         if cluster.sql("postgres", "SELECT pg_jit_available()").await[0][0].as_deref() == Some("t")
         {
             watch.look(&["statement-jit"]).await;
-            assert_ok(&small(&mut watch, "statement-jit", None, 1.0).await);
+            assert_ok(&small(&mut watch, "statement-jit", None, 10.0).await);
             let compiled = "SET jit_above_cost = 0; SET jit_optimize_above_cost = 0; SELECT sum(id + 1) FROM t WHERE id > 5;";
             cluster.sql("postgres", compiled).await;
             assert_found(
-                &small(&mut watch, "statement-jit", None, 1.0).await,
+                &small(&mut watch, "statement-jit", None, 10.0).await,
                 Level::Warning,
             );
-            assert_ok(&small(&mut watch, "statement-jit", None, 1.0).await);
+            assert_ok(&small(&mut watch, "statement-jit", None, 10.0).await);
         }
 
         watch.look(&["statement-workers"]).await;
