@@ -336,9 +336,7 @@ impl Error {
                 what: "waiting for a lock".to_owned(),
                 limit_ms: u64::try_from(limit.as_millis()).unwrap_or(u64::MAX),
             },
-            _ if self.kind() == Kind::Target && !matches!(self, Error::ControlFile { .. }) => {
-                Blind::Unreachable { what: self.line() }
-            }
+            _ if self.is_connection() => Blind::Unreachable { what: self.line() },
             _ => Blind::Failed { what: self.line() },
         }
     }
@@ -361,6 +359,30 @@ impl Error {
         }
     }
 
+    /// Says whether there is no connection, as opposed to a statement or a file that did not work out.
+    fn is_connection(&self) -> bool {
+        matches!(
+            self,
+            Error::Unreachable { .. }
+                | Error::ConnectTimeout { .. }
+                | Error::NoHost { .. }
+                | Error::WrongRole { .. }
+                | Error::Closed { .. }
+                | Error::NotPostgres { .. }
+                | Error::Refused { .. }
+                | Error::PasswordMissing { .. }
+                | Error::LogIn { .. }
+                | Error::NoDatabase { .. }
+                | Error::TooManyConnections { .. }
+                | Error::StartingUp { .. }
+                | Error::TooOld { .. }
+                | Error::IsConsole { .. }
+                | Error::Tls { .. }
+                | Error::Lost { .. }
+                | Error::Http { .. }
+        )
+    }
+
     fn kind(&self) -> Kind {
         match self {
             Error::Syntax { .. }
@@ -370,13 +392,17 @@ impl Error {
             | Error::Certificate { .. }
             | Error::IsConsole { .. }
             | Error::Undefined { .. }
-            | Error::Sql { .. }
             | Error::TooManyRows { .. }
             | Error::Column { .. } => Kind::Usage,
             Error::Tls {
                 problem: TlsProblem::NoRoot { .. },
                 ..
             } => Kind::Usage,
+            // The server's own trouble (rollbacks, resources, limits, operators, system) is nobody's wrong usage.
+            Error::Sql { sqlstate, .. } => match sqlstate.get(..2) {
+                Some("25" | "40" | "53" | "54" | "55" | "57" | "58" | "XX") => Kind::Target,
+                _ => Kind::Usage,
+            },
             _ => Kind::Target,
         }
     }

@@ -4,7 +4,7 @@ use std::error::Error as _;
 use std::io;
 use std::time::Duration;
 
-use tokio_postgres::error::DbError;
+use tokio_postgres::error::{DbError, ErrorPosition};
 
 use crate::wire::{is_greeting, show};
 use crate::{Error, tls};
@@ -172,12 +172,15 @@ fn statement_refused(
     }
 }
 
-/// The server's message with its detail and hint; never the statement.
+/// The server's message with its detail, hint and position; never the statement.
 fn words(refusal: &DbError) -> String {
     let mut words = refusal.message().to_owned();
     for more in [refusal.detail(), refusal.hint()].into_iter().flatten() {
         words.push_str("; ");
         words.push_str(more);
+    }
+    if let Some(ErrorPosition::Original(position)) = refusal.position() {
+        words.push_str(&format!("; at character {position}"));
     }
     words
 }

@@ -171,7 +171,7 @@ pub struct Target {
 }
 
 /// Environment variables and the parameters that they stand for.
-const VARIABLES: [(&str, &str); 19] = [
+const VARIABLES: [(&str, &str); 21] = [
     ("PGHOST", "host"),
     ("PGHOSTADDR", "hostaddr"),
     ("PGPORT", "port"),
@@ -191,6 +191,9 @@ const VARIABLES: [(&str, &str); 19] = [
     ("PGCONNECT_TIMEOUT", "connect_timeout"),
     ("PGCHANNELBINDING", "channel_binding"),
     ("PGOPTIONS", "options"),
+    // Refused: nobody who set them wants them ignored.
+    ("PGREQUIREAUTH", "require_auth"),
+    ("PGREQUIREPEER", "requirepeer"),
 ];
 
 impl Target {
@@ -201,7 +204,7 @@ impl Target {
         let mut from_environment = Parameters::new();
         for (variable, name) in VARIABLES {
             if let Some(value) = env.variables.get(variable).filter(|v| !v.is_empty()) {
-                from_environment.insert(name, value.clone());
+                parameters::insert(&mut from_environment, name, value.clone())?;
             }
         }
         let named = |name: &str| parameters.get(name).or_else(|| from_environment.get(name));

@@ -229,6 +229,13 @@ async fn errors_keep_the_session() {
     }
     let error = session.read("SELECT * FROM public.t").await.unwrap_err();
     assert_eq!(error.blind().remedy(), "GRANT pg_monitor TO \"stranger\";");
+    let detail = session
+        .read("SELECT 1 FROM nowhere")
+        .await
+        .unwrap_err()
+        .report()
+        .detail;
+    assert!(detail.unwrap().ends_with("; at character 15"));
     let (a, b) = tokio::join!(session.read("SELECT 1"), session.read("SELECT 2"));
     assert_eq!(
         (a.unwrap().rows, b.unwrap().rows),

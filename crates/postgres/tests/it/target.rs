@@ -129,6 +129,8 @@ fn wrong_values_are_named() {
         assert!(error.to_string().contains(expected), "{text}: {error}");
         assert_eq!(error.report().kind, pawang_core::Kind::Usage);
     }
+    let error = parse("", &[("PGREQUIREAUTH", "scram-sha-256")]).unwrap_err();
+    assert!(error.to_string().contains("\"require_auth\""), "{error}");
     let system = parse("host=a sslrootcert=system", &[]).unwrap();
     assert_eq!(system.ssl.mode, SslMode::VerifyFull);
 }
