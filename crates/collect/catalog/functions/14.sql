@@ -1,9 +1,9 @@
-SELECT s.schemaname,
-       s.funcname,
-       s.funcid,
-       s.calls,
-       s.total_time,
-       s.self_time
-  FROM pg_catalog.pg_stat_user_functions AS s
- ORDER BY s.total_time DESC
+SELECT f.schemaname,
+       f.funcname,
+       f.funcid,
+       f.calls,
+       f.total_time,
+       f.self_time
+  FROM pg_catalog.pg_stat_user_functions AS f
+ ORDER BY f.total_time DESC, f.funcid
  LIMIT 1000

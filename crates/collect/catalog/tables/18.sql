@@ -1,20 +1,11 @@
 WITH wanted AS MATERIALIZED (
        SELECT pg_catalog.array_agg(k.oid) AS tables,
               pg_catalog.array_agg(k.oid) || pg_catalog.array_agg(k.reltoastrelid) AS tables_and_toast
-         FROM (SELECT c.oid,
-                      c.reltoastrelid
-                 FROM pg_catalog.pg_class AS c
-                WHERE c.relkind = 'p'
-                   OR c.relkind IN ('r', 'm', 't')
-                      AND (c.relpages >= 64
-                           OR pg_catalog.pg_stat_get_live_tuples(c.oid) + pg_catalog.pg_stat_get_dead_tuples(c.oid) >= 1000)
-                UNION
-               (SELECT o.oid,
-                       o.reltoastrelid
-                  FROM pg_catalog.pg_class AS o
-                 WHERE o.relkind IN ('r', 'm', 't')
-                 ORDER BY pg_catalog.age(o.relfrozenxid) DESC, o.oid
-                 LIMIT 10)) AS k),
+         FROM pg_catalog.pg_class AS k
+        WHERE k.relkind = 'p'
+           OR k.relkind IN ('r', 'm', 't')
+              AND (k.relpages >= 64
+                   OR pg_catalog.pg_stat_get_live_tuples(k.oid) + pg_catalog.pg_stat_get_dead_tuples(k.oid) >= 1000)),
      owners AS MATERIALIZED (
        SELECT o.reltoastrelid,
               pg_catalog.format('%I.%I', n.nspname, o.relname) AS toast_of,

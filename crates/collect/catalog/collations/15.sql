@@ -1,0 +1,33 @@
+WITH used AS MATERIALIZED (
+       SELECT u.oid,
+              pg_catalog.count(*) AS index_count
+         FROM pg_catalog.pg_index AS i
+        CROSS JOIN LATERAL (SELECT DISTINCT k.oid
+                              FROM pg_catalog.unnest(i.indcollation::oid[]) AS k(oid)
+                             WHERE k.oid <> 0) AS u
+        WHERE i.indcollation::text NOT IN ('0', '0 0', '0 0 0', '950')
+        GROUP BY u.oid)
+SELECT n.nspname,
+       c.collname,
+       c.collprovider::text AS provider,
+       c.collversion,
+       pg_catalog.pg_collation_actual_version(c.oid) AS actual_version,
+       u.index_count,
+       false AS is_default
+  FROM used AS u
+  JOIN pg_catalog.pg_collation AS c ON c.oid = u.oid
+  JOIN pg_catalog.pg_namespace AS n ON n.oid = c.collnamespace
+ WHERE c.collversion IS NOT NULL
+   AND c.collversion <> pg_catalog.pg_collation_actual_version(c.oid)
+ UNION ALL
+SELECT 'pg_catalog',
+       'default',
+       d.datlocprovider::text,
+       d.datcollversion,
+       pg_catalog.pg_database_collation_actual_version(d.oid),
+       coalesce((SELECT u.index_count FROM used AS u WHERE u.oid = 100), 0),
+       true
+  FROM pg_catalog.pg_database AS d
+ WHERE d.datname = pg_catalog.current_database()
+   AND d.datcollversion IS NOT NULL
+   AND d.datcollversion <> pg_catalog.pg_database_collation_actual_version(d.oid)
