@@ -34,6 +34,25 @@ pub(crate) static CHECKS: &[Check] = &[
         observe: connection,
     },
     Check {
+        id: "connection-time",
+        group: Group::Availability,
+        title: "time until the server lets Pawang in",
+        scope: Scope::Server,
+        needs: &["server"],
+        unit: Unit::Milliseconds,
+        direction: Direction::Above,
+        warning: Some(1_000.0),
+        critical: Some(5_000.0),
+        floors: &[],
+        what: "Milliseconds from the beginning of the run until the session was ready to be asked: name resolution, network, TLS, \
+               authentication, start of a server process, and two small statements.",
+        why: "Applications wait as long; slow name resolution, slow LDAP or RADIUS, a server out of memory or CPU show here \
+              before anything is refused.",
+        fix: "Compare with a connection over the Unix socket on the server's machine: if that is fast, look at the network and DNS; \
+              otherwise at the method in pg_hba.conf, at CPU, and at huge_pages (process start is slow without).",
+        observe: connection_time,
+    },
+    Check {
         id: "end-of-life",
         group: Group::Availability,
         title: "days until the major version is out of support",
@@ -264,6 +283,26 @@ fn connection(view: &View<'_>) -> Result<Vec<Observation>, Missing> {
         },
     };
     Ok(vec![seen])
+}
+
+fn connection_time(view: &View<'_>) -> Result<Vec<Observation>, Missing> {
+    view.server()?;
+    let mut seen = view.facts.sightings.iter();
+    let first = seen.find_map(|sighting| {
+        let snapshot = sighting.seen.as_ref().ok()?;
+        snapshot.epoch.is_some().then_some(snapshot)
+    });
+    let first = first.ok_or_else(|| Blind::Failed {
+        what: "nothing was asked of the server".to_owned(),
+    })?;
+    // The first answer came this long after the run began; what it took to answer is not the connection's.
+    let since = first.at.duration_since(view.facts.at).as_secs_f64();
+    let milliseconds = 1_000.0 * (since - first.cost.elapsed.as_secs_f64()).max(0.0);
+    Ok(vec![Observation {
+        value: milliseconds,
+        title: format!("it took {milliseconds:.0} ms until the session was ready"),
+        ..Observation::default()
+    }])
 }
 
 fn end_of_life(view: &View<'_>) -> Result<Vec<Observation>, Missing> {

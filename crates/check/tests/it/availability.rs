@@ -63,6 +63,9 @@ async fn a_server_that_is_down_is_critical_and_all_else_is_unseen() {
     let mut cluster = Cluster::start(&Setup::default()).await;
     let mut watch = Watch::start(&cluster).await;
     watch.silent("connection").await;
+    watch.silent("connection-time").await;
+    let verdict = strict(&mut watch, "connection-time", 0.01).await;
+    assert_eq!(verdict.level, Level::Warning, "{verdict:#?}");
     watch.silent("uptime").await;
     watch.look(&["restart", "crash-restart"]).await;
     watch.silent("restart").await;
@@ -70,7 +73,13 @@ async fn a_server_that_is_down_is_critical_and_all_else_is_unseen() {
 
     cluster.stop(Stop::Immediate).await;
     watch.found("connection", Level::Critical, "").await;
-    for id in ["connections", "blocking", "xid-wraparound", "server-role"] {
+    for id in [
+        "connection-time",
+        "connections",
+        "blocking",
+        "xid-wraparound",
+        "server-role",
+    ] {
         let verdict = watch.verdict(id).await;
         assert_eq!(verdict.level, Level::Unknown, "{verdict:#?}");
         assert!(matches!(

@@ -29,7 +29,18 @@ WITH held AS MATERIALIZED (
    ORDER BY h.pid, h.waitstart
 ), waits AS MATERIALIZED (
   SELECT o.*,
-         pg_catalog.pg_blocking_pids(o.pid) AS blocking_pids
+         pg_catalog.pg_blocking_pids(o.pid) AS blocking_pids,
+         CASE WHEN o.database = 0 OR o.database = (SELECT d.oid
+                                                     FROM pg_catalog.pg_database AS d
+                                                    WHERE d.datname = pg_catalog.current_database())
+              THEN (SELECT pg_catalog.format('%I.%I', n.nspname, c.relname)
+                      FROM pg_catalog.pg_class AS c
+                      JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+                     WHERE c.oid = o.relation)
+              ELSE (SELECT pg_catalog.format('relation %s of database %s', o.relation, d.datname)
+                      FROM pg_catalog.pg_database AS d
+                     WHERE d.oid = o.database)
+          END AS relation_name
     FROM (SELECT * FROM oldest ORDER BY waitstart, pid LIMIT 200) AS o
 ), nodes AS (
   SELECT w.pid FROM waits AS w
@@ -40,10 +51,7 @@ SELECT n.pid,
        w.blocking_pids::text[] AS blocking_pids,
        w.locktype,
        w.mode,
-       CASE WHEN w.relation IS NULL THEN NULL
-            WHEN c.oid IS NOT NULL THEN pg_catalog.format('%I.%I', s.nspname, c.relname)
-            ELSE pg_catalog.format('relation %s of database %s', w.relation, d.datname)
-        END AS relation,
+       w.relation_name AS relation,
        w.waitstart,
        EXTRACT(EPOCH FROM pg_catalog.clock_timestamp() - w.waitstart)::float8 AS wait_seconds,
        a.datname,
@@ -76,8 +84,4 @@ SELECT n.pid,
   FROM nodes AS n
   LEFT JOIN waits AS w ON w.pid = n.pid
   LEFT JOIN pg_catalog.pg_stat_activity AS a ON a.pid = n.pid
-  LEFT JOIN pg_catalog.pg_database AS d ON d.oid = w.database
-  LEFT JOIN pg_catalog.pg_class AS c ON c.oid = w.relation
-        AND (w.database = 0 OR d.datname = pg_catalog.current_database())
-  LEFT JOIN pg_catalog.pg_namespace AS s ON s.oid = c.relnamespace
  ORDER BY w.waitstart, n.pid

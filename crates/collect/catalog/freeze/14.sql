@@ -1,3 +1,24 @@
+WITH limits AS MATERIALIZED (
+  SELECT pg_catalog.current_setting('autovacuum_freeze_max_age')::bigint AS freeze_max_age,
+         pg_catalog.current_setting('autovacuum_multixact_freeze_max_age')::bigint AS multixact_freeze_max_age,
+         pg_catalog.current_setting('block_size')::bigint AS block_size
+), candidates AS MATERIALIZED (
+  (SELECT c.oid
+     FROM pg_catalog.pg_class AS c
+    CROSS JOIN limits AS l
+    WHERE c.relkind IN ('r', 'm', 't')
+      AND c.relfrozenxid <> '0'::xid
+    ORDER BY GREATEST(pg_catalog.age(c.relfrozenxid)::float8 / l.freeze_max_age,
+                      pg_catalog.mxid_age(c.relminmxid)::float8 / l.multixact_freeze_max_age) DESC,
+             c.relpages DESC
+    LIMIT 20)
+   UNION
+  (SELECT pg_catalog.unnest(ARRAY[c.oid, c.reltoastrelid])
+     FROM pg_catalog.pg_class AS c
+    WHERE c.reloptions IS NOT NULL
+      AND c.reloptions::text LIKE '%freeze_max_age%'
+    LIMIT 2000)
+)
 SELECT n.nspname,
        c.relname,
        c.relkind,
@@ -16,26 +37,23 @@ SELECT n.nspname,
                pg_catalog.age(r.relfrozenxid) AS frozen_xid_age,
                pg_catalog.mxid_age(r.relminmxid) AS minimum_multixact_age,
                LEAST(l.freeze_max_age,
-                     CASE WHEN r.reloptions IS NOT NULL OR p.reloptions IS NOT NULL
-                          THEN (SELECT o.option_value::bigint
-                                  FROM pg_catalog.pg_options_to_table(coalesce(r.reloptions, p.reloptions)) AS o
-                                 WHERE o.option_name = 'autovacuum_freeze_max_age')
-                      END) AS freeze_max_age,
+                     (SELECT o.option_value::bigint
+                        FROM pg_catalog.pg_options_to_table(coalesce(r.reloptions, p.reloptions)) AS o
+                       WHERE o.option_name = 'autovacuum_freeze_max_age')) AS freeze_max_age,
                LEAST(l.multixact_freeze_max_age,
-                     CASE WHEN r.reloptions IS NOT NULL OR p.reloptions IS NOT NULL
-                          THEN (SELECT o.option_value::bigint
-                                  FROM pg_catalog.pg_options_to_table(coalesce(r.reloptions, p.reloptions)) AS o
-                                 WHERE o.option_name = 'autovacuum_multixact_freeze_max_age')
-                      END) AS multixact_freeze_max_age,
+                     (SELECT o.option_value::bigint
+                        FROM pg_catalog.pg_options_to_table(coalesce(r.reloptions, p.reloptions)) AS o
+                       WHERE o.option_name = 'autovacuum_multixact_freeze_max_age')) AS multixact_freeze_max_age,
                r.relpages::bigint * l.block_size AS relation_bytes
-          FROM pg_catalog.pg_class AS r
-         CROSS JOIN (SELECT pg_catalog.current_setting('autovacuum_freeze_max_age')::bigint AS freeze_max_age,
-                            pg_catalog.current_setting('autovacuum_multixact_freeze_max_age')::bigint AS multixact_freeze_max_age,
-                            pg_catalog.current_setting('block_size')::bigint AS block_size) AS l
-          LEFT JOIN pg_catalog.pg_class AS p ON r.relkind = 't' AND p.reltoastrelid = r.oid
+          FROM candidates AS k
+          JOIN pg_catalog.pg_class AS r ON r.oid = k.oid
+         CROSS JOIN limits AS l
+          LEFT JOIN pg_catalog.pg_class AS p
+            -- A TOAST table is named after its table, and there is no index by which to find it otherwise.
+            ON p.oid = CASE WHEN r.relname ~ '^pg_toast_[0-9]+$' THEN pg_catalog.substr(r.relname, 10)::oid END
+               AND p.reltoastrelid = r.oid
           LEFT JOIN pg_catalog.pg_namespace AS pn ON pn.oid = p.relnamespace
-         WHERE r.relkind IN ('r', 'm', 't')
-           AND r.relfrozenxid <> '0'::xid) AS c
+         WHERE r.relfrozenxid <> '0'::xid) AS c
   JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
  ORDER BY GREATEST(c.frozen_xid_age::float8 / c.freeze_max_age,
                    c.minimum_multixact_age::float8 / c.multixact_freeze_max_age) DESC,
