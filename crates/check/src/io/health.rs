@@ -98,7 +98,7 @@ fn parallel(view: &View<'_>) -> Result<Vec<Observation>, Missing> {
 }
 
 pub(super) const HUGE_PAGES: Check = Check {
-    id: "huge-pages",
+    id: "huge-pages-status",
     group: Group::Io,
     title: "huge pages in use",
     scope: Scope::Server,

@@ -1,5 +1,7 @@
 //! Subscriptions and publications.
 
+use std::collections::BTreeSet;
+
 use pawang_core::{Level, Missing, Row, Unit};
 
 use crate::wal::seconds;
@@ -23,7 +25,8 @@ pub(super) const DISABLED: Check = Check {
 };
 
 fn name(row: Row<'_>) -> String {
-    format!("subscription \"{}\"", row.text("subname").unwrap_or(""))
+    let [subscription, database] = ["subname", "datname"].map(|name| row.text(name).unwrap_or(""));
+    format!("subscription \"{subscription}\" in database \"{database}\"")
 }
 
 fn quoted(row: Row<'_>) -> String {
@@ -33,10 +36,14 @@ fn quoted(row: Row<'_>) -> String {
     )
 }
 
-/// Returns the rows of the apply workers (or of subscriptions without one): neither table copies nor parallel helpers.
+/// Returns one row per subscription: its apply worker's, which comes before those of table copies, if it runs.
 fn main_rows<'a>(view: &View<'a>) -> Result<impl Iterator<Item = Row<'a>>, Missing> {
     let rows = view.snapshot("subscriptions")?.rows();
-    Ok(rows.filter(|row| row.int("relid").is_none() && row.int("leader_pid").is_none()))
+    let mut seen = BTreeSet::new();
+    Ok(rows.filter(move |row| {
+        // A helper of a parallel apply worker.
+        row.int("leader_pid").is_none() && seen.insert((row.text("datname"), row.text("subname")))
+    }))
 }
 
 fn disabled(view: &View<'_>) -> Result<Vec<Observation>, Missing> {
@@ -46,11 +53,7 @@ fn disabled(view: &View<'_>) -> Result<Vec<Observation>, Missing> {
             object: name(row),
             value: f64::from(u8::from(off)),
             level: Some(if off { Level::Warning } else { Level::Ok }),
-            title: format!(
-                "{} in database \"{}\" is disabled",
-                name(row),
-                row.text("datname").unwrap_or("")
-            ),
+            title: format!("{} is disabled", name(row)),
             evidence: row.evidence(&["datname", "subslotname", "subdisableonerr"]),
             remedy: Some(format!("ALTER SUBSCRIPTION {} ENABLE;", quoted(row))),
             ..Observation::default()
@@ -80,16 +83,12 @@ pub(super) const WORKER: Check = Check {
 fn worker(view: &View<'_>) -> Result<Vec<Observation>, Missing> {
     let enabled = main_rows(view)?.filter(|row| row.flag("subenabled") == Some(true));
     let observations = enabled.map(|row| {
-        let down = row.int("pid").is_none();
+        let down = row.int("pid").is_none() || row.int("relid").is_some();
         Observation {
             object: name(row),
             value: f64::from(u8::from(down)),
             level: Some(if down { Level::Critical } else { Level::Ok }),
-            title: format!(
-                "{} in database \"{}\" is enabled but its apply worker does not run",
-                name(row),
-                row.text("datname").unwrap_or("")
-            ),
+            title: format!("{} is enabled but its apply worker does not run", name(row)),
             evidence: row.evidence(&["datname", "subslotname"]),
             ..Observation::default()
         }
@@ -237,16 +236,17 @@ fn sync(view: &View<'_>) -> Result<Vec<Observation>, Missing> {
         .filter(|row| row.text("srsubstate") != Some("r"));
     let observations = waiting.map(|row| {
         let tables = row.float("tables").unwrap_or(0.0);
+        let subscription = format!("subscription \"{}\"", row.text("subname").unwrap_or(""));
         let state = match row.text("srsubstate") {
             Some("i") => "wait to be copied",
             Some("d") => "are being copied",
             _ => "catch up",
         };
         Observation {
-            object: name(row),
+            object: subscription.clone(),
             value: tables,
             level: Some(Level::Info),
-            title: format!("{tables:.0} tables of {} {state}", name(row)),
+            title: format!("{tables:.0} tables of {subscription} {state}"),
             evidence: row.evidence(&["srsubstate", "tables"]),
             ..Observation::default()
         }

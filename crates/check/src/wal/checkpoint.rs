@@ -120,26 +120,31 @@ pub(super) const SYNC_TIME: Check = Check {
 };
 
 fn sync_time(view: &View<'_>) -> Result<Vec<Observation>, Missing> {
-    let (timed, requested, _) = checkpoints(view)?;
-    let total = timed + requested;
+    on_primary(view)?;
     let growth = view.growth("checkpointer")?;
-    let spent = growth
+    let pair = growth
         .rows
         .first()
-        .and_then(|(row, old)| row.growth((*old)?, "sync_time"))
-        .unwrap_or(0.0)
-        / 1_000.0;
-    if total == 0.0 {
+        .and_then(|(row, old)| Some((row, (*old)?)));
+    let Some((row, old)) = pair else {
+        return Ok(Vec::new());
+    };
+    let grown = |name| row.growth(old, name);
+    // Before PostgreSQL 18 checkpoints that were skipped on an idle server count too.
+    let asked = grown("num_timed").unwrap_or(0.0) + grown("num_requested").unwrap_or(0.0);
+    let done = grown("num_done").unwrap_or(asked);
+    let spent = grown("sync_time").unwrap_or(0.0) / 1_000.0;
+    if done == 0.0 {
         return Ok(Vec::new());
     }
-    let each = spent / total;
+    let each = spent / done;
     Ok(vec![Observation {
         value: each,
         title: format!(
             "a checkpoint spends {} flushing files to disk",
             seconds(each)
         ),
-        evidence: vec![("checkpoints".to_owned(), format!("{total:.0}"))],
+        evidence: vec![("checkpoints".to_owned(), format!("{done:.0}"))],
         ..Observation::default()
     }])
 }

@@ -3,6 +3,7 @@
 use pawang_core::{Level, Outcome};
 use pawang_testbed::{Cluster, Setup, Stop, Version, until, versions};
 
+use crate::connections::strict;
 use crate::wal::{is, switch_wal};
 use crate::watch::Watch;
 
@@ -91,8 +92,8 @@ async fn lag_is_seen_from_both_sides_and_an_idle_standby_has_none() {
             .await;
         for (watch, id) in [(&mut watch, "replication-lag"), (&mut there, "standby-lag")] {
             watch.look(&[id]).await;
-            let verdict = watch.verdict(id).await;
-            assert!(verdict.measures[0].value > 0.0, "{verdict:#?}");
+            let verdict = strict(watch, id, 0.001).await;
+            assert_eq!(verdict.level, Level::Warning, "{verdict:#?}");
         }
         standby
             .sql("postgres", "SELECT pg_wal_replay_resume()")
@@ -103,12 +104,15 @@ async fn lag_is_seen_from_both_sides_and_an_idle_standby_has_none() {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "a commit hangs while the test goes on")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a commit hangs while the test goes on"
+)]
 #[tokio::test]
 async fn a_standby_that_is_gone_is_missed() {
     let primary = Cluster::start(&Setup::default()).await;
     let mut watch = Watch::start(&primary).await;
-    let mut standby = primary.standby("s1").await;
+    let standby = primary.standby("s1").await;
     let mut there = Watch::over(&standby.url_as("monitor", "postgres"));
     assert_eq!(
         watch.verdict("expected-standbys").await.outcome,
@@ -145,7 +149,17 @@ async fn a_standby_that_is_gone_is_missed() {
     primary.streaming_to("s1").await;
     there.silent("wal-receiver").await;
     watch.silent("expected-standbys").await;
+}
 
+#[tokio::test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a commit hangs while the test goes on"
+)]
+async fn a_synchronous_standby_that_is_gone_is_found() {
+    let primary = Cluster::start(&Setup::default()).await;
+    let mut watch = Watch::start(&primary).await;
+    let mut standby = primary.standby("s1").await;
     assert_eq!(
         watch.verdict("sync-standbys").await.outcome,
         Outcome::NotApplicable
@@ -181,6 +195,101 @@ async fn a_standby_that_is_gone_is_missed() {
     primary.set("synchronous_standby_names", None).await;
     commit.await.unwrap().unwrap();
     all_silent(&mut watch, &["sync-commit-waits"]).await;
+}
+
+#[tokio::test]
+async fn a_report_that_replay_cancelled_is_found() {
+    let primary = Cluster::start(&Setup {
+        settings: &[("max_standby_streaming_delay", "0")],
+        ..Setup::default()
+    })
+    .await;
+    primary.monitor().await;
+    primary
+        .sql("postgres", "CREATE TABLE t AS SELECT 1 AS a")
+        .await;
+    let standby = primary.standby("s1").await;
+    let mut watch = Watch::over(&standby.url_as("monitor", "postgres"));
+    watch.look(&["recovery-conflicts"]).await;
+    caught_up(&primary, &standby).await;
+    let report = standby.hold("postgres", "SELECT * FROM t").await;
+    watch.silent("recovery-conflicts").await;
+    primary.sql("postgres", "DROP TABLE t").await;
+    let counted = "SELECT conflicts > 0 FROM pg_stat_database WHERE datname = 'postgres'";
+    is(&standby, "the cancelled report is counted", counted).await;
+    let finding = watch
+        .found("recovery-conflicts", Level::Warning, "postgres")
+        .await;
+    assert_eq!(finding.evidence[0].0, "confl_lock");
+    drop(report);
+    watch.silent("recovery-conflicts").await;
+}
+
+#[tokio::test]
+async fn a_failover_slot_that_cannot_follow_is_found() {
+    let Some(version) = versions()
+        .into_iter()
+        .find(|version| *version >= Version(17))
+    else {
+        return;
+    };
+    let primary = Cluster::start(&Setup {
+        version: Some(version),
+        settings: &[("wal_level", "logical"), ("hot_standby_feedback", "on")],
+        ..Setup::default()
+    })
+    .await;
+    primary.monitor().await;
+    primary
+        .sql(
+            "postgres",
+            "SELECT pg_create_physical_replication_slot('s1', true)",
+        )
+        .await;
+    let standby = primary.standby("s1").await;
+    let mut watch = Watch::over(&standby.url_as("monitor", "postgres"));
+    assert_eq!(
+        watch.verdict("failover-slots").await.outcome,
+        Outcome::NotApplicable
+    );
+    let conninfo = format!(
+        "host={} port={} user=postgres application_name=s1 dbname=postgres",
+        primary.socket_directory().display(),
+        primary.port()
+    );
+    for (name, value) in [
+        ("primary_conninfo", conninfo.as_str()),
+        ("primary_slot_name", "s1"),
+        ("sync_replication_slots", "on"),
+    ] {
+        standby.set(name, Some(value)).await;
+    }
+    is(
+        &primary,
+        "the standby uses its slot",
+        "SELECT active AND xmin IS NOT NULL FROM pg_replication_slots",
+    )
+    .await;
+    watch.silent("failover-slots").await;
+    let create = "SELECT pg_create_logical_replication_slot('f', 'pgoutput', false, false, true)";
+    primary.sql("postgres", create).await;
+    until("the synchronized slot is usable", async || {
+        let verdict = watch.verdict("failover-slots").await;
+        verdict.level == Level::Ok && !verdict.measures.is_empty()
+    })
+    .await;
+    primary.set("max_slot_wal_keep_size", Some("1MB")).await;
+    switch_wal(&primary, 12).await;
+    primary.sql("postgres", "CHECKPOINT").await;
+    let lost = "SELECT count(*) = 1 FROM pg_replication_slots WHERE synced AND invalidation_reason IS NOT NULL";
+    is(&standby, "the slot is lost on the standby too", lost).await;
+    watch.found("failover-slots", Level::Warning, "f").await;
+    primary
+        .sql("postgres", "SELECT pg_drop_replication_slot('f')")
+        .await;
+    let gone = "SELECT count(*) = 0 FROM pg_replication_slots WHERE synced";
+    is(&standby, "the slot is dropped on the standby too", gone).await;
+    watch.silent("failover-slots").await;
 }
 
 #[tokio::test]

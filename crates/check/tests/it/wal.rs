@@ -94,7 +94,10 @@ async fn an_archiver_that_fails_is_found_and_one_that_recovered_is_not() {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "a file is dated back by the clock")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a file is dated back by the clock"
+)]
 fn age_oldest_ready_file(cluster: &Cluster) {
     let status = cluster.data_directory().join("pg_wal/archive_status");
     let files = std::fs::read_dir(status)
