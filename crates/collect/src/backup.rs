@@ -61,7 +61,7 @@ struct Backup {
 }
 
 /// Looks at a place of backups: one row per backup, oldest first.
-pub fn observe(place: &BackupPlace, now: Timestamp) -> Sighting {
+pub(crate) fn observe(place: &BackupPlace, now: Timestamp) -> Sighting {
     let seen = match &place.kind {
         BackupKind::Directory {
             path,

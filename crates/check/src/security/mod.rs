@@ -50,6 +50,7 @@ pub(crate) static CHECKS: &[Check] = &[
     hba::HBA_SHADOWED,
     access::PUBLIC_CREATE,
     access::PUBLIC_GRANTS,
+    access::PUBLIC_COLUMN_GRANTS,
     access::DEFAULT_PRIVILEGES,
     access::DATABASE_GRANTS,
     access::SECURITY_DEFINER_PATH,

@@ -25,7 +25,7 @@ impl Statement<'_> {
     pub(super) fn growth(&self, name: &str) -> Option<f64> {
         match self.comparable() {
             Some(older) => self.row.growth(older, name),
-            None => self.new().then(|| self.row.float(name)).flatten(),
+            None => self.is_new().then(|| self.row.float(name)).flatten(),
         }
     }
 
@@ -34,7 +34,7 @@ impl Statement<'_> {
         self.comparable()?.float(name)
     }
 
-    fn new(&self) -> bool {
+    fn is_new(&self) -> bool {
         match self.row.time("stats_since") {
             Some(since) => since > self.older_at,
             None => self.complete && self.older.is_none(),

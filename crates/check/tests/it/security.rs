@@ -456,6 +456,7 @@ async fn everybody_and_the_tables() {
         let ids = [
             "public-create",
             "public-grants",
+            "public-column-grants",
             "default-privileges",
             "database-grants",
         ];
@@ -470,7 +471,7 @@ async fn everybody_and_the_tables() {
         let mut remedies = Vec::new();
         for (id, level, object) in [
             ("public-create", Level::Warning, "Fact"),
-            ("public-grants", Level::Warning, "Fact.Surat.x.note"),
+            ("public-column-grants", Level::Warning, "Fact.Surat.x.note"),
             ("public-grants", Level::Warning, "public.dim_waktu"),
             ("public-grants", Level::Critical, "public.v"),
             (

@@ -24,23 +24,6 @@ SELECT g.kind,
            AND n.nspname !~ '^pg_'
            AND n.nspname <> 'information_schema'
         UNION ALL
-        SELECT 'column',
-               n.nspname,
-               c.relname || '.' || t.attname,
-               c.relowner,
-               (SELECT pg_catalog.array_agg(a.privilege_type ORDER BY a.privilege_type)
-                  FROM pg_catalog.aclexplode(t.attacl) AS a
-                 WHERE a.grantee = 0),
-               'pg_catalog.pg_class'::pg_catalog.regclass,
-               c.oid
-          FROM pg_catalog.pg_attribute AS t
-          JOIN pg_catalog.pg_class AS c ON c.oid = t.attrelid
-          JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-         WHERE t.attacl IS NOT NULL
-           AND NOT t.attisdropped
-           AND n.nspname !~ '^pg_'
-           AND n.nspname <> 'information_schema'
-        UNION ALL
         SELECT 'schema',
                n.nspname,
                '',

@@ -3,14 +3,14 @@ SELECT n.nspname AS schema,
        o.rolname AS owner,
        c.relrowsecurity,
        c.relforcerowsecurity,
-       coalesce(p.policies, 0) AS policies
+       (SELECT pg_catalog.count(*)
+          FROM pg_catalog.pg_policy AS y
+         WHERE y.polrelid = c.oid) AS policies
   FROM pg_catalog.pg_class AS c
   JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
   LEFT JOIN pg_catalog.pg_roles AS o ON o.oid = c.relowner
-  LEFT JOIN (SELECT y.polrelid, pg_catalog.count(*) AS policies
-               FROM pg_catalog.pg_policy AS y
-              GROUP BY y.polrelid) AS p ON p.polrelid = c.oid
- WHERE (c.relrowsecurity OR p.policies > 0)
+ WHERE c.relkind IN ('r', 'p')
+   AND (c.relrowsecurity OR c.oid IN (SELECT y.polrelid FROM pg_catalog.pg_policy AS y))
    AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend AS e
                     WHERE e.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
                       AND e.objid = c.oid
