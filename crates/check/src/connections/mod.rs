@@ -194,11 +194,11 @@ pub(crate) static CHECKS: &[Check] = &[
         needs: &["activity"],
         unit: Unit::Seconds,
         direction: Direction::Above,
-        warning: Some(300.0),
+        warning: Some(3_600.0),
         critical: None,
         floors: &[],
         what: "Sessions in state 'active' that wait for their own client (wait_event_type = 'Client': it does not take the \
-               rows, or does not send its COPY data), with the age of their statement.",
+               rows, or does not send its COPY data), with the age of their statement. Dumps and loads wait so too, for as long as they take.",
         why: "The statement keeps its snapshot and locks for as long as the client takes; a client that vanished without \
               a word holds them until TCP gives up.",
         fix: "Fetch large results with a cursor, set tcp_keepalives_idle, tcp_user_timeout and \

@@ -17,7 +17,7 @@ const QUERY_CHARS_MAX: usize = 160;
 /// not report what it does: a hidden session is never a good one.
 pub(crate) fn processes<'a>(view: &View<'a>) -> Result<Vec<Row<'a>>, Missing> {
     let rows: Vec<Row<'a>> = view.snapshot("activity")?.rows().collect();
-    if rows.iter().any(|row| row.text("query") == Some(HIDDEN)) {
+    if rows.iter().any(is_hidden) {
         return Err(hidden(view));
     }
     if rows.iter().any(|row| row.text("state") == Some("disabled")) {
@@ -69,6 +69,21 @@ pub(crate) fn hidden(view: &View<'_>) -> Missing {
 pub(crate) fn ours(row: &Row<'_>) -> bool {
     row.text("application_name")
         .is_some_and(|name| name.starts_with("pawang:"))
+}
+
+/// Returns whether a session's other facts may not be seen.
+pub(crate) fn is_hidden(row: &Row<'_>) -> bool {
+    row.text("query") == Some(HIDDEN)
+}
+
+/// Returns whether a session runs a statement that begins with one of these words.
+pub(crate) fn runs(row: &Row<'_>, words: &[&str]) -> bool {
+    let first = row
+        .text("query")
+        .and_then(|query| query.split_whitespace().next());
+    let first = first.map(|word| word.trim_end_matches(['(', ';']));
+    row.text("state") == Some("active")
+        && first.is_some_and(|first| words.iter().any(|word| word.eq_ignore_ascii_case(first)))
 }
 
 /// Returns the object that a session is: `pid 4711`.

@@ -3,7 +3,7 @@
 use pawang_core::{Level, Missing};
 
 use crate::connections::session::{
-    counts, end, evidence, object, ours, reset_databases, seconds, who,
+    counts, end, evidence, hidden, is_hidden, object, ours, reset_databases, seconds, who,
 };
 use crate::{Observation, View};
 
@@ -37,11 +37,12 @@ pub(super) fn deadlocks(view: &View<'_>) -> Result<Vec<Observation>, Missing> {
 
 pub(super) fn exclusive(view: &View<'_>) -> Result<Vec<Observation>, Missing> {
     let rows = view.snapshot("locks")?.rows();
-    let seen = rows.filter(|row| !ours(row)).filter_map(|row| {
+    let holders = rows.filter(|row| !ours(row) && !row.list("access_exclusive").is_empty());
+    if holders.clone().any(|row| is_hidden(&row)) {
+        return Err(hidden(view));
+    }
+    let seen = holders.filter_map(|row| {
         let tables = row.list("access_exclusive");
-        if tables.is_empty() {
-            return None;
-        }
         // The startup process of a standby holds what its primary holds, and has no transaction of its own.
         let age = row.float("xact_age_seconds")?;
         let shown = tables[..tables.len().min(TABLES_SHOWN_MAX)].join(", ");

@@ -2,8 +2,13 @@
 
 use pawang_core::{Level, Missing, Role, Row};
 
-use crate::connections::session::{clients, end, evidence, object, quote, seconds, who};
+use crate::connections::session::{clients, end, evidence, object, quote, runs, seconds, who};
 use crate::{Observation, View};
+
+/// Statements that take long by nature, and that have progress views of their own.
+const MAINTENANCE: &[&str] = &[
+    "VACUUM", "ANALYZE", "REINDEX", "CLUSTER", "REPACK", "COPY", "CREATE",
+];
 
 pub(super) fn oldest_transaction(view: &View<'_>) -> Result<Vec<Observation>, Missing> {
     if view.server()?.role == Role::Standby {
@@ -31,7 +36,8 @@ pub(super) fn standby_transaction(view: &View<'_>) -> Result<Vec<Observation>, M
 fn transactions(view: &View<'_>, effect: &str) -> Result<Vec<Observation>, Missing> {
     let sessions = clients(view)?;
     let floor = view.floor("age");
-    let seen = sessions.iter().filter_map(|row| {
+    let judged = sessions.iter().filter(|row| !runs(row, &["VACUUM"]));
+    let seen = judged.filter_map(|row| {
         let age = row.float("xact_age_seconds").filter(|age| *age >= floor)?;
         let state = row.text("state").unwrap_or_default();
         Some(Observation {
@@ -56,7 +62,7 @@ pub(super) fn oldest_query(view: &View<'_>) -> Result<Vec<Observation>, Missing>
     let floor = view.floor("age");
     let active = sessions
         .iter()
-        .filter(|row| row.text("state") == Some("active"));
+        .filter(|row| row.text("state") == Some("active") && !runs(row, MAINTENANCE));
     let seen = active.filter_map(|row| {
         let age = row.float("query_age_seconds").filter(|age| *age >= floor)?;
         let waits = match row.text("wait_event_type") {

@@ -28,7 +28,7 @@ pub(crate) static CHECKS: &[Check] = &[
             ignores: "transactions younger than this",
         }],
         what: "Age of each client's open transaction (now - pg_stat_activity.xact_start), whatever its state. Replication, \
-               autovacuum and Pawang itself do not count; dumps and CREATE INDEX do, since they hold vacuum back as well. \
+               autovacuum, a VACUUM by hand and Pawang itself do not count; dumps and CREATE INDEX do, since they hold vacuum back. \
                For loads that run long every night, raise the limits of their database or of that time.",
         why: "Locks are held until the end of a transaction, and vacuum removes nothing in its database that was deleted \
               after its snapshot was taken: tables and indexes grow.",
@@ -76,7 +76,9 @@ pub(crate) static CHECKS: &[Check] = &[
             ignores: "statements that have run for less than this",
         }],
         what: "How long each client's current statement has run (state 'active', now - pg_stat_activity.query_start). \
-               Replication, autovacuum, parallel workers and Pawang itself do not count.",
+               Replication, autovacuum, parallel workers and Pawang itself do not count, nor does maintenance, which takes long by \
+               nature (VACUUM, ANALYZE, REINDEX, CLUSTER, REPACK, CREATE, COPY): its transactions are judged by \
+               oldest-transaction.",
         why: "A statement that runs longer than people wait for it is a missing index, a wrong plan, or one that waits \
               for a lock.",
         fix: "If it waits for a lock, see the check blocking. Otherwise EXPLAIN it; SELECT pg_cancel_backend(pid) stops it \

@@ -47,6 +47,22 @@ async fn long_transactions_and_statements_are_named() {
     client.batch_execute("ROLLBACK").await.unwrap();
     let verdict = strict(&mut watch, "oldest-transaction", 0.0).await;
     assert_eq!(verdict.level, Level::Ok, "{verdict:#?}");
+
+    cluster.sql("postgres", "CREATE TABLE t (a int)").await;
+    let blocker = cluster.hold("postgres", "LOCK TABLE t").await;
+    let vacuuming = started(client.batch_execute("vacuum t"));
+    until("the vacuum waits", async || {
+        value(&cluster, &running).await == "active"
+    })
+    .await;
+    let verdict = strict(&mut watch, "oldest-query", 0.0).await;
+    assert_eq!(
+        verdict.level,
+        Level::Ok,
+        "maintenance takes its time: {verdict:#?}"
+    );
+    drop(blocker);
+    vacuuming.await.unwrap();
     assert_eq!(
         watch.verdict("standby-transaction").await.outcome,
         Outcome::NotApplicable
