@@ -1,5 +1,8 @@
 -- Three years of invented data, the same at every run.
 
+-- A standby was to follow, and never came: its slot keeps the WAL of all that is written from here on.
+SELECT pg_create_physical_replication_slot('mart_2', true);
+
 SELECT setseed(0.28);
 
 CALL etl.load_dim_waktu((current_date - interval '3 years')::date, current_date + 30);

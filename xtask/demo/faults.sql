@@ -52,9 +52,6 @@ CREATE FUNCTION etl.reset_sandi(nama text) RETURNS void LANGUAGE sql SECURITY DE
 CREATE ROLE pgbouncer LOGIN SUPERUSER PASSWORD 'demo-only';
 CREATE ROLE analis LOGIN PASSWORD 'demo-only' VALID UNTIL '2025-01-01';
 
--- A standby that was taken away without its slot, and a two-phase commit that nobody finished.
-SELECT pg_create_physical_replication_slot('mart_2', true);
-
--- What the monitoring role may read.
-GRANT USAGE ON SCHEMA etl_log, fact TO monitor;
-GRANT SELECT ON etl_log.job_execution, fact.fact_surat, fact.fact_layanan TO monitor;
+-- What the monitoring role may read: rows, for the loads and for column statistics.
+GRANT USAGE ON SCHEMA stg, dim, fact, etl, etl_log TO monitor;
+GRANT SELECT ON ALL TABLES IN SCHEMA stg, dim, fact, etl, etl_log TO monitor;

@@ -3,7 +3,7 @@
 //! Everything it starts is in one temporary folder, which goes when the task ends or is killed.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, IsTerminal};
 use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -50,7 +50,7 @@ SELECT w.tahun, w.bulan, count(*), avg(f.hari_proses)
  GROUP BY w.tahun, w.bulan";
 /// Sorts more than `work_mem` holds.
 const SPILL: &str = "SELECT * FROM fact.fact_layanan ORDER BY nilai, jam_selesai OFFSET 99000";
-const SETTINGS: [(&str, &str); 9] = [
+const SETTINGS: [(&str, &str); 11] = [
     ("shared_preload_libraries", "pg_stat_statements"),
     ("track_io_timing", "on"),
     ("archive_mode", "on"),
@@ -59,7 +59,9 @@ const SETTINGS: [(&str, &str); 9] = [
     ("max_prepared_transactions", "4"),
     ("autovacuum_naptime", "5s"),
     ("work_mem", "1MB"),
-    ("log_min_messages", "fatal"),
+    ("fsync", "on"),
+    ("logging_collector", "on"),
+    ("log_directory", "log"),
 ];
 
 /// What was broken on purpose, and the checks of which one must tell.
@@ -209,21 +211,25 @@ async fn tell(cluster: &Cluster, binary: &Path, folder: &Path) -> Result<(), Str
     .await?;
     load(cluster).await;
     println!("\n=== The main job");
-    let show = |words: &'static [&'static str]| pawang(binary, folder, words, Stdio::inherit());
-    show(&["check", "-i", "demo"]).await?;
+    // On a terminal it is text anyway; elsewhere it would be tab-separated for programs.
+    let text: &[&str] = if io::stdout().is_terminal() {
+        &[]
+    } else {
+        &["--format", "text"]
+    };
+    let show = async |words: &[&str], how: &[&str]| {
+        pawang(binary, folder, &[words, how].concat(), Stdio::inherit()).await
+    };
+    show(&["check", "-i", "demo"], text).await?;
     println!("\n=== The daily checklist, with its page for the operations log");
-    show(&[
-        "check",
-        "-i",
-        "demo",
-        "--profile",
-        "daily",
+    let log = [
         "--append-log",
         "daily.log",
         "--operations-log",
         "operations-log.md",
-    ])
-    .await?;
+    ];
+    let daily = ["check", "-i", "demo", "--profile", "daily"];
+    show(&[&daily[..], &log].concat(), text).await?;
     println!("\n$ head -n {PAGE_LINES} operations-log.md");
     let page = fs::read_to_string(folder.join("operations-log.md"))
         .map_err(|error| format!("the operations log was not written: {error}"))?;
@@ -231,19 +237,10 @@ async fn tell(cluster: &Cluster, binary: &Path, folder: &Path) -> Result<(), Str
         println!("{line}");
     }
     println!("\n=== For the monitoring system, and for the meeting");
-    show(&["check", "-i", "demo", "connections", "--format", "nagios"]).await?;
-    show(&[
-        "check",
-        "-i",
-        "demo",
-        "--format",
-        "html",
-        "--output",
-        "report.html",
-    ])
-    .await?;
-    let words = ["check", "-i", "demo", "--json", "--output", "answer.json"];
-    pawang(binary, folder, &words, Stdio::inherit()).await?;
+    let check = ["check", "-i", "demo"];
+    show(&check, &["connections", "--format", "nagios"]).await?;
+    show(&check, &["--format", "html", "--output", "report.html"]).await?;
+    show(&check, &["--json", "--output", "answer.json"]).await?;
     let answer = fs::read_to_string(folder.join("answer.json"))
         .map_err(|error| format!("the answer was not written: {error}"))?;
     count(&answer)

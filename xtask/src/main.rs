@@ -7,6 +7,7 @@
     reason = "tasks start programs and talk to the person who runs them"
 )]
 
+mod bench;
 mod demo;
 mod docs;
 mod postgres;
@@ -22,6 +23,7 @@ usage: cargo xtask <task>
 
   demo [--keep]                     start a warehouse with load and with faults, and check it
   test [--postgres all|15,18]       run all that CI runs; installs what is missing with apt when it may
+  bench check [--large]             measure pawang check beside other tools, into docs/benchmarks.md
   tidy                              check the rules that no compiler checks
   docs [--check]                    write docs/reference, or tell which pages are stale
   postgres fetch <major>... | all   get other PostgreSQL servers for the tests
@@ -35,6 +37,8 @@ fn main() -> ExitCode {
         ["test", "--postgres", versions] => test::run(Some(versions)),
         ["demo"] => demo::run(false),
         ["demo", "--keep"] => demo::run(true),
+        ["bench", "check"] => bench::check(false),
+        ["bench", "check", "--large"] => bench::check(true),
         ["tidy"] => tidy::run(),
         ["docs"] => docs::run(false),
         ["docs", "--check"] => docs::run(true),

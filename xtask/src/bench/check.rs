@@ -1,0 +1,227 @@
+//! `cargo xtask bench check`: what one look at a server costs, beside the tools that Debian packages.
+
+use std::fmt::Write;
+use std::fs;
+use std::os::unix::fs::{MetadataExt, chown};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use pawang_testbed::Cluster;
+
+use super::measure::{Cost, cost, peak_memory_mb};
+use super::others::{TOOLS, Tool};
+use super::{database, page};
+use crate::run;
+use crate::system::{Need, provide};
+use crate::test::build_release;
+
+/// Runs of Pawang in each round; the others take long enough for one to be exact.
+const RUNS: u32 = 10;
+
+/// One database and how often it is measured.
+struct Scale {
+    title: &'static str,
+    command: &'static str,
+    tables: u32,
+    rounds: u32,
+}
+
+const USUAL: Scale = Scale {
+    title: "`pawang check`: 500 tables, 1,500 indexes",
+    command: "cargo xtask bench check",
+    tables: 500,
+    rounds: 4,
+};
+const LARGE: Scale = Scale {
+    title: "`pawang check`: 10,000 tables, 30,000 indexes",
+    command: "cargo xtask bench check --large",
+    tables: 10_000,
+    rounds: 1,
+};
+
+/// What was measured of one tool.
+struct Measured {
+    name: String,
+    cost: Cost,
+    memory_mb: f64,
+}
+
+/// A figure that is to be reached, and what was reached.
+struct Goal {
+    text: &'static str,
+    reached: String,
+    met: bool,
+}
+
+/// Measures, prints and writes the table.
+pub(crate) fn run(large: bool) -> Result<(), String> {
+    let scale = if large { LARGE } else { USUAL };
+    provide(&[Need::Server])?;
+    let binary = build_release()?;
+    let begin = Instant::now();
+    let (measured, version) = run::runtime()?.block_on(measure(&scale, &binary))?;
+    let release = run::quiet(Command::new(&binary).arg("--version"))?;
+    let mut section = format!(
+        "`{}`: {}. {} rounds; in each round Pawang runs {RUNS} times and every other tool once, one process after the \
+         other. Means of one run; Pawang connects as a member of pg_monitor, the others as superuser.\n\n",
+        scale.command,
+        page::circumstances(&version, release.trim()),
+        scale.rounds
+    );
+    section.push_str(&table(&measured));
+    section.push_str("\n| goal | reached | |\n|---|---|---|\n");
+    for goal in goals(&scale, &measured) {
+        let met = if goal.met { "met" } else { "missed" };
+        let _ = writeln!(section, "| {} | {} | {met} |", goal.text, goal.reached);
+    }
+    println!("\n{section}\n({:.0} s)", begin.elapsed().as_secs_f64());
+    page::write(scale.title, &section)
+}
+
+async fn measure(scale: &Scale, binary: &Path) -> Result<(Vec<Measured>, String), String> {
+    println!("\ncreating {} tables", scale.tables);
+    let cluster = database::start(scale.tables).await;
+    let folder = folder(&cluster)?;
+    let rows = cluster.sql("postgres", "SHOW server_version").await;
+    let version = rows[0][0].clone().unwrap_or_default();
+    let pawang = || {
+        let mut command = Command::new(binary);
+        let url = cluster.url_as("monitor", database::DATABASE);
+        command.args(["check", &url]).current_dir(&folder);
+        for variable in ["HOME", "XDG_STATE_HOME", "XDG_CONFIG_HOME"] {
+            command.env(variable, &folder);
+        }
+        command
+    };
+    let tools: Vec<&Tool> = TOOLS.iter().filter(|tool| tool.installed()).collect();
+    // The first run of each finds cold caches and no earlier sample.
+    cost(&cluster, &mut [pawang()]).await?;
+    let mut ours = Cost::default();
+    let mut theirs: Vec<(Cost, usize)> = vec![(Cost::default(), 0); tools.len()];
+    for round in 1..=scale.rounds {
+        println!("round {round} of {}", scale.rounds);
+        let mut runs: Vec<Command> = (0..RUNS).map(|_| pawang()).collect();
+        ours.add(cost(&cluster, &mut runs).await?.0);
+        for (tool, sum) in tools.iter().zip(&mut theirs) {
+            let (cost, blind) = cost(&cluster, &mut tool.commands(&cluster, &folder)).await?;
+            sum.0.add(cost);
+            sum.1 = blind;
+        }
+    }
+    let mut measured = vec![Measured {
+        name: "pawang check (all checks)".to_owned(),
+        cost: ours.per(RUNS * scale.rounds),
+        memory_mb: peak_memory_mb(&mut pawang())?,
+    }];
+    for (tool, (cost, blind)) in tools.iter().zip(theirs) {
+        let mut commands = tool.commands(&cluster, &folder);
+        let mut memory_mb = 0.0_f64;
+        for command in &mut commands {
+            memory_mb = memory_mb.max(peak_memory_mb(command)?);
+        }
+        let unknown = match blind {
+            0 => String::new(),
+            blind => format!(", {blind} could not tell"),
+        };
+        measured.push(Measured {
+            name: format!("{} ({} {}{unknown})", tool.name, commands.len(), tool.noun),
+            cost: cost.per(scale.rounds),
+            memory_mb,
+        });
+    }
+    Ok((measured, version))
+}
+
+/// Returns a folder for state that the cluster's owner can remove.
+fn folder(cluster: &Cluster) -> Result<PathBuf, String> {
+    let folder = cluster.socket_directory().join("home");
+    let owner = fs::metadata(cluster.socket_directory());
+    let made = owner.and_then(|owner| {
+        for path in [&folder, &folder.join("pawang")] {
+            fs::create_dir(path)?;
+            chown(path, Some(owner.uid()), Some(owner.gid()))?;
+        }
+        Ok(())
+    });
+    made.map_err(|error| format!("could not create \"{}\": {error}", folder.display()))?;
+    Ok(folder)
+}
+
+fn table(measured: &[Measured]) -> String {
+    let mut text = "| | wall ms | own CPU ms | peak MB | statements | connections | statement ms | backend CPU ms |\n\
+                    |---|---:|---:|---:|---:|---:|---:|---:|\n"
+        .to_owned();
+    for Measured {
+        name,
+        cost,
+        memory_mb,
+    } in measured
+    {
+        let _ = writeln!(
+            text,
+            "| {name} | {:.0} | {:.0} | {memory_mb:.0} | {:.0} | {:.1} | {:.0} | {:.0} |",
+            cost.wall_ms,
+            cost.cpu_ms,
+            cost.statements,
+            cost.connections,
+            cost.server_ms,
+            cost.server_cpu_ms
+        );
+    }
+    let ours = &measured[0].cost;
+    for Measured { name, cost, .. } in &measured[1..] {
+        let times = |theirs: f64, ours: f64| format!("{:.1}x", theirs / ours.max(f64::EPSILON));
+        let _ = writeln!(
+            text,
+            "| {name} / pawang | {} | {} | | {} | {} | {} | {} |",
+            times(cost.wall_ms, ours.wall_ms),
+            times(cost.cpu_ms, ours.cpu_ms),
+            times(cost.statements, ours.statements),
+            times(cost.connections, ours.connections),
+            times(cost.server_ms, ours.server_ms),
+            times(cost.server_cpu_ms, ours.server_cpu_ms),
+        );
+    }
+    text
+}
+
+fn goals(scale: &Scale, measured: &[Measured]) -> Vec<Goal> {
+    let ours = &measured[0];
+    let mut goals = vec![Goal {
+        text: "one connection",
+        reached: format!("{:.1}", ours.cost.connections),
+        met: ours.cost.connections <= 1.0,
+    }];
+    let other = measured
+        .iter()
+        .find(|tool| tool.name.starts_with("check_postgres"));
+    if let Some(other) = other.filter(|_| scale.tables == USUAL.tables) {
+        let wall = other.cost.wall_ms / ours.cost.wall_ms;
+        let cpu = other.cost.cpu_ms / ours.cost.cpu_ms;
+        goals.push(Goal {
+            text: "20 times less wall time than check_postgres",
+            reached: format!("{wall:.1}"),
+            met: wall >= 20.0,
+        });
+        goals.push(Goal {
+            text: "30 times less own CPU than check_postgres",
+            reached: format!("{cpu:.1}"),
+            met: cpu >= 30.0,
+        });
+    }
+    if scale.tables == LARGE.tables {
+        for (text, value, limit) in [
+            ("at most 400 ms of server time", ours.cost.server_ms, 400.0),
+            ("at most 100 ms of own CPU", ours.cost.cpu_ms, 100.0),
+            ("at most 60 MB resident", ours.memory_mb, 60.0),
+        ] {
+            goals.push(Goal {
+                text,
+                reached: format!("{value:.0}"),
+                met: value <= limit,
+            });
+        }
+    }
+    goals
+}

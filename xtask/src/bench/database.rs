@@ -1,0 +1,64 @@
+//! The databases that are measured: many tables with three indexes each, most of them small, as in real warehouses.
+
+use pawang_testbed::{Cluster, Setup};
+
+pub(super) const DATABASE: &str = "bench";
+/// Tables of one transaction, which must fit the server's lock table.
+const BATCH: u32 = 250;
+/// Every so many tables one is large enough to be judged by its size.
+const LARGE_EVERY: u32 = 25;
+const SETTINGS: [(&str, &str); 8] = [
+    ("shared_preload_libraries", "pg_stat_statements"),
+    ("pg_stat_statements.track_planning", "on"),
+    ("pg_stat_statements.max", "20000"),
+    // Its work would be counted as that of the tools.
+    ("autovacuum", "off"),
+    ("shared_buffers", "256MB"),
+    ("max_wal_size", "4GB"),
+    ("max_locks_per_transaction", "256"),
+    ("full_page_writes", "off"),
+];
+
+/// Starts a server with a database of so many tables and three times as many indexes.
+pub(super) async fn start(tables: u32) -> Cluster {
+    let setup = Setup {
+        settings: &SETTINGS,
+        ..Setup::default()
+    };
+    let cluster = Cluster::start(&setup).await;
+    cluster.monitor().await;
+    let create = format!("CREATE DATABASE {DATABASE}");
+    cluster.sql("postgres", &create).await;
+    let prepare = "CREATE EXTENSION pg_stat_statements; CREATE SCHEMA dwh; \
+                   GRANT USAGE ON SCHEMA dwh TO monitor; \
+                   ALTER DEFAULT PRIVILEGES IN SCHEMA dwh GRANT SELECT ON TABLES TO monitor";
+    cluster.sql(DATABASE, prepare).await;
+    for first in (1..=tables).step_by(BATCH as usize) {
+        let last = (first + BATCH - 1).min(tables);
+        cluster.sql(DATABASE, &batch(first, last)).await;
+    }
+    for alone in ["VACUUM (ANALYZE)", "CHECKPOINT"] {
+        cluster.sql(DATABASE, alone).await;
+    }
+    cluster
+}
+
+fn batch(first: u32, last: u32) -> String {
+    format!(
+        "DO $$
+BEGIN
+  FOR t IN {first}..{last} LOOP
+    EXECUTE format('CREATE TABLE dwh.t%s (
+                      id bigint PRIMARY KEY,
+                      day date NOT NULL,
+                      unit integer NOT NULL,
+                      note text)', t);
+    EXECUTE format('INSERT INTO dwh.t%s
+                    SELECT n, date ''2026-01-01'' + n %% 300, n %% 97, repeat(''x'', n %% 50)
+                      FROM generate_series(1, %s) AS n', t, CASE WHEN t % {LARGE_EVERY} = 0 THEN 20000 ELSE 60 END);
+    EXECUTE format('CREATE INDEX ON dwh.t%s (day)', t);
+    EXECUTE format('CREATE INDEX ON dwh.t%s (unit, day)', t);
+  END LOOP;
+END $$"
+    )
+}

@@ -1,0 +1,140 @@
+//! What a run costs: on the clock, in the client's processes, and on the server.
+
+use std::fs;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use pawang_testbed::{Cluster, until};
+
+use super::database::DATABASE;
+
+/// The kernel counts processor time of processes in these, whatever its own clock is.
+const TICKS_PER_SECOND: f64 = 100.0;
+/// How often the memory of a running process is looked at.
+const MEMORY_INTERVAL: Duration = Duration::from_millis(1);
+
+/// What some runs cost together.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Cost {
+    pub(super) wall_ms: f64,
+    /// User and system time of the processes and of their children.
+    pub(super) cpu_ms: f64,
+    /// User and system time of the server's backends.
+    pub(super) server_cpu_ms: f64,
+    /// Planning and execution as pg_stat_statements counts them.
+    pub(super) server_ms: f64,
+    pub(super) statements: f64,
+    pub(super) connections: f64,
+}
+
+impl Cost {
+    /// Returns the cost of one run.
+    pub(super) fn per(self, runs: u32) -> Cost {
+        let runs = f64::from(runs);
+        Cost {
+            wall_ms: self.wall_ms / runs,
+            cpu_ms: self.cpu_ms / runs,
+            server_cpu_ms: self.server_cpu_ms / runs,
+            server_ms: self.server_ms / runs,
+            statements: self.statements / runs,
+            connections: self.connections / runs,
+        }
+    }
+
+    pub(super) fn add(&mut self, other: Cost) {
+        self.wall_ms += other.wall_ms;
+        self.cpu_ms += other.cpu_ms;
+        self.server_cpu_ms += other.server_cpu_ms;
+        self.server_ms += other.server_ms;
+        self.statements += other.statements;
+        self.connections += other.connections;
+    }
+}
+
+/// Runs the commands one after the other; returns their cost and how many said that they could not tell.
+pub(super) async fn cost(
+    cluster: &Cluster,
+    commands: &mut [Command],
+) -> Result<(Cost, usize), String> {
+    // One session for all looks, so that looking opens no connections.
+    let observer = cluster.connect(DATABASE).await;
+    let number = async |sql: &str| -> Result<f64, String> {
+        let row = observer.query_one(sql, &[]).await;
+        row.map(|row| row.get(0)).map_err(|error| error.to_string())
+    };
+    number("SELECT 0::float8 FROM (SELECT pg_stat_statements_reset()) AS done").await?;
+    let sessions = "SELECT sum(sessions)::float8 FROM pg_stat_database";
+    let sessions_before = number(sessions).await?;
+    let server_before = children_cpu_ms(cluster.postmaster())?;
+    let own_before = children_cpu_ms(std::process::id())?;
+    let begin = Instant::now();
+    let mut blind = 0;
+    for command in commands.iter_mut() {
+        let status = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .map_err(|error| format!("could not start {command:?}: {error}"))?;
+        blind += usize::from(!matches!(status.code(), Some(0..=2)));
+    }
+    let wall_ms = begin.elapsed().as_secs_f64() * 1e3;
+    let cpu_ms = children_cpu_ms(std::process::id())? - own_before;
+    until("the sessions are over", async || {
+        let others = "SELECT count(*)::float8 FROM pg_stat_activity \
+                      WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()";
+        number(others).await == Ok(0.0)
+    })
+    .await;
+    let observed = "SELECT coalesce(sum(total_exec_time + total_plan_time), 0)::float8 FROM pg_stat_statements \
+                    WHERE query !~ 'pg_stat_statements|pg_stat_activity WHERE backend_type|sum.sessions'";
+    let calls = observed.replace(
+        "coalesce(sum(total_exec_time + total_plan_time), 0)",
+        "coalesce(sum(calls), 0)",
+    );
+    let cost = Cost {
+        wall_ms,
+        cpu_ms,
+        server_cpu_ms: children_cpu_ms(cluster.postmaster())? - server_before,
+        server_ms: number(observed).await?,
+        statements: number(&calls).await?,
+        connections: number(sessions).await? - sessions_before,
+    };
+    Ok((cost, blind))
+}
+
+/// Runs a command and returns the most memory that its process had in RAM, in megabytes.
+pub(super) fn peak_memory_mb(command: &mut Command) -> Result<f64, String> {
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(|error| format!("could not start {command:?}: {error}"))?;
+    let mut peak_kb = 0.0;
+    let path = format!("/proc/{}/status", child.id());
+    while child
+        .try_wait()
+        .map_err(|error| error.to_string())?
+        .is_none()
+    {
+        let status = fs::read_to_string(&path).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let now = line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok());
+        peak_kb = now.unwrap_or(0.0_f64).max(peak_kb);
+        std::thread::sleep(MEMORY_INTERVAL);
+    }
+    Ok(peak_kb / 1024.0)
+}
+
+/// Returns the processor time, in milliseconds, of all children of a process that have ended, and of theirs.
+fn children_cpu_ms(process: u32) -> Result<f64, String> {
+    let path = format!("/proc/{process}/stat");
+    let stat =
+        fs::read_to_string(&path).map_err(|error| format!("could not read \"{path}\": {error}"))?;
+    // The fields follow the program's name, which may itself contain parentheses and blanks.
+    let fields = stat.rsplit_once(") ").map(|(_, fields)| fields);
+    let times = fields.unwrap_or_default().split(' ').skip(13).take(2);
+    let ticks: f64 = times.filter_map(|field| field.parse::<f64>().ok()).sum();
+    Ok(ticks * 1e3 / TICKS_PER_SECOND)
+}
