@@ -22,6 +22,22 @@ async fn counted(cluster: &Cluster, sql: &str, column: &str, at_least: i64) {
     .await;
 }
 
+/// Before PostgreSQL 15 a process collects statistics, and a new server has none for a moment.
+async fn settled(cluster: &Cluster) {
+    let sql = "SELECT stats_reset IS NOT NULL AND xact_commit > 0 FROM pg_stat_database WHERE datname = 'postgres'";
+    if cluster.version() < Version(15) {
+        is(cluster, "there are statistics", sql).await;
+    }
+}
+
+/// Resets the database's statistics and waits until that is seen.
+async fn reset(cluster: &Cluster) {
+    cluster.sql("postgres", "SELECT pg_stat_reset()").await;
+    let sql = "SELECT temp_files = 0 AND checksum_failures = 0 AND stats_reset IS NOT NULL \
+               FROM pg_stat_database WHERE datname = 'postgres'";
+    is(cluster, "the statistics are reset", sql).await;
+}
+
 #[tokio::test]
 async fn scans_that_do_not_fit_into_the_cache_are_found() {
     let ids = [
@@ -39,11 +55,12 @@ async fn scans_that_do_not_fit_into_the_cache_are_found() {
         })
         .await;
         let mut watch = Watch::start(&cluster).await;
+        settled(&cluster).await;
         watch.look(&ids).await;
         assert_eq!(watch.look(&ids).await.level(), Level::Ok, "idle");
         let fill = "CREATE TABLE big AS SELECT g, repeat('x', 900) AS filler FROM generate_series(1, 100000) AS g; \
                     UPDATE big SET g = g + 1";
-        cluster.sql("postgres", fill).await;
+        counted(&cluster, fill, "tup_inserted", 100_000).await;
         counted(&cluster, "SELECT count(*) FROM big", "blks_read", 10_000).await;
         let seen = watch.look(&ids).await;
         let verdict = |id: &str| seen.verdicts.iter().find(|v| v.check == id).unwrap();
@@ -69,6 +86,7 @@ async fn spills_are_found_and_a_reset_is_not_taken_for_silence() {
     })
     .await;
     let mut watch = Watch::start(&cluster).await;
+    settled(&cluster).await;
     watch.look(&ids).await;
     assert_eq!(watch.look(&ids).await.level(), Level::Ok, "idle");
     let large =
@@ -84,7 +102,7 @@ async fn spills_are_found_and_a_reset_is_not_taken_for_silence() {
     assert!(verdict.level >= Level::Warning, "{verdict:#?}");
     watch.silent("temp-files").await;
 
-    cluster.sql("postgres", "SELECT pg_stat_reset()").await;
+    reset(&cluster).await;
     let finding = watch.found("temp-files", Level::Unknown, "postgres").await;
     assert!(finding.title.contains("reset"), "{}", finding.title);
     watch.silent("temp-files").await;
@@ -131,9 +149,8 @@ async fn a_damaged_block_is_found() {
         .found("checksum-failures", Level::Critical, "postgres")
         .await;
     assert!(finding.since.is_some());
-    cluster
-        .sql("postgres", "DROP TABLE damaged; SELECT pg_stat_reset()")
-        .await;
+    cluster.sql("postgres", "DROP TABLE damaged").await;
+    reset(&cluster).await;
     watch.silent("checksum-failures").await;
 }
 

@@ -104,10 +104,6 @@ async fn lag_is_seen_from_both_sides_and_an_idle_standby_has_none() {
     }
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a commit hangs while the test goes on"
-)]
 #[tokio::test]
 async fn a_standby_that_is_gone_is_missed() {
     let primary = Cluster::start(&Setup::default()).await;

@@ -84,6 +84,8 @@ async fn an_archiver_that_fails_is_found_and_one_that_recovered_is_not() {
             "SELECT count(*) = 0 FROM pg_ls_archive_statusdir() WHERE name LIKE '%.ready'",
         )
         .await;
+        let works = "SELECT last_archived_time > last_failed_time FROM pg_stat_archiver";
+        is(&cluster, "the statistics say so too", works).await;
         for id in ["archiver-failing", "archive-backlog", "archive-queue"] {
             watch.silent(id).await;
         }
@@ -177,9 +179,13 @@ async fn statistics_that_were_reset_between_two_samples_give_no_rate() {
     let mut watch = Watch::start(&cluster).await;
     watch.look(&["full-page-images"]).await;
     watch.silent("full-page-images").await;
+    let last = "SELECT stats_reset::text FROM pg_stat_wal";
+    let before = cluster.sql("postgres", last).await[0][0].clone().unwrap();
     cluster
         .sql("postgres", "SELECT pg_stat_reset_shared('wal')")
         .await;
+    let changed = format!("({last}) <> '{before}'");
+    is(&cluster, "the statistics are reset", &changed).await;
     let verdict = watch.verdict("full-page-images").await;
     assert_eq!(
         (verdict.outcome, verdict.level),
