@@ -11,6 +11,7 @@ mod view;
 mod availability;
 mod backup;
 mod connections;
+pub mod down;
 mod host;
 mod io;
 mod locks;

@@ -4,6 +4,7 @@
 
 mod backup;
 mod catalog;
+pub mod down;
 mod header;
 mod host;
 mod observe;

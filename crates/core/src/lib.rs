@@ -3,6 +3,7 @@
 //! This crate does no input or output and reads no clock: time is a parameter.
 
 mod blind;
+mod down;
 mod facts;
 mod finding;
 mod instance;
@@ -15,6 +16,9 @@ mod size;
 mod snapshot;
 
 pub use blind::{Blind, Missing};
+pub use down::{
+    ConfigurationProblem, Control, DataDirectory, DownFacts, Listener, PidFile, Refusal, Space,
+};
 pub use facts::{Facts, Sighting};
 pub use finding::{Evaluation, Finding, Limits, Measure, Outcome, Unit, Verdict, fingerprint};
 pub use instance::Instance;

@@ -15,6 +15,8 @@ use pawang_core::{Blind, Cost, Facts, Missing, Sighting, Snapshot, Timestamp, Va
 
 use crate::Collector;
 
+pub(crate) use filesystem::{space, user_name};
+
 /// No file of `/proc` or `/sys` that matters here is longer.
 const FILE_BYTES_MAX: u64 = 4 << 20;
 
@@ -229,7 +231,8 @@ impl Host<'_> {
     }
 }
 
-fn read(path: &Path) -> io::Result<String> {
+/// Reads a file up to a bound that no file of interest reaches.
+pub(crate) fn read(path: &Path) -> io::Result<String> {
     let mut bytes = Vec::new();
     std::fs::File::open(path)?
         .take(FILE_BYTES_MAX)
@@ -257,6 +260,11 @@ fn denied(path: &str) -> Blind {
         grant: "run pawang as the user that owns the server: sudo -u postgres pawang check"
             .to_owned(),
     }
+}
+
+/// Reads the file with the names of the users.
+pub(crate) fn users() -> String {
+    read(Path::new("/etc/passwd")).unwrap_or_default()
 }
 
 fn text(value: impl Into<Box<str>>) -> Value {
