@@ -47,12 +47,12 @@ const CHAPTERS: &[Chapter] = &[
         &[
             ("Connections active", &["connections"]),
             ("Query performance", &["oldest-query", "slow-statements"]),
-            ("Lock waits", &["blocked-sessions"]),
+            ("Lock waits", &["blocking"]),
             ("Cache hit ratio", &["cache-hit-ratio"]),
             ("Dead rows", &["dead-tuples"]),
             (
                 "Replication",
-                &["replication-lag", "standby-lag", "standby-missing"],
+                &["replication-lag", "standby-lag", "expected-standbys"],
             ),
             ("Backups", &["backup-failed", "backup-age"]),
         ],
