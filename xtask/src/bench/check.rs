@@ -19,6 +19,9 @@ use crate::test::build_release;
 /// Runs of Pawang in each round; the others take long enough for one to be exact.
 const RUNS: u32 = 10;
 
+/// "postgres" and the one that is measured.
+const DATABASES: f64 = 2.0;
+
 /// One database and how often it is measured.
 struct Scale {
     title: &'static str,
@@ -98,7 +101,7 @@ async fn measure(scale: &Scale, binary: &Path) -> Result<(Vec<Measured>, String)
     // The first run of each finds cold caches and no earlier sample.
     cost(&cluster, &mut [pawang()]).await?;
     let mut ours = Cost::default();
-    let mut theirs: Vec<(Cost, usize)> = vec![(Cost::default(), 0); tools.len()];
+    let mut theirs: Vec<(Cost, Vec<String>)> = vec![(Cost::default(), Vec::new()); tools.len()];
     for round in 1..=scale.rounds {
         println!("round {round} of {}", scale.rounds);
         let mut runs: Vec<Command> = (0..RUNS).map(|_| pawang()).collect();
@@ -120,9 +123,12 @@ async fn measure(scale: &Scale, binary: &Path) -> Result<(Vec<Measured>, String)
         for command in &mut commands {
             memory_mb = memory_mb.max(peak_memory_mb(command)?);
         }
-        let unknown = match blind {
+        for command in &blind {
+            println!("could not tell: {command}");
+        }
+        let unknown = match blind.len() {
             0 => String::new(),
-            blind => format!(", {blind} could not tell"),
+            count => format!(", {count} could not tell"),
         };
         measured.push(Measured {
             name: format!("{} ({} {}{unknown})", tool.name, commands.len(), tool.noun),
@@ -189,9 +195,9 @@ fn table(measured: &[Measured]) -> String {
 fn goals(scale: &Scale, measured: &[Measured]) -> Vec<Goal> {
     let ours = &measured[0];
     let mut goals = vec![Goal {
-        text: "one connection",
+        text: "one connection, and one per further database (there is one)",
         reached: format!("{:.1}", ours.cost.connections),
-        met: ours.cost.connections <= 1.0,
+        met: ours.cost.connections <= DATABASES,
     }];
     let other = measured
         .iter()

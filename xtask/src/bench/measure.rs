@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use pawang_testbed::{Cluster, until};
 
 use super::database::DATABASE;
+use crate::run::typed;
 
 /// The kernel counts processor time of processes in these, whatever its own clock is.
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -51,24 +52,24 @@ impl Cost {
     }
 }
 
-/// Runs the commands one after the other; returns their cost and how many said that they could not tell.
+/// Runs the commands one after the other; returns their cost and which of them could not tell.
 pub(super) async fn cost(
     cluster: &Cluster,
     commands: &mut [Command],
-) -> Result<(Cost, usize), String> {
+) -> Result<(Cost, Vec<String>), String> {
     // One session for all looks, so that looking opens no connections.
     let observer = cluster.connect(DATABASE).await;
     let number = async |sql: &str| -> Result<f64, String> {
         let row = observer.query_one(sql, &[]).await;
         row.map(|row| row.get(0)).map_err(|error| error.to_string())
     };
-    number("SELECT 0::float8 FROM (SELECT pg_stat_statements_reset()) AS done").await?;
-    let sessions = "SELECT sum(sessions)::float8 FROM pg_stat_database";
+    number("SELECT 0::float8 AS of_bench FROM (SELECT pg_stat_statements_reset()) AS done").await?;
+    let sessions = "SELECT sum(sessions)::float8 AS of_bench FROM pg_stat_database";
     let sessions_before = number(sessions).await?;
     let server_before = children_cpu_ms(cluster.postmaster())?;
     let own_before = children_cpu_ms(std::process::id())?;
     let begin = Instant::now();
-    let mut blind = 0;
+    let mut blind = Vec::new();
     for command in commands.iter_mut() {
         let status = command
             .stdin(Stdio::null())
@@ -76,28 +77,31 @@ pub(super) async fn cost(
             .stderr(Stdio::null())
             .status()
             .map_err(|error| format!("could not start {command:?}: {error}"))?;
-        blind += usize::from(!matches!(status.code(), Some(0..=2)));
+        if !matches!(status.code(), Some(0..=2)) {
+            blind.push(typed(command));
+        }
     }
     let wall_ms = begin.elapsed().as_secs_f64() * 1e3;
     let cpu_ms = children_cpu_ms(std::process::id())? - own_before;
     until("the sessions are over", async || {
-        let others = "SELECT count(*)::float8 FROM pg_stat_activity \
+        let others = "SELECT count(*)::float8 AS of_bench FROM pg_stat_activity \
                       WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()";
         number(others).await == Ok(0.0)
     })
     .await;
-    let observed = "SELECT coalesce(sum(total_exec_time + total_plan_time), 0)::float8 FROM pg_stat_statements \
-                    WHERE query !~ 'pg_stat_statements|pg_stat_activity WHERE backend_type|sum.sessions'";
-    let calls = observed.replace(
-        "coalesce(sum(total_exec_time + total_plan_time), 0)",
-        "coalesce(sum(calls), 0)",
-    );
+    // Whatever this session asks has that name in it.
+    let of_others = |sum: &str| {
+        format!(
+            "SELECT coalesce(sum({sum}), 0)::float8 AS of_bench FROM pg_stat_statements \
+             WHERE query !~ 'of_bench'"
+        )
+    };
     let cost = Cost {
         wall_ms,
         cpu_ms,
         server_cpu_ms: children_cpu_ms(cluster.postmaster())? - server_before,
-        server_ms: number(observed).await?,
-        statements: number(&calls).await?,
+        server_ms: number(&of_others("total_exec_time + total_plan_time")).await?,
+        statements: number(&of_others("calls")).await?,
         connections: number(sessions).await? - sessions_before,
     };
     Ok((cost, blind))
