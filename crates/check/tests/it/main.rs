@@ -1,9 +1,11 @@
 //! The truth suite: every fault is injected into a real server, and the verdict must change with it.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod availability;
 mod backup;
 mod bloat_corpus;
 mod connections;
+mod down;
 mod host;
 mod io;
 mod locks;
