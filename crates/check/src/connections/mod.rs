@@ -9,13 +9,16 @@ use pawang_core::{Level, Missing, Row, Unit};
 use crate::{Check, Direction, Floor, Group, Observation, Scope, View};
 use session::{clients, counts, end, object, ours, seconds, who};
 
+/// Holders of connections listed as evidence.
+const HOLDERS_SHOWN_MAX: usize = 5;
+
 pub(crate) static CHECKS: &[Check] = &[
     Check {
         id: "connections",
         group: Group::Connections,
         title: "connections used",
         scope: Scope::Server,
-        needs: &["sessions"],
+        needs: &["sessions", "activity"],
         unit: Unit::Percent,
         direction: Direction::Above,
         warning: Some(80.0),
@@ -306,19 +309,43 @@ fn connections(view: &View<'_>) -> Result<Vec<Observation>, Missing> {
     let used = row.float("client_backends").unwrap_or(f64::NAN);
     let usable = row.float("usable_connections").unwrap_or(f64::NAN);
     let share = 100.0 * used / usable;
+    let mut evidence = row.evidence(&[
+        "client_backends",
+        "usable_connections",
+        "active",
+        "idle",
+        "idle_in_transaction",
+        "max_connections",
+    ]);
+    evidence.extend(holders(view));
     Ok(vec![Observation {
         value: share,
         title: format!("{used:.0} of {usable:.0} usable connections are taken ({share:.0} %)"),
-        evidence: row.evidence(&[
-            "client_backends",
-            "usable_connections",
-            "active",
-            "idle",
-            "idle_in_transaction",
-            "max_connections",
-        ]),
+        evidence,
         ..Observation::default()
     }])
+}
+
+/// Returns the roles and applications with the most sessions.
+fn holders(view: &View<'_>) -> Vec<(String, String)> {
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for row in clients(view).unwrap_or_default() {
+        let role = row.text("usename").unwrap_or_default();
+        let holder = match row.text("application_name") {
+            Some(application) if !application.is_empty() => {
+                format!("sessions of {role} ({application})")
+            }
+            _ => format!("sessions of {role}"),
+        };
+        *counts.entry(holder).or_default() += 1;
+    }
+    let mut counts: Vec<_> = counts.into_iter().collect();
+    counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    counts.truncate(HOLDERS_SHOWN_MAX);
+    let shown = counts.into_iter();
+    shown
+        .map(|(holder, count)| (holder, count.to_string()))
+        .collect()
 }
 
 fn reserved_connections(view: &View<'_>) -> Result<Vec<Observation>, Missing> {
@@ -422,7 +449,7 @@ fn idle_connections(view: &View<'_>) -> Result<Vec<Observation>, Missing> {
         .iter()
         .map(|(role, count)| (format!("idle sessions of {role}"), count.to_string()))
         .collect();
-    evidence.truncate(10);
+    evidence.truncate(HOLDERS_SHOWN_MAX);
     Ok(vec![Observation {
         value: share,
         title: format!(

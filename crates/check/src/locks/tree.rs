@@ -182,37 +182,51 @@ pub(super) fn queue(view: &View<'_>) -> Result<Vec<Observation>, Missing> {
         .behind
         .iter()
         .filter(|(pid, _)| graph.waits(**pid) && on_relation(pid));
-    let seen = heads.filter_map(|(pid, behind)| {
-        let head = graph.nodes.get(pid)?;
-        let relation = head.text("relation").unwrap_or_default();
-        let behind = behind.iter().filter(|pid| {
+    // Several statements may queue for one table: the one with most behind it stands for all.
+    let mut worst: BTreeMap<&str, (usize, i64)> = BTreeMap::new();
+    for (pid, behind) in heads {
+        let Some(relation) = graph.nodes.get(pid).and_then(|row| row.text("relation")) else {
+            continue;
+        };
+        let count = behind.iter().filter(|pid| {
             let row = graph.nodes.get(*pid);
             on_relation(pid) && row.is_some_and(|row| row.text("relation") == Some(relation))
         });
-        let count = behind.count();
-        if count == 0 {
-            return None;
+        let count = count.count();
+        if count > worst.get(relation).map_or(0, |(count, _)| *count) {
+            worst.insert(relation, (count, *pid));
         }
-        let wait = head.float("wait_seconds").unwrap_or(0.0);
-        Some(Observation {
-            object: relation.to_owned(),
-            value: count as f64,
-            title: format!(
-                "{count} sessions queue behind pid {pid} of {}, which has waited {} for {} on {relation}",
-                who(head),
-                seconds(wait),
-                head.text("mode").unwrap_or_default()
-            ),
-            since: head.time("waitstart"),
-            evidence: evidence(head),
-            remedy: Some(format!(
-                "SELECT pg_cancel_backend({pid}); lets everybody behind it go on at once; run it again with \
-                 SET lock_timeout = '100ms' and retries"
-            )),
-            ..Observation::default()
-        })
+    }
+    let seen = worst.into_iter().filter_map(|(relation, (count, pid))| {
+        let head = graph.nodes.get(&pid)?;
+        Some(in_front(head, pid, count, relation))
     });
     Ok(seen.collect())
+}
+
+fn in_front(head: &Row<'_>, pid: i64, count: usize, relation: &str) -> Observation {
+    let sessions = if count == 1 {
+        "session queues"
+    } else {
+        "sessions queue"
+    };
+    Observation {
+        object: relation.to_owned(),
+        value: count as f64,
+        title: format!(
+            "{count} {sessions} behind pid {pid} of {}, which has waited {} for {} on {relation}",
+            who(head),
+            seconds(head.float("wait_seconds").unwrap_or(0.0)),
+            head.text("mode").unwrap_or_default()
+        ),
+        since: head.time("waitstart"),
+        evidence: evidence(head),
+        remedy: Some(format!(
+            "SELECT pg_cancel_backend({pid}); lets everybody behind it go on at once; run it again with \
+             SET lock_timeout = '100ms' and retries"
+        )),
+        ..Observation::default()
+    }
 }
 
 pub(super) fn waiting(view: &View<'_>) -> Result<Vec<Observation>, Missing> {
@@ -229,7 +243,7 @@ pub(super) fn waiting(view: &View<'_>) -> Result<Vec<Observation>, Missing> {
     Ok(vec![Observation {
         value: waits.len() as f64,
         title: format!(
-            "{} sessions wait for a lock, the longest for {}",
+            "sessions waiting for a lock: {}, the longest for {}",
             waits.len(),
             seconds(longest)
         ),

@@ -158,7 +158,9 @@ async fn taken_slots_are_counted_until_nobody_gets_in() {
     }
     watch.found("connections", Level::Warning, "").await;
     held.push(cluster.connect("postgres").await);
-    watch.found("connections", Level::Critical, "").await;
+    let finding = watch.found("connections", Level::Critical, "").await;
+    let holders = ("sessions of postgres (testbed)".to_owned(), "8".to_owned());
+    assert!(finding.evidence.contains(&holders), "{finding:#?}");
     watch
         .found("reserved-connections", Level::Warning, "")
         .await;

@@ -117,6 +117,12 @@ async fn a_queue_behind_ddl_has_its_reader_as_root_and_the_ddl_as_head() {
         let selected = started(late.batch_execute("SELECT * FROM t"));
         waiting(&cluster, 2).await;
 
+        let later = cluster.connect("postgres").await;
+        let truncated = started(later.batch_execute("TRUNCATE t"));
+        waiting(&cluster, 3).await;
+
+        let verdict = watch.verdict("lock-queue").await;
+        assert_eq!(verdict.measures_total, 1, "one table: {verdict:#?}");
         let finding = watch.found("lock-queue", Level::Warning, "public.t").await;
         assert!(
             finding.title.contains(&format!("pid {ddl_pid} ")),
@@ -130,12 +136,14 @@ async fn a_queue_behind_ddl_has_its_reader_as_root_and_the_ddl_as_head() {
         let verdict = strict(&mut watch, "blocking", 0.0).await;
         let finding = only(&verdict);
         assert_eq!(finding.object, format!("pid {reader_pid}"));
-        assert!(finding.title.contains("blocks 2 sessions"), "{finding:#?}");
+        assert!(finding.title.contains("blocks 3 sessions"), "{finding:#?}");
 
         let cancel = format!("SELECT pg_cancel_backend({ddl_pid})");
         cluster.sql("postgres", &cancel).await;
         assert!(altered.await.is_err());
         selected.await.unwrap();
+        drop(reader);
+        truncated.await.unwrap();
         watch.silent("lock-queue").await;
         watch.silent("blocking").await;
     }
