@@ -60,7 +60,7 @@ pub(super) const TOP_STATEMENT: Check = Check {
     title: "the statement that takes most time",
     floors: &[BUSY],
     what: "The largest share that one top-level statement has of the execution and planning time of all listed statements since the last \
-           sample, from pg_stat_statements. Told from 50 % as information; a batch window is normal.",
+           sample, from pg_stat_statements, those of Pawang's own role left out. Told from 50 % as information; a batch window is normal.",
     why: "When one statement takes half of the server's time, making it twice as fast is worth more than any setting.",
     observe: |view| {
         let grown = grown(view)?;
@@ -267,8 +267,11 @@ fn share(
     cost: impl Fn(&Statement<'_>) -> Option<f64>,
     of: &str,
 ) -> Vec<Observation> {
+    // What a role made for monitoring does is Pawang itself, whose cost is told elsewhere.
+    let own = view.server().ok().filter(|server| !server.superuser);
+    let own = own.map(|server| server.user.as_str());
     let costs = grown.statements.iter().filter_map(|statement| {
-        (statement.row.flag("toplevel") != Some(false))
+        (statement.row.flag("toplevel") != Some(false) && statement.row.text("rolname") != own)
             .then(|| Some((cost(statement)?, statement)))
             .flatten()
     });

@@ -193,7 +193,16 @@ async fn a_base_backup_that_takes_long() {
     let mut watch = Watch::start(&cluster).await;
     watch.silent("backup-stuck").await;
     let mut child = Command::new(program)
-        .args(["-c", "fast", "-U", "postgres", "--max-rate=32k", "-D"])
+        .args([
+            "-c",
+            "fast",
+            "-U",
+            "postgres",
+            "--max-rate=32k",
+            "-X",
+            "none",
+            "-D",
+        ])
         .arg(cluster.socket_directory().join("base"))
         .arg("-h")
         .arg(cluster.socket_directory())
@@ -214,7 +223,7 @@ async fn a_base_backup_that_takes_long() {
         "{verdict:#?}"
     );
     watch.silent("backup-stuck").await;
-    child.kill().unwrap();
+    cluster.sql("postgres", &verdict.findings[0].remedy).await;
     child.wait().unwrap();
     until("the base backup to end", async || {
         cluster

@@ -608,3 +608,19 @@ async fn settings_that_everybody_may_change() {
         watch.silent("parameter-grants").await;
     }
 }
+
+#[tokio::test]
+async fn memory_that_the_settings_allow() {
+    let cluster = Cluster::start(&Setup::default()).await;
+    let mut watch = Watch::start(&cluster).await;
+    watch.silent("memory-budget").await;
+    cluster.set("work_mem", Some("1TB")).await;
+    let finding = watch.found("memory-budget", Level::Critical, "").await;
+    assert!(
+        finding.title.contains("100 connections"),
+        "{}",
+        finding.title
+    );
+    cluster.set("work_mem", None).await;
+    watch.silent("memory-budget").await;
+}

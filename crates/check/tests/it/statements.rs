@@ -1,7 +1,7 @@
 //! Faults of the group `statements`: silent when healthy, found when injected, gone when cleared.
 
 use pawang_check::{Check, Policy, Resolved, evaluate, find};
-use pawang_core::{Blind, Level, Outcome, Verdict};
+use pawang_core::{Blind, Level, Outcome, Value, Verdict};
 use pawang_testbed::{Cluster, Setup, Version, versions};
 
 use crate::watch::Watch;
@@ -131,6 +131,28 @@ async fn counting_of_statements() {
             .sql("tools", "GRANT USAGE ON SCHEMA \"My Tools\" TO monitor")
             .await;
         watch.silent("statements-tracked").await;
+    }
+}
+
+#[tokio::test]
+async fn every_column_of_pg_stat_statements_is_read() {
+    for version in versions() {
+        let (cluster, mut watch) = counting(Some(version), &[]).await;
+        let ask = "SELECT a.attname, e.extversion FROM pg_attribute AS a, pg_extension AS e WHERE a.attnum > 0
+            AND a.attrelid = 'pg_stat_statements'::regclass AND a.attname <> 'query' AND e.extname = 'pg_stat_statements'";
+        let columns = cluster.sql("postgres", ask).await;
+        watch.look(&["slow-statements"]).await;
+        let facts = watch.older.as_ref().unwrap();
+        let snapshot = facts.snapshot("statements", None).unwrap();
+        assert!(columns.len() > 25 && snapshot.rows().len() > 2);
+        for column in columns {
+            let (name, extension) = (column[0].as_deref().unwrap(), column[1].as_deref().unwrap());
+            let filled = snapshot.rows().any(|row| *row.value(name) != Value::Null);
+            assert!(
+                filled,
+                "\"{name}\" of pg_stat_statements {extension} is not read"
+            );
+        }
     }
 }
 
