@@ -8,6 +8,8 @@ mod standbys;
 
 use crate::Check;
 
+pub(crate) use standbys::senders;
+
 pub(crate) static CHECKS: &[Check] = &[
     standbys::EXPECTED,
     standbys::STATE,

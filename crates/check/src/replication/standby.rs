@@ -2,7 +2,7 @@
 
 use pawang_core::{Level, Missing, Unit};
 
-use crate::wal::{bytes, on_standby, seconds};
+use crate::wal::{bytes, hidden, on_standby, seconds};
 use crate::{Check, Direction, Group, Observation, Scope, View};
 
 pub(super) const PAUSED: Check = Check {
@@ -69,10 +69,10 @@ pub(super) const RECEIVER: Check = Check {
 fn receiver(view: &View<'_>) -> Result<Vec<Observation>, Missing> {
     on_standby(view)?;
     let Some(row) = view.snapshot("wal-receiver")?.first() else {
-        let configured = view
-            .setting("primary_conninfo")?
-            .is_some_and(|text| !text.is_empty());
-        if !configured {
+        let Some(conninfo) = view.setting("primary_conninfo")? else {
+            return Err(hidden(view, "primary_conninfo is hidden"));
+        };
+        if conninfo.is_empty() {
             return Err(Missing::NotApplicable(
                 "the standby does not stream: primary_conninfo is empty".to_owned(),
             ));
@@ -84,7 +84,9 @@ fn receiver(view: &View<'_>) -> Result<Vec<Observation>, Missing> {
             ..Observation::default()
         }]);
     };
-    let status = row.text("status").unwrap_or("");
+    let Some(status) = row.text("status") else {
+        return Err(hidden(view, "pg_stat_wal_receiver hides the WAL receiver"));
+    };
     let age = row.float("last_msg_receipt_age").unwrap_or(0.0).max(0.0);
     Ok(vec![Observation {
         value: age,
@@ -133,7 +135,9 @@ fn timeline(view: &View<'_>) -> Result<Vec<Observation>, Missing> {
             "the WAL receiver does not run".to_owned(),
         ));
     };
-    let received = row.int("received_tli").unwrap_or(here);
+    let Some(received) = row.int("received_tli") else {
+        return Err(hidden(view, "pg_stat_wal_receiver hides the WAL receiver"));
+    };
     let wrong = received < here;
     Ok(vec![Observation {
         value: f64::from(u8::from(wrong)),

@@ -1,8 +1,8 @@
 //! The standbys of a server, as it sees them.
 
-use pawang_core::{Blind, Level, Missing, Row, Snapshot, Unit};
+use pawang_core::{Level, Missing, Row, Snapshot, Unit};
 
-use crate::wal::{number, on_primary, seconds};
+use crate::wal::{hidden, number, on_primary, seconds};
 use crate::{Check, Direction, Floor, Group, Observation, Scope, View};
 
 pub(super) const EXPECTED: Check = Check {
@@ -24,17 +24,13 @@ pub(super) const EXPECTED: Check = Check {
 };
 
 /// Returns the WAL senders, unless the role may only see their process ids.
-pub(super) fn senders<'a>(view: &View<'a>) -> Result<&'a Snapshot, Missing> {
+pub(crate) fn senders<'a>(view: &View<'a>) -> Result<&'a Snapshot, Missing> {
     let snapshot = view.snapshot("replication")?;
     if snapshot.rows().any(|row| row.text("state").is_none()) {
-        let user = view
-            .server()
-            .map_or("monitor", |server| server.user.as_str());
-        return Err(Blind::NoPrivilege {
-            what: "pg_stat_replication hides the state of other roles' WAL senders".to_owned(),
-            grant: format!("GRANT pg_monitor TO \"{user}\";"),
-        }
-        .into());
+        return Err(hidden(
+            view,
+            "pg_stat_replication hides other roles' WAL senders",
+        ));
     }
     Ok(snapshot)
 }
@@ -214,6 +210,13 @@ pub(super) const COMMIT_WAITS: Check = Check {
 
 fn commit_waits(view: &View<'_>) -> Result<Vec<Observation>, Missing> {
     on_primary(view)?;
+    let server = view.server()?;
+    if !server.monitor && !server.superuser {
+        return Err(hidden(
+            view,
+            "pg_stat_activity hides what other roles' sessions wait for",
+        ));
+    }
     let row = view.row("sync-commit")?;
     let waiting = row.int("waiting").unwrap_or(0);
     let longest = row.float("longest_wait").unwrap_or(0.0).max(0.0);

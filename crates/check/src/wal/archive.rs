@@ -3,6 +3,7 @@
 use pawang_core::{Level, Missing, Unit};
 
 use super::{MEGABYTE, bytes, on_primary, seconds};
+use crate::replication::senders;
 use crate::{Check, Direction, Group, Observation, Scope, View};
 
 pub(super) const FAILING: Check = Check {
@@ -233,7 +234,7 @@ const WAL_STREAMERS: [&str; 4] = ["pg_receivewal", "barman", "pawang", "wal-g"];
 fn disabled(view: &View<'_>) -> Result<Vec<Observation>, Missing> {
     on_primary(view)?;
     let off = view.setting("archive_mode")? == Some("off");
-    let streamed = view.snapshot("replication")?.rows().any(|row| {
+    let streamed = senders(view)?.rows().any(|row| {
         let name = row.text("application_name").unwrap_or("");
         WAL_STREAMERS.iter().any(|streamer| name.contains(streamer))
     });

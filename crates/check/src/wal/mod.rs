@@ -5,7 +5,7 @@ mod checkpoint;
 mod directory;
 mod generation;
 
-use pawang_core::{Missing, Role, Unit};
+use pawang_core::{Blind, Missing, Role, Unit};
 
 use crate::{Check, View};
 
@@ -60,4 +60,16 @@ pub(crate) fn bytes(value: f64) -> String {
 
 pub(crate) fn seconds(value: f64) -> String {
     Unit::Seconds.show(value)
+}
+
+/// Returns why something is hidden that members of `pg_monitor` see.
+pub(crate) fn hidden(view: &View<'_>, what: &str) -> Missing {
+    let user = view
+        .server()
+        .map_or("monitor", |server| server.user.as_str());
+    let blind = Blind::NoPrivilege {
+        what: what.to_owned(),
+        grant: format!("GRANT pg_monitor TO \"{user}\";"),
+    };
+    blind.into()
 }

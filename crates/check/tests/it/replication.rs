@@ -1,6 +1,6 @@
 //! Faults of the group `replication`: silent when healthy, found when injected, gone when cleared.
 
-use pawang_core::{Level, Outcome};
+use pawang_core::{Blind, Level, Outcome};
 use pawang_testbed::{Cluster, Setup, Stop, Version, until, versions};
 
 use crate::connections::strict;
@@ -286,6 +286,42 @@ async fn a_failover_slot_that_cannot_follow_is_found() {
     let gone = "SELECT count(*) = 0 FROM pg_replication_slots WHERE synced";
     is(&standby, "the slot is dropped on the standby too", gone).await;
     watch.silent("failover-slots").await;
+}
+
+#[tokio::test]
+async fn what_the_role_may_not_see_is_unknown() {
+    let primary = Cluster::start(&Setup::default()).await;
+    primary.sql("postgres", "CREATE ROLE plain LOGIN").await;
+    let standby = primary.standby("s1").await;
+    let mut watch = Watch::over(&primary.url_as("plain", "postgres"));
+    watch.instance.expected_standbys = vec!["s1".to_owned()];
+    let mut there = Watch::over(&standby.url_as("plain", "postgres"));
+    let on_primary = [
+        "expected-standbys",
+        "standby-state",
+        "standby-reply",
+        "standby-horizon",
+        "sync-commit-waits",
+        "replication-lag-bytes",
+        "replication-lag",
+        "archiving-disabled",
+        "wal-directory-size",
+    ];
+    for (watch, ids) in [
+        (&mut watch, &on_primary[..]),
+        (&mut there, &["wal-receiver", "standby-timeline"]),
+    ] {
+        for verdict in watch.look(ids).await.verdicts {
+            let blind = verdict
+                .findings
+                .first()
+                .and_then(|finding| finding.blind.clone());
+            assert!(
+                matches!(blind, Some(Blind::NoPrivilege { .. })),
+                "{verdict:#?}"
+            );
+        }
+    }
 }
 
 #[tokio::test]
