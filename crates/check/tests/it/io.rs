@@ -3,10 +3,10 @@
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
 
-use pawang_core::{Blind, Level, Outcome};
+use pawang_core::{Blind, Level, Outcome, Role, Value};
 use pawang_testbed::{Cluster, Setup, Stop, Version, versions};
 
-use crate::wal::is;
+use crate::wal::{Story, grew, is, text};
 use crate::watch::Watch;
 
 /// Runs statements and waits until their session has handed in its statistics.
@@ -190,5 +190,119 @@ async fn parallel_workers_that_were_not_to_be_had_are_found() {
             .found("parallel-workers", Level::Warning, "postgres")
             .await;
         watch.silent("parallel-workers").await;
+    }
+}
+
+#[test]
+fn counters_of_io_are_judged_by_their_growth() {
+    let server = || Story::new(16, Role::Primary);
+    let normal = [
+        ("backend_type", text("client backend")),
+        ("object", text("relation")),
+        ("context", text("normal")),
+    ];
+    for (evictions, level) in [(100.0, Level::Ok), (1e4, Level::Warning)] {
+        let sized = || server().setting("shared_buffers", "1000");
+        grew(
+            sized,
+            "buffer-turnover",
+            "io",
+            &normal,
+            &[("evictions", evictions)],
+            level,
+        );
+    }
+    for (fsyncs, level) in [(60.0, Level::Ok), (600.0, Level::Warning)] {
+        grew(
+            server,
+            "backend-fsyncs",
+            "io",
+            &normal,
+            &[("fsyncs", fsyncs)],
+            level,
+        );
+        let old = || Story::new(15, Role::Primary);
+        grew(
+            old,
+            "backend-fsyncs",
+            "bgwriter",
+            &[],
+            &[("buffers_backend_fsync", fsyncs)],
+            level,
+        );
+    }
+    for (rounds, level) in [(6.0, Level::Ok), (120.0, Level::Warning)] {
+        grew(
+            server,
+            "bgwriter-maxwritten",
+            "bgwriter",
+            &[],
+            &[("maxwritten_clean", rounds)],
+            level,
+        );
+    }
+    let cache = [("name", text("Subtrans"))];
+    for (read, level) in [
+        (500.0, Level::Ok),
+        (1.2e4, Level::Warning),
+        (1e5, Level::Critical),
+    ] {
+        grew(
+            server,
+            "slru-misses",
+            "slru",
+            &cache,
+            &[("blks_read", read)],
+            level,
+        );
+    }
+    let timed = || server().setting("track_io_timing", "on");
+    let database = [("datname", text("dwh"))];
+    for (spent, level) in [
+        (2e3, Level::Ok),
+        (4e4, Level::Warning),
+        (2e5, Level::Critical),
+    ] {
+        let reads = [("blks_read", 2e3), ("blk_read_time", spent)];
+        grew(timed, "read-latency", "database", &database, &reads, level);
+        let writes = [("writes", 2e3), ("write_time", spent)];
+        grew(timed, "write-latency", "io", &normal, &writes, level);
+    }
+}
+
+#[test]
+fn huge_pages_matter_only_to_large_servers() {
+    for (status, buffers, level) in [
+        ("off", "16384", Level::Ok),
+        ("on", "4194304", Level::Ok),
+        ("off", "4194304", Level::Warning),
+    ] {
+        let story = Story::new(17, Role::Primary)
+            .setting("huge_pages_status", status)
+            .setting("block_size", "8192")
+            .setting("shared_buffers", buffers);
+        assert_eq!(
+            story.now("huge-pages-status").level,
+            level,
+            "{status} {buffers}"
+        );
+    }
+    let old = Story::new(15, Role::Primary).setting("shared_buffers", "4194304");
+    assert_eq!(old.now("huge-pages-status").outcome, Outcome::NotApplicable);
+}
+
+#[test]
+fn temporary_files_that_fill_the_disk_are_found() {
+    for (bytes, level) in [
+        (1 << 20, Level::Ok),
+        (20 << 30, Level::Warning),
+        (200 << 30, Level::Critical),
+    ] {
+        let row = [
+            ("temporary_bytes", Value::Int(bytes)),
+            ("temporary_files", Value::Int(3)),
+        ];
+        let story = Story::new(15, Role::Primary).row("wal-directory", &row);
+        assert_eq!(story.now("temp-space").level, level, "{bytes}");
     }
 }

@@ -1,10 +1,10 @@
 //! Faults of the group `replication`: silent when healthy, found when injected, gone when cleared.
 
-use pawang_core::{Blind, Level, Outcome};
+use pawang_core::{Blind, Level, Outcome, Role, Value};
 use pawang_testbed::{Cluster, Setup, Stop, Version, until, versions};
 
 use crate::connections::strict;
-use crate::wal::{is, switch_wal};
+use crate::wal::{Story, grew, is, switch_wal, text};
 use crate::watch::Watch;
 
 const ON_PRIMARY: [&str; 9] = [
@@ -551,4 +551,186 @@ async fn published_badly(publisher: &Cluster, watch: &mut Watch) {
         )
         .await;
     all_silent(watch, &["publication-empty", "publication-identity"]).await;
+}
+
+fn sender(state: &str, more: &[(&'static str, Value)]) -> Story {
+    let mut row = vec![
+        ("application_name", text("s1")),
+        ("pid", Value::Int(7)),
+        ("state", text(state)),
+    ];
+    row.extend_from_slice(more);
+    Story::new(15, Role::Primary).row("replication", &row)
+}
+
+#[test]
+fn wal_senders_are_judged_by_state_reply_and_horizon() {
+    let connected = |second: i64| {
+        let at = pawang_core::Timestamp::UNIX_EPOCH
+            + jiff::SignedDuration::from_secs(1_800_000_000 + second);
+        [("backend_start", Value::Time(at))]
+    };
+    for (state, second, level) in [
+        ("catchup", 59, Level::Ok),
+        ("catchup", -600, Level::Warning),
+        ("backup", -600, Level::Ok),
+        ("streaming", -600, Level::Ok),
+    ] {
+        let verdict = sender(state, &connected(second)).now("standby-state");
+        assert_eq!(verdict.level, level, "{verdict:#?}");
+    }
+    for (age, level) in [
+        (9.0, Level::Ok),
+        (60.0, Level::Warning),
+        (600.0, Level::Critical),
+    ] {
+        let verdict = sender("streaming", &[("reply_age", Value::Float(age))]).now("standby-reply");
+        assert_eq!(verdict.level, level, "{verdict:#?}");
+    }
+    for (age, level) in [(1_000, Level::Ok), (6_000_000, Level::Warning)] {
+        let verdict =
+            sender("streaming", &[("backend_xmin_age", Value::Int(age))]).now("standby-horizon");
+        assert_eq!(verdict.level, level, "{verdict:#?}");
+    }
+}
+
+#[test]
+fn the_lag_of_a_standby_is_never_taken_from_the_interval_alone() {
+    let lag = |current: i64, replayed: i64, interval: Value| {
+        sender(
+            "streaming",
+            &[
+                ("current_lsn", Value::Int(current)),
+                ("replay_lsn", Value::Int(replayed)),
+                ("replay_lag", interval),
+            ],
+        )
+    };
+    let earlier = lag(1_000, 1_000, Value::Null);
+    for (current, replayed, interval, level) in [
+        // Idle for an hour, with the interval of its last commit.
+        (1_000, 1_000, Value::Float(7.0), Level::Ok),
+        (9_000, 2_000, Value::Float(0.1), Level::Ok),
+        (9_000, 2_000, Value::Float(6.0), Level::Warning),
+        // Replay is paused since before the last sample: the interval stays small.
+        (9_000, 500, Value::Float(0.136), Level::Critical),
+    ] {
+        let verdict = lag(current, replayed, interval).after(&earlier, "replication-lag");
+        assert_eq!(verdict.level, level, "{verdict:#?}");
+    }
+}
+
+#[test]
+fn a_standby_of_an_idle_primary_has_no_lag() {
+    const MB: i64 = 1 << 20;
+    let standby = |received: i64, replayed: i64, last: Value| {
+        let row = [
+            ("receive_lsn", Value::Int(received)),
+            ("replay_lsn", Value::Int(replayed)),
+            ("last_xact_replay_age", last),
+            ("pause_state", text("not paused")),
+        ];
+        Story::new(15, Role::Standby).row("recovery", &row)
+    };
+    for (received, replayed, last, level) in [
+        (MB, MB, Value::Float(86_400.0), Level::Ok),
+        (MB, MB, Value::Null, Level::Ok),
+        // One commit after an idle day is on its way.
+        (MB + 900, MB, Value::Float(86_400.0), Level::Ok),
+        // A minute's worth at most.
+        (9 * MB, 2 * MB, Value::Float(86_400.0), Level::Critical),
+        (9 * MB, 2 * MB, Value::Float(1.0), Level::Ok),
+        // Nothing at all was replayed since the last sample.
+        (9 * MB, MB / 2, Value::Float(1.0), Level::Critical),
+    ] {
+        let earlier = standby(MB, MB, Value::Float(86_340.0));
+        let verdict = standby(received, replayed, last).after(&earlier, "standby-lag");
+        assert_eq!(verdict.level, level, "{received} {replayed} {verdict:#?}");
+        assert!(verdict.measures[0].value <= 60.0, "{verdict:#?}");
+    }
+    let verdict = standby(9 * MB, MB, Value::Null).now("standby-lag");
+    assert_eq!(
+        verdict.outcome,
+        Outcome::Unknown,
+        "pending, and no commit to date it by"
+    );
+}
+
+#[test]
+fn slots_and_subscriptions_are_judged_by_what_they_report() {
+    for (behind, level) in [
+        (1_000, Level::Ok),
+        (2 << 30, Level::Warning),
+        (11 << 30, Level::Critical),
+    ] {
+        let row = [
+            ("slot_name", text("s")),
+            ("slot_type", text("logical")),
+            ("active", Value::Bool(true)),
+            ("confirmed_flush_lsn", Value::Int(0)),
+            ("current_lsn", Value::Int(behind)),
+        ];
+        let story = Story::new(15, Role::Primary).row("slots", &row);
+        assert_eq!(story.now("logical-slot-lag").level, level, "{behind}");
+    }
+    let slot = [("slot_name", text("s"))];
+    for (spilled, level) in [(1e6, Level::Ok), (1.2e9, Level::Warning)] {
+        let primary = || Story::new(15, Role::Primary);
+        grew(
+            primary,
+            "slot-spill",
+            "slot-stats",
+            &slot,
+            &[("spill_bytes", spilled)],
+            level,
+        );
+    }
+    for (pid, relid, age, worker, lag) in [
+        (Value::Int(7), Value::Null, 3.0, Level::Ok, Level::Ok),
+        (Value::Int(7), Value::Null, 100.0, Level::Ok, Level::Warning),
+        (Value::Null, Value::Null, 0.0, Level::Critical, Level::Ok),
+        // Only a table copy is left of it.
+        (
+            Value::Int(7),
+            Value::Int(16_384),
+            3.0,
+            Level::Critical,
+            Level::Ok,
+        ),
+    ] {
+        let row = [
+            ("subname", text("s")),
+            ("datname", text("dwh")),
+            ("subenabled", Value::Bool(true)),
+            ("pid", pid),
+            ("relid", relid),
+            ("last_msg_receipt_age", Value::Float(age)),
+        ];
+        let story = Story::new(15, Role::Primary).row("subscriptions", &row);
+        assert_eq!(story.now("subscription-worker").level, worker);
+        assert_eq!(story.now("subscription-lag").level, lag);
+    }
+    let row = [
+        ("subname", text("s")),
+        ("srsubstate", text("d")),
+        ("tables", Value::Int(3)),
+    ];
+    let copying = Story::new(15, Role::Primary).row("subscription-tables", &row);
+    assert_eq!(copying.now("subscription-sync").level, Level::Info);
+}
+
+#[test]
+fn a_standby_that_follows_an_old_timeline_is_found() {
+    for (received, level) in [(2, Level::Ok), (1, Level::Critical)] {
+        let story = Story::new(15, Role::Standby)
+            .row("recovery", &[("checkpoint_timeline_id", Value::Int(2))])
+            .row(
+                "wal-receiver",
+                &[
+                    ("received_tli", Value::Int(received)),
+                    ("status", text("streaming")),
+                ],
+            );
+        assert_eq!(story.now("standby-timeline").level, level, "{received}");
+    }
 }

@@ -1,9 +1,15 @@
 //! Faults of the group `wal`: silent when healthy, found when injected, gone when cleared.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::time::{Duration, SystemTime};
 
-use pawang_core::{Blind, Level, Outcome};
+use pawang_check::{evaluate, find};
+use pawang_collect::{Catalog, Scope};
+use pawang_core::{
+    Blind, Cost, Epoch, Facts, Instance, Level, Outcome, Role, Server, Sighting, Snapshot,
+    Timestamp, Value, Verdict,
+};
 use pawang_testbed::{Cluster, Setup, Version, until, versions};
 
 use crate::watch::Watch;
@@ -266,5 +272,241 @@ async fn the_wal_summarizer_is_judged_where_there_is_one() {
         cluster.set("summarize_wal", Some("off")).await;
         let verdict = watch.verdict("wal-summarizer-lag").await;
         assert_eq!(verdict.outcome, Outcome::NotApplicable);
+    }
+}
+
+/// What a server would have said: rows of built-in collectors, with NULL in the columns that are not named.
+pub(crate) struct Story {
+    pub(crate) major: u32,
+    pub(crate) role: Role,
+    pub(crate) seen: Vec<(&'static str, Vec<(&'static str, Value)>)>,
+}
+
+impl Story {
+    pub(crate) fn new(major: u32, role: Role) -> Story {
+        Story {
+            major,
+            role,
+            seen: Vec::new(),
+        }
+    }
+
+    /// Adds a row of a collector.
+    pub(crate) fn row(mut self, collector: &'static str, row: &[(&'static str, Value)]) -> Story {
+        self.seen.push((collector, row.to_vec()));
+        self
+    }
+
+    /// Adds a setting.
+    pub(crate) fn setting(self, name: &str, value: &str) -> Story {
+        self.row(
+            "settings",
+            &[("name", text(name)), ("setting", text(value))],
+        )
+    }
+
+    /// Tells it as facts, so many seconds after the beginning.
+    pub(crate) fn facts(&self, seconds: i64) -> Facts {
+        let at = Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_secs(1_800_000_000 + seconds);
+        let catalog = Catalog::built_in();
+        let names: BTreeSet<&str> = self.seen.iter().map(|(name, _)| *name).collect();
+        let sightings = names.into_iter().map(|name| {
+            let header = &catalog.collector(name).header;
+            let database = (header.scope == Scope::Database).then(|| "postgres".to_owned());
+            let rows = self.seen.iter().filter(|(collector, _)| *collector == name);
+            let value = |row: &[(&str, Value)], column: &str| {
+                let found = row.iter().find(|(name, _)| *name == column);
+                found.map_or(Value::Null, |(_, value)| value.clone())
+            };
+            let rows = rows.map(|(_, row)| {
+                let known = |name: &str| header.columns.iter().any(|column| column.name == name);
+                assert!(
+                    row.iter().all(|(column, _)| known(column)),
+                    "{name}: {row:?}"
+                );
+                header
+                    .columns
+                    .iter()
+                    .map(|column| value(row, &column.name))
+                    .collect()
+            });
+            Sighting {
+                collector: name.to_owned(),
+                database: database.clone(),
+                seen: Ok(Snapshot {
+                    collector: name.to_owned(),
+                    database,
+                    at,
+                    epoch: Some(Epoch::default()),
+                    cost: Cost::default(),
+                    columns: header.columns.clone(),
+                    rows: rows.collect(),
+                }),
+            }
+        });
+        Facts {
+            instance: Instance::default(),
+            at,
+            server: Ok(self.server()),
+            databases: vec!["postgres".to_owned()],
+            sightings: sightings.collect(),
+            notes: Vec::new(),
+        }
+    }
+
+    fn server(&self) -> Server {
+        Server {
+            version: self.major * 10_000,
+            version_text: self.major.to_string(),
+            role: self.role,
+            epoch: Epoch::default(),
+            user: "monitor".to_owned(),
+            superuser: false,
+            monitor: true,
+            database: "postgres".to_owned(),
+            data_directory: None,
+            local: false,
+        }
+    }
+
+    /// Judges this story, a minute after an earlier one.
+    pub(crate) fn after(&self, earlier: &Story, id: &str) -> Verdict {
+        let (newer, older) = (self.facts(60), earlier.facts(0));
+        evaluate(find(id).unwrap(), &newer, Some(&older), &()).unwrap()
+    }
+
+    /// Judges this story alone.
+    pub(crate) fn now(&self, id: &str) -> Verdict {
+        evaluate(find(id).unwrap(), &self.facts(60), None, &()).unwrap()
+    }
+}
+
+pub(crate) fn text(value: &str) -> Value {
+    Value::Text(value.into())
+}
+
+/// Asserts what a check says when one counter row grew by these amounts in a minute.
+pub(crate) fn grew(
+    story: impl Fn() -> Story,
+    id: &str,
+    collector: &'static str,
+    labels: &[(&'static str, Value)],
+    growth: &[(&'static str, f64)],
+    level: Level,
+) {
+    let row = |factor: f64| {
+        let counters = growth
+            .iter()
+            .map(|(name, by)| (*name, Value::Float(1e6 + factor * by)));
+        labels.iter().cloned().chain(counters).collect::<Vec<_>>()
+    };
+    let older = story().row(collector, &row(0.0));
+    let verdict = story().row(collector, &row(1.0)).after(&older, id);
+    assert_eq!(
+        (verdict.outcome, verdict.level),
+        (Outcome::Judged, level),
+        "{growth:?} {verdict:#?}"
+    );
+}
+
+#[test]
+fn counters_of_wal_are_judged_by_their_growth() {
+    let primary = || Story::new(15, Role::Primary);
+    for (bytes, level) in [(6e7, Level::Ok), (1.8e10, Level::Warning)] {
+        grew(
+            primary,
+            "wal-rate",
+            "wal",
+            &[],
+            &[("wal_bytes", bytes)],
+            level,
+        );
+    }
+    for (images, level) in [(1e3, Level::Ok), (2.4e5, Level::Warning)] {
+        let growth = [("wal_bytes", 2.2e9), ("wal_fpi", images)];
+        grew(primary, "full-page-images", "wal", &[], &growth, level);
+    }
+    let idle = [("wal_bytes", 8_192.0), ("wal_fpi", 1.0)];
+    grew(primary, "full-page-images", "wal", &[], &idle, Level::Ok);
+    for (times, level) in [(60.0, Level::Ok), (6_000.0, Level::Warning)] {
+        grew(
+            primary,
+            "wal-buffers-full",
+            "wal",
+            &[],
+            &[("wal_buffers_full", times)],
+            level,
+        );
+    }
+    for (spent, level) in [
+        (1e3, Level::Ok),
+        (2e4, Level::Warning),
+        (7e4, Level::Critical),
+    ] {
+        let growth = [
+            ("num_timed", 1.0),
+            ("num_requested", 0.0),
+            ("sync_time", spent),
+        ];
+        grew(
+            primary,
+            "checkpoint-sync-time",
+            "checkpointer",
+            &[],
+            &growth,
+            level,
+        );
+    }
+    for (spent, level) in [(200.0, Level::Ok), (6e3, Level::Warning)] {
+        let growth = [("wal_sync", 200.0), ("wal_sync_time", spent)];
+        let timed = || primary().setting("track_wal_io_timing", "on");
+        grew(timed, "wal-sync-latency", "wal", &[], &growth, level);
+    }
+}
+
+#[test]
+fn a_checkpoint_is_overdue_only_where_wal_was_written() {
+    for (written, age, level) in [
+        (1_000_000, 86_400.0, Level::Ok),
+        (1 << 30, 200.0, Level::Ok),
+        (1 << 30, 1_000.0, Level::Warning),
+        (1 << 30, 10_000.0, Level::Critical),
+    ] {
+        let story = Story::new(15, Role::Primary)
+            .setting("checkpoint_timeout", "300")
+            .row(
+                "checkpointer",
+                &[
+                    ("redo_lsn", Value::Int(0)),
+                    ("checkpoint_age", Value::Float(age)),
+                ],
+            )
+            .row("wal", &[("current_lsn", Value::Int(written))]);
+        assert_eq!(
+            story.now("checkpoint-overdue").level,
+            level,
+            "{written} {age}"
+        );
+    }
+}
+
+#[test]
+fn a_wal_summarizer_that_does_not_run_or_lags_is_found() {
+    for (pid, behind, level) in [
+        (Value::Int(7), 1_000, Level::Ok),
+        (Value::Null, 1_000, Level::Warning),
+        (Value::Int(7), 2 << 30, Level::Warning),
+        (Value::Int(7), 11 << 30, Level::Critical),
+    ] {
+        let story = Story::new(17, Role::Primary).row(
+            "wal-summarizer",
+            &[
+                ("summarize_wal", text("on")),
+                ("summarizer_pid", pid),
+                ("pending_lsn", Value::Int(1 << 40)),
+                ("current_lsn", Value::Int((1 << 40) + behind)),
+            ],
+        );
+        assert_eq!(story.now("wal-summarizer-lag").level, level, "{behind}");
     }
 }
