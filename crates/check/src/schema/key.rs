@@ -16,7 +16,7 @@ pub(super) const INTEGER_KEY: Check = Check {
     critical: Some(90.0),
     floors: &[],
     what: "Last value of the sequence behind each integer or smallint column (serial, identity) as a share of the column's largest \
-           number, for the 500 largest tables. Needs SELECT on the sequence (pg_read_all_data); a sequence that is \
+           number, for the 500 most used sequences. Needs SELECT on the sequence (pg_read_all_data); a sequence that is \
            locked at the moment is left out rather than waited for.",
     why: "At 2,147,483,647 every insert fails, and the change to bigint rewrites the table under an exclusive lock.",
     fix: "Change the column to bigint while there is time: a new bigint column filled in batches and swapped, or ALTER TABLE ... TYPE \

@@ -3,6 +3,7 @@
 //! Truth is the share of pages that the rebuild gave back; pgstattuple and pgstatindex stand beside it.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 
 use pawang_check::{Check, Policy, Resolved, evaluate, find};
 use pawang_core::{Level, Verdict};
@@ -296,11 +297,14 @@ impl Policy for NoFloors {
 #[tokio::test]
 async fn estimates_are_within_five_points_of_a_rebuild() {
     for version in versions() {
-        compare(version).await;
+        let (table, wrong) = compare(version).await;
+        println!("PostgreSQL {}\n{table}", version.0);
+        assert!(wrong.is_empty(), "{wrong:#?}");
     }
 }
 
-async fn compare(version: Version) {
+/// Returns the table of results, and what is wrong with them.
+async fn compare(version: Version) -> (String, Vec<String>) {
     let cluster = Cluster::start(&Setup {
         version: Some(version),
         settings: &[("autovacuum", "off"), ("maintenance_work_mem", "256MB")],
@@ -326,13 +330,13 @@ async fn compare(version: Version) {
     let tables = evaluate(find("table-bloat").unwrap(), &facts, None, &NoFloors).unwrap();
     let indexes = evaluate(find("index-bloat").unwrap(), &facts, None, &NoFloors).unwrap();
     let (table_truth, index_truth) = truth(&cluster).await;
-    println!(
-        "{version:?}: {:<34} {:>7} {:>7} {:>9} {:>8} {:>7}",
-        "relation", "pages", "rebuilt", "estimate", "truth", "error"
+    let mut table = format!(
+        "{:<45} {:>7} {:>7} {:>9} {:>8} {:>7} {:>11}\n",
+        "relation", "pages", "rebuilt", "estimate", "truth", "error", "pgstattuple"
     );
-    let mut wrong = report("tables", 40, &tables, &table_truth);
-    wrong.extend(report("indexes", 60, &indexes, &index_truth));
-    assert!(wrong.is_empty(), "{wrong:#?}");
+    let mut wrong = report("tables", 40, &tables, &table_truth, &mut table);
+    wrong.extend(report("indexes", 60, &indexes, &index_truth, &mut table));
+    (table, wrong)
 }
 
 /// Measures, rebuilds and measures again.
@@ -343,15 +347,13 @@ async fn truth(cluster: &Cluster) -> (BTreeMap<String, Truth>, BTreeMap<String, 
                 100 * greatest(0, 1 - (100 - s.free_percent - s.dead_tuple_percent) / coalesce((SELECT option_value::float8 FROM pg_options_to_table(c.reloptions) WHERE option_name = 'fillfactor'), 100)) 
            FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace, pgstattuple(c.oid) s WHERE {kinds} ORDER BY 1"
     );
-    let indexes = format!(
-        "SELECT i.oid::int, n.nspname || '.' || i.relname, pg_relation_size(i.oid) / 8192,
+    let indexes = "SELECT i.oid::int, n.nspname || '.' || i.relname, pg_relation_size(i.oid) / 8192,
                 100 * greatest(0, 1 - (s.leaf_pages * s.avg_leaf_density / coalesce((SELECT option_value::float8 FROM pg_options_to_table(i.reloptions) WHERE option_name = 'fillfactor'), 90) + s.internal_pages + 1) * 8192 / s.index_size)
            FROM pg_class i JOIN pg_namespace n ON n.oid = i.relnamespace JOIN pg_index x ON x.indexrelid = i.oid, pgstatindex(i.oid) s
-          WHERE n.nspname = 'public' AND i.relkind = 'i' AND i.relpages >= 128 ORDER BY 1"
-    );
+          WHERE n.nspname = 'public' AND i.relkind = 'i' AND i.relpages >= 128 ORDER BY 1";
     let before = (
         cluster.sql("postgres", &tables).await,
-        cluster.sql("postgres", &indexes).await,
+        cluster.sql("postgres", indexes).await,
     );
     let names = cluster
         .sql("postgres", "SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'public' AND c.relkind IN ('r', 'm')")
@@ -393,6 +395,7 @@ fn report(
     least: usize,
     verdict: &Verdict,
     truth: &BTreeMap<String, Truth>,
+    table: &mut String,
 ) -> Vec<String> {
     let estimates: BTreeMap<String, f64> = verdict
         .measures
@@ -409,24 +412,27 @@ fn report(
         let real = 100.0 * (1.0 - truth.after / truth.before).max(0.0);
         let head = format!("{name:<45} {:>7} {:>7}", truth.before, truth.after);
         let Some(estimate) = estimates.get(name) else {
-            println!(
-                "{head} {:>9} {real:>8.1} {:>7} pgstattuple {:.1}",
+            let _ = writeln!(
+                table,
+                "{head} {:>9} {real:>8.1} {:>7} {:>11.1}",
                 "n/a", "", truth.pgstattuple
             );
             missing.push(name);
             continue;
         };
         let error = estimate - real;
-        println!(
-            "{head} {estimate:>9.1} {real:>8.1} {error:>7.1} pgstattuple {:.1}",
+        let _ = writeln!(
+            table,
+            "{head} {estimate:>9.1} {real:>8.1} {error:>7.1} {:>11.1}",
             truth.pgstattuple
         );
         if error.abs() > ERROR_MAX {
             off.push((name, error));
         }
     }
-    println!(
-        "{} {kind}, {} not estimable, {} off",
+    let _ = writeln!(
+        table,
+        "{} {kind}, {} not estimable, {} more than {ERROR_MAX} points off",
         truth.len(),
         missing.len(),
         off.len()
