@@ -495,6 +495,16 @@ async fn everybody_and_the_tables() {
     }
 }
 
+/// The shape of document 001 9.2.2: everybody may call it, and it asks current_user, which is the owner.
+const CODE_FAULTS: &str = "CREATE FUNCTION \"getSsn\"(who text) RETURNS text LANGUAGE sql SECURITY DEFINER AS 'SELECT current_user::text';
+            CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS 'BEGIN RETURN NULL; END';
+            CREATE TABLE tenants (id int); CREATE POLICY own ON tenants USING (true);
+            CREATE TABLE held (id int); ALTER TABLE held ENABLE ROW LEVEL SECURITY;
+            CREATE FUNCTION guard() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END';
+            CREATE EVENT TRIGGER guard ON ddl_command_end EXECUTE FUNCTION guard(); ALTER EVENT TRIGGER guard DISABLE;
+            CREATE FUNCTION native(internal) RETURNS void LANGUAGE c AS '$libdir/plpgsql', 'plpgsql_validator';
+            CREATE LANGUAGE plwild HANDLER plpgsql_call_handler;";
+
 #[tokio::test]
 async fn code_with_the_privileges_of_its_owner() {
     for version in versions() {
@@ -516,16 +526,7 @@ async fn code_with_the_privileges_of_its_owner() {
         for id in ids {
             watch.silent(id).await;
         }
-        // The shape of document 001 9.2.2: everybody may call it, and it asks current_user, which is the owner.
-        let faults = "CREATE FUNCTION \"getSsn\"(who text) RETURNS text LANGUAGE sql SECURITY DEFINER AS 'SELECT current_user::text';
-            CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS 'BEGIN RETURN NULL; END';
-            CREATE TABLE tenants (id int); CREATE POLICY own ON tenants USING (true);
-            CREATE TABLE held (id int); ALTER TABLE held ENABLE ROW LEVEL SECURITY;
-            CREATE FUNCTION guard() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END';
-            CREATE EVENT TRIGGER guard ON ddl_command_end EXECUTE FUNCTION guard(); ALTER EVENT TRIGGER guard DISABLE;
-            CREATE FUNCTION native(internal) RETURNS void LANGUAGE c AS '$libdir/plpgsql', 'plpgsql_validator';
-            CREATE LANGUAGE plwild HANDLER plpgsql_call_handler;";
-        cluster.sql("postgres", faults).await;
+        cluster.sql("postgres", CODE_FAULTS).await;
         let mut remedies = Vec::new();
         for (id, level, object) in [
             (

@@ -108,6 +108,15 @@ async fn loads_that_fail_come_late_or_lose_rows() {
             watch.silent(id).await;
         }
     }
+}
+
+#[tokio::test]
+async fn loads_that_hang_or_never_succeed() {
+    let cluster = Cluster::start(&Setup::default()).await;
+    let mut watch = Watch::start(&cluster).await;
+    cluster.sql("postgres", MART).await;
+    watch.questions = vec![loads(Value::Null)];
+    watch.silent("load-age").await;
     cluster.sql("postgres", "UPDATE etl_log.job_execution SET finished_at = finished_at - interval '1 day' WHERE job_name = 'load_dim'").await;
     watch.found("load-age", Level::Warning, "load_dim").await;
     // The maximum age of the configuration wins over the check's own limits.
