@@ -684,3 +684,86 @@ fn rate_of_mean(mean: f64) -> f64 {
 fn align_up(bytes: f64, to: f64) -> f64 {
     (bytes / to).ceil() * to
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn column(bytes: f64, align: usize, distinct: f64) -> Column {
+        Column {
+            length: Length::Fixed(bytes),
+            align,
+            null_share: 0.0,
+            distinct: Some(distinct),
+            common_count: 0.0,
+            common_share: 0.0,
+            skew: 1.0,
+            correlation: 0.0,
+        }
+    }
+
+    fn btree(rows: f64, distinct: f64, deduplicates: bool) -> Btree {
+        Btree {
+            rows,
+            table_rows: rows,
+            fillfactor: 90.0,
+            deduplicates,
+            sample_rows: 30_000.0,
+            combinations: None,
+            columns: vec![column(8.0, 8, distinct)],
+        }
+    }
+
+    fn pages(index: &Btree) -> f64 {
+        match btree_pages(index) {
+            Estimate::Pages(pages) => pages,
+            Estimate::NotEstimable(reason) => panic!("{reason}"),
+        }
+    }
+
+    #[test]
+    fn sizes_that_the_server_is_known_to_make() {
+        let heap = Heap {
+            rows: 1e6,
+            columns_total: 2,
+            dropped: false,
+            fillfactor: 100.0,
+            columns: vec![column(4.0, 4, 1e6), column(4.0, 4, 1e6)],
+        };
+        assert_eq!(heap_pages(&heap), 4425.0);
+        assert_eq!(pages(&btree(1e6, 1e6, false)), 2745.0);
+    }
+
+    #[test]
+    fn a_single_value_costs_little_more_than_its_row_numbers() {
+        let per_row = pages(&btree(1e6, 1.0, true)) * 8192.0 / 1e6;
+        assert!((6.0..7.2).contains(&per_row), "{per_row}");
+    }
+
+    #[test]
+    fn nobody_guesses_how_many_combinations_there_are() {
+        let mut index = btree(120_000.0, 3000.0, true);
+        index.columns.push(column(4.0, 4, 100.0));
+        assert!(matches!(btree_pages(&index), Estimate::NotEstimable(_)));
+        index.combinations = Some(98_000.0);
+        assert!(matches!(btree_pages(&index), Estimate::Pages(_)));
+    }
+
+    proptest! {
+        #[test]
+        fn more_rows_never_need_fewer_pages(rows in 1_000.0..1e8_f64, share in 0.001..1.0_f64, more in 1.1..3.0_f64) {
+            let small = pages(&btree(rows, rows * share, true));
+            let large = pages(&btree(rows * more, rows * more * share, true));
+            prop_assert!(large * 1.02 >= small, "{small} {large}");
+        }
+
+        #[test]
+        fn deduplication_never_costs_pages(rows in 1_000.0..1e8_f64, share in 0.0001..1.0_f64) {
+            let with = pages(&btree(rows, (rows * share).max(1.0), true));
+            let without = pages(&btree(rows, rows * share, false));
+            prop_assert!(with <= without * 1.02 + 1.0, "{with} {without}");
+        }
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pawang_check::{evaluate, find};
+use pawang_check::{CHECKS, Group, evaluate, find};
 use pawang_core::{Blind, Facts, Level, Outcome, Verdict};
 use pawang_testbed::{Cluster, Setup, Version, until, versions};
 
@@ -578,5 +578,34 @@ async fn releases_that_corrupt_indexes_are_known() {
             (outcome, level),
             "{version}"
         );
+    }
+}
+
+#[tokio::test]
+async fn locks_on_every_table_stop_no_check_of_vacuum_and_schema() {
+    for version in versions() {
+        let cluster = quiet(Some(version)).await;
+        let mut watch = Watch::start(&cluster).await;
+        let tables = "CREATE TABLE sales (id serial PRIMARY KEY, at timestamptz NOT NULL, note text) PARTITION BY RANGE (id);
+            CREATE TABLE sales_1 PARTITION OF sales FOR VALUES FROM (0) TO (1000000);
+            INSERT INTO sales SELECT g, now(), 'note ' || g FROM generate_series(1, 60000) g; CREATE INDEX ON sales (lower(note));
+            CREATE MATERIALIZED VIEW view AS SELECT * FROM sales; GRANT pg_read_all_data TO monitor";
+        run(&cluster, tables).await;
+        run(&cluster, "VACUUM (ANALYZE)").await;
+        let ids: Vec<&str> = CHECKS
+            .iter()
+            .filter(|check| matches!(check.group, Group::Vacuum | Group::Schema))
+            .map(|check| check.id)
+            .collect();
+        assert!(ids.len() >= 40, "{ids:?}");
+        let before = watch.look(&ids).await;
+        let holder = cluster.connect("postgres").await;
+        let lock = "BEGIN; LOCK TABLE sales, sales_1 IN ACCESS EXCLUSIVE MODE; REINDEX TABLE sales_1; REFRESH MATERIALIZED VIEW view;
+                    ALTER SEQUENCE sales_id_seq CACHE 5; ALTER TABLE sales_1 ALTER note SET STATISTICS 50";
+        holder.batch_execute(lock).await.unwrap();
+        let locked = watch.look(&ids).await;
+        assert_eq!(locked.count(Level::Unknown), 0, "{:#?}", locked.findings());
+        assert_eq!(before.count(Level::Unknown), 0, "{:#?}", before.findings());
+        holder.batch_execute("ROLLBACK").await.unwrap();
     }
 }

@@ -395,6 +395,19 @@ async fn bloat_is_found_and_never_guessed() {
             "{verdict:#?}"
         );
     }
+    // Columns of fixed width that are never NULL need no statistics.
+    let fixed = "CREATE TABLE fixed (id int NOT NULL, n bigint NOT NULL); INSERT INTO fixed SELECT g, g FROM generate_series(1, 60000) g";
+    cluster.sql("postgres", fixed).await;
+    cluster.sql("postgres", "VACUUM (ANALYZE) fixed").await;
+    watch.verdict("table-bloat").await;
+    let verdict = judge(&watch.older.clone().unwrap(), "table-bloat", |limits| {
+        limits.floors.insert("size".to_owned(), 1e6);
+    });
+    let measures = verdict.measures.iter();
+    let judged: Vec<_> = measures.filter(|m| m.level == Level::Ok).collect();
+    assert_eq!(judged.len(), 1, "{verdict:#?}");
+    assert_eq!(judged[0].object, "postgres/public.fixed");
+    assert_eq!(verdict.level, Level::Unknown, "the others stay unknown");
     cluster
         .sql("postgres", "GRANT pg_read_all_data TO monitor")
         .await;
