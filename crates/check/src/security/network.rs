@@ -1,5 +1,7 @@
 //! What travels over the network in the clear.
 
+use std::net::IpAddr;
+
 use pawang_core::{Level, Missing, Unit};
 
 use super::{setting, setting_evidence, setting_row};
@@ -45,7 +47,12 @@ pub(super) const SSL_PROTOCOL: Check = Check {
 fn ssl(view: &View<'_>) -> Result<Vec<Observation>, Missing> {
     let row = setting_row(view, "ssl")?;
     let addresses = setting(view, "listen_addresses")?;
-    let own = |address: &str| matches!(address.trim(), "" | "localhost" | "127.0.0.1" | "::1");
+    let own = |address: &str| match address.trim() {
+        "" | "localhost" => true,
+        address => address
+            .parse()
+            .is_ok_and(|address: IpAddr| address.is_loopback()),
+    };
     let reachable = !addresses.split(',').all(own);
     let wrong = reachable && row.text("setting") == Some("off");
     let mut evidence = setting_evidence(row);

@@ -1,8 +1,11 @@
 //! Faults of the group `security`: silent when healthy, found when injected, gone when cleared.
 
+use std::path::Path;
+use std::process::Command;
+
 use pawang_core::{Blind, Level, Outcome};
 use pawang_postgres::{Environment, Session, Target};
-use pawang_testbed::{Cluster, Setup, until, versions};
+use pawang_testbed::{Cluster, Setup, Stop, Version, until, versions};
 
 use crate::watch::Watch;
 
@@ -108,6 +111,44 @@ const SETTINGS: &[(&str, &str, &str, Level, &str)] = &[
     ),
 ];
 
+#[tokio::test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "only the server's own program switches checksums off"
+)]
+async fn a_cluster_without_checksums() {
+    let program = Path::new("/usr/lib/postgresql/15/bin/pg_checksums");
+    if !program.exists() {
+        return;
+    }
+    let mut cluster = Cluster::start(&Setup {
+        version: Some(Version(15)),
+        ..Setup::default()
+    })
+    .await;
+    let mut watch = Watch::start(&cluster).await;
+    for (change, level) in [
+        ("--enable", Level::Ok),
+        ("--disable", Level::Warning),
+        ("--enable", Level::Ok),
+    ] {
+        cluster.stop(Stop::Fast).await;
+        // It fails when there is nothing to change; what counts is what the server says then.
+        let arguments = [change, "--no-sync", "-D"];
+        Command::new(program)
+            .args(arguments)
+            .arg(cluster.data_directory())
+            .output()
+            .unwrap();
+        cluster.start_again().await;
+        assert_eq!(
+            watch.verdict("data-checksums").await.level,
+            level,
+            "{change}"
+        );
+    }
+}
+
 /// Changes one setting of the running server and waits until new sessions see it.
 async fn set(cluster: &Cluster, name: &str, value: Option<&str>) {
     let statement = match value {
@@ -183,19 +224,19 @@ async fn settings_that_only_a_restart_changes() {
 
 #[tokio::test]
 async fn a_server_on_the_network_without_tls() {
-    let cluster = Cluster::start(&Setup {
-        settings: &[("listen_addresses", "*")],
+    let mut cluster = Cluster::start(&Setup {
         tcp: true,
         ..Setup::default()
     })
     .await;
-    let addresses = cluster.sql("postgres", "SHOW listen_addresses").await;
     let mut watch = Watch::start(&cluster).await;
-    if addresses[0][0].as_deref() == Some("*") {
-        watch.found("ssl", Level::Warning, "").await;
-    } else {
-        watch.silent("ssl").await;
-    }
+    watch.silent("ssl").await;
+    cluster
+        .sql("postgres", "ALTER SYSTEM SET listen_addresses = '0.0.0.0'")
+        .await;
+    cluster.stop(Stop::Fast).await;
+    cluster.start_again().await;
+    watch.found("ssl", Level::Warning, "").await;
     watch.silent("superuser-sessions").await;
     let url = format!(
         "postgresql://postgres@127.0.0.1:{}/postgres",
