@@ -55,3 +55,4 @@ CREATE ROLE analis LOGIN PASSWORD 'demo-only' VALID UNTIL '2025-01-01';
 -- What the monitoring role may read: rows, for the loads and for column statistics.
 GRANT USAGE ON SCHEMA stg, dim, fact, etl, etl_log TO monitor;
 GRANT SELECT ON ALL TABLES IN SCHEMA stg, dim, fact, etl, etl_log TO monitor;
+GRANT SELECT ON ALL SEQUENCES IN SCHEMA stg, dim, fact, etl, etl_log TO monitor;

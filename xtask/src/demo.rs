@@ -67,10 +67,7 @@ const SETTINGS: [(&str, &str); 11] = [
 /// What was broken on purpose, and the checks of which one must tell.
 const FAULTS_TOLD: [(&str, &[&str]); 24] = [
     ("session idle in transaction", &["idle-in-transaction"]),
-    (
-        "sessions blocked, root blocker named",
-        &["blocking", "blocked-sessions"],
-    ),
+    ("sessions blocked, root blocker named", &["blocking"]),
     ("sessions queued behind DDL", &["lock-queue"]),
     ("forgotten prepared transaction", &["prepared-transactions"]),
     ("bloated table", &["table-bloat"]),
@@ -81,13 +78,13 @@ const FAULTS_TOLD: [(&str, &[&str]); 24] = [
     ("big table never analysed", &["never-analyzed"]),
     (
         "autovacuum switched off for a table",
-        &["autovacuum-disabled"],
+        &["autovacuum-disabled-tables"],
     ),
     (
         "sequence near its end",
         &["sequence-exhaustion", "integer-key-exhaustion"],
     ),
-    ("table without a primary key", &["no-primary-key"]),
+    ("table without a primary key", &["primary-key"]),
     ("constraint not validated", &["not-valid-constraints"]),
     ("trigger disabled", &["disabled-triggers"]),
     ("superuser named pgbouncer", &["superusers"]),
