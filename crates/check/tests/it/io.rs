@@ -241,6 +241,15 @@ fn counters_of_io_are_judged_by_their_growth() {
             level,
         );
     }
+}
+
+#[test]
+fn reads_and_writes_are_judged_by_their_growth() {
+    let server = || Story::new(16, Role::Primary);
+    let relation = [
+        ("backend_type", text("checkpointer")),
+        ("object", text("relation")),
+    ];
     let cache = [("name", text("Subtrans"))];
     for (read, level) in [
         (500.0, Level::Ok),
@@ -266,7 +275,7 @@ fn counters_of_io_are_judged_by_their_growth() {
         let reads = [("blks_read", 2e3), ("blk_read_time", spent)];
         grew(timed, "read-latency", "database", &database, &reads, level);
         let writes = [("writes", 2e3), ("write_time", spent)];
-        grew(timed, "write-latency", "io", &normal, &writes, level);
+        grew(timed, "write-latency", "io", &relation, &writes, level);
     }
 }
 
