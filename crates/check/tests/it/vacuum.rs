@@ -47,6 +47,16 @@ async fn holds(cluster: &Cluster, condition: &str) {
     .await;
 }
 
+/// Vacuums and analyzes a table, and waits until the statistics say so.
+async fn vacuum(cluster: &Cluster, table: &str) {
+    let sql = format!("VACUUM (ANALYZE) {table}");
+    cluster.sql("postgres", &sql).await;
+    let done = format!(
+        "(SELECT n_ins_since_vacuum = 0 AND n_mod_since_analyze = 0 FROM pg_stat_user_tables WHERE relname = '{table}')"
+    );
+    holds(cluster, &done).await;
+}
+
 async fn patient(version: Option<Version>, more: &[(&str, &str)]) -> Cluster {
     let mut settings = vec![PATIENT];
     settings.extend_from_slice(more);
@@ -134,7 +144,7 @@ async fn dead_rows_and_stale_statistics_are_found() {
         watch
             .found("never-analyzed", Level::Warning, "public.sales")
             .await;
-        cluster.sql("postgres", "VACUUM (ANALYZE) sales").await;
+        vacuum(&cluster, "sales").await;
         for id in ids {
             watch.silent(id).await;
         }
@@ -175,7 +185,7 @@ async fn dead_rows_and_stale_statistics_are_found() {
         let options = "ALTER TABLE sales SET (autovacuum_vacuum_threshold = 70000)";
         cluster.sql("postgres", options).await;
         watch.silent("vacuum-due").await;
-        cluster.sql("postgres", "VACUUM (ANALYZE) sales").await;
+        vacuum(&cluster, "sales").await;
         for id in ids {
             watch.silent(id).await;
         }
@@ -196,7 +206,7 @@ async fn the_ceiling_of_the_vacuum_threshold_is_known() {
         let mut watch = Watch::start(&cluster).await;
         let table = "CREATE TABLE sales AS SELECT g AS id FROM generate_series(1, 100000) g";
         cluster.sql("postgres", table).await;
-        cluster.sql("postgres", "VACUUM (ANALYZE) sales").await;
+        vacuum(&cluster, "sales").await;
         cluster
             .sql("postgres", "DELETE FROM sales WHERE id <= 15000")
             .await;
@@ -219,10 +229,15 @@ async fn an_old_snapshot_that_holds_dead_rows_is_found() {
                  CREATE INDEX ON big (id)";
     cluster.sql("postgres", table).await;
     cluster.sql("postgres", "ANALYZE big").await;
+    holds(
+        &cluster,
+        "(SELECT last_analyze IS NOT NULL FROM pg_stat_user_tables)",
+    )
+    .await;
     watch
         .found("never-vacuumed", Level::Warning, "public.big")
         .await;
-    cluster.sql("postgres", "VACUUM big").await;
+    vacuum(&cluster, "big").await;
     watch.silent("never-vacuumed").await;
     cluster
         .sql("postgres", "SET enable_seqscan = off; SET enable_bitmapscan = off; SELECT filler FROM big WHERE id = 7")
