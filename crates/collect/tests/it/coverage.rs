@@ -195,7 +195,7 @@ fn is_about(collector: &Collector, view: &str) -> bool {
     match view.rsplit('_').next() {
         Some("tables") => declares("seq_scan") || declares("heap_blks_read"),
         Some("indexes") => declares("indexrelname"),
-        Some("sequences") => declares("last_value"),
+        Some("sequences") => declares("relname") && declares("blks_read"),
         Some("functions") => declares("funcname"),
         _ => collector.header.extension.as_deref() == Some("pg_stat_statements"),
     }
