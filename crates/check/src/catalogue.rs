@@ -3,14 +3,15 @@
 use std::sync::LazyLock;
 
 use crate::{
-    Check, availability, backup, connections, host, io, locks, logs, patroni, pgbouncer,
+    Check, availability, backup, connections, down, host, io, locks, logs, patroni, pgbouncer,
     replication, schema, security, statements, timescaledb, transactions, vacuum, wal, warehouse,
 };
 
 /// All checks, in the order of the catalogue: groups as a DBA looks, checks in reading order.
 pub static CHECKS: LazyLock<Vec<&'static Check<'static>>> = LazyLock::new(|| {
-    let subjects: [&'static [Check<'static>]; 18] = [
+    let subjects: [&'static [Check<'static>]; 19] = [
         availability::CHECKS,
+        down::CHECKS,
         connections::CHECKS,
         transactions::CHECKS,
         locks::CHECKS,

@@ -48,7 +48,11 @@ impl Group {
     pub const ALL: [(Group, &'static str, &'static str); 17] = [
         (Group::Availability, "availability", "Availability"),
         (Group::Connections, "connections", "Connections"),
-        (Group::Transactions, "transactions", "Transactions and the horizon"),
+        (
+            Group::Transactions,
+            "transactions",
+            "Transactions and the horizon",
+        ),
         (Group::Locks, "locks", "Locks and waits"),
         (Group::Vacuum, "vacuum", "Vacuum, statistics and bloat"),
         (Group::Schema, "schema", "Indexes and schema"),

@@ -28,10 +28,7 @@ const FRESHNESS: &[(&str, ColumnKind)] = &[
 ];
 
 /// What a check of the user's own returns, one row per object.
-const USER: &[(&str, ColumnKind)] = &[
-    ("object", ColumnKind::Label),
-    ("value", ColumnKind::Gauge),
-];
+const USER: &[(&str, ColumnKind)] = &[("object", ColumnKind::Label), ("value", ColumnKind::Gauge)];
 
 /// Returns the columns of a backup source.
 pub fn backup_columns() -> Vec<Column> {

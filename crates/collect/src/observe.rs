@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use pawang_core::{
-    Blind, Cost, Facts, Instance, Missing, Role, Server, Sighting, Snapshot, Timestamp, Value,
+    Blind, Cost, DownFacts, Facts, Instance, Missing, Role, Server, Sighting, Snapshot, Timestamp,
+    Value,
 };
 use pawang_postgres::{Rows, Session, Target};
 
 use crate::catalog::parse_version;
+use crate::down::{DownRequest, inspect};
 use crate::host::{self, HostRequest};
 use crate::{BackupPlace, Catalog, Collector, Question, Scope, backup, patroni, pgbouncer};
 
@@ -74,6 +76,7 @@ pub async fn observe(request: &Request<'_>) -> Facts {
         server: Err(Blind::Unreachable {
             what: "not asked yet".to_owned(),
         }),
+        down: None,
         databases: Vec::new(),
         sightings: Vec::new(),
         notes: Vec::new(),
@@ -89,10 +92,23 @@ pub async fn observe(request: &Request<'_>) -> Facts {
         Err(error) => {
             tracing::debug!(instance = request.instance.name, "{}", error.report());
             run.facts.server = Err(error.blind());
+            run.facts.down = Some(Box::new(down(request, &error)));
         }
     }
     run.surroundings().await;
     run.facts
+}
+
+/// Looks for the reason why the server lets nobody in, on this machine and without a connection.
+fn down(request: &Request<'_>, error: &pawang_postgres::Error) -> DownFacts {
+    let host = &request.host;
+    let candidates = [&host.data_directory, &host.environment_data_directory];
+    let request_down = DownRequest {
+        data_directories: candidates.into_iter().flatten().cloned().collect(),
+        log_directory: host.log_directory.clone(),
+        ..DownRequest::new(request.target, error)
+    };
+    inspect(&request_down, request.now)
 }
 
 impl<'a> Run<'a> {

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{Blind, Instance, Missing, Server, Snapshot};
+use crate::{Blind, DownFacts, Instance, Missing, Server, Snapshot};
 
 /// What became of one collector in one database.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -25,6 +25,9 @@ pub struct Facts {
     pub at: Timestamp,
     /// What the server says about itself, or why it could not be asked.
     pub server: Result<Server, Blind>,
+    /// What files and processes tell when the server lets nobody in.
+    #[serde(default)]
+    pub down: Option<Box<DownFacts>>,
     /// The databases that were looked into, by name.
     pub databases: Vec<String>,
     /// One entry per collector (and database) that was asked.

@@ -161,6 +161,7 @@ mod tests {
             },
             at: Timestamp::UNIX_EPOCH,
             server: Err(Blind::FirstSample),
+            down: None,
             databases: Vec::new(),
             sightings: vec![
                 sighting("database", true),

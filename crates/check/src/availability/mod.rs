@@ -566,9 +566,15 @@ fn hba_file_errors(view: &View<'_>) -> Result<Vec<Observation>, Missing> {
     let seen = rows.filter_map(|row| {
         let error = row.text("error").filter(|error| !error.is_empty())?;
         let place = place(&row, "file_name", "line_number");
+        // A line with a type was loaded and can merely match nobody, such as hostssl while ssl is off.
+        let level = if row.text("type").is_some() {
+            Level::Warning
+        } else {
+            Level::Critical
+        };
         Some(Observation {
             evidence: row.evidence(&["file_name", "line_number", "error"]),
-            ..state(&place, Level::Critical, format!("{place}: {error}"))
+            ..state(&place, level, format!("{place}: {error}"))
         })
     });
     Ok(seen.collect())

@@ -3,12 +3,32 @@
 mod log;
 
 use pawang_core::{
-    Blind, ByteSize, DataDirectory, DownFacts, Finding, Instance, Level, Listener, Outcome,
-    PidFile, Refusal, Unit, Verdict, fingerprint,
+    ByteSize, DataDirectory, DownFacts, Level, Listener, Missing, PidFile, Refusal, Unit,
 };
 
-/// The id under which causes are reported.
-pub const ID: &str = "server-down";
+use crate::{Check, Direction, Group, Observation, Scope, View};
+
+pub(crate) static CHECKS: &[Check] = &[Check {
+    id: "server-down",
+    group: Group::Availability,
+    title: "why the server lets nobody in",
+    scope: Scope::Server,
+    needs: &["server"],
+    unit: Unit::State,
+    direction: Direction::Above,
+    warning: None,
+    critical: None,
+    floors: &[],
+    what: "Only when the connection fails, and within two seconds: postmaster.pid and its process, pg_control, who listens on \
+           the port, ownership and permissions of the data directory, missing files, room on the disks of data, WAL and \
+           log, mistakes in the configuration files, and the last lines of the server log. Needs no connection, but the \
+           server's own machine; the data directory comes from pawang.toml, the last good run, PGDATA, or Debian's layout.",
+    why: "\"Connection refused\" has a dozen causes, and at night each of them looks the same.",
+    fix: "Each cause brings its own remedy. Run pawang as the owner of the data directory to let it see everything: \
+          sudo -u postgres pawang check server-down.",
+    observe: server_down,
+}];
+
 /// With less than one WAL file of room the server cannot start.
 const ROOM_BYTES_MIN: u64 = 16 << 20;
 /// Lines of the log that a cause quotes.
@@ -57,42 +77,22 @@ pub fn diagnose(facts: &DownFacts) -> Vec<Cause> {
     causes
 }
 
-/// Returns the causes as the verdict of the check `server-down`.
-pub fn verdict(instance: &Instance, facts: &DownFacts) -> Verdict {
-    let finding = |cause: Cause| Finding {
-        check: ID.to_owned(),
-        fingerprint: fingerprint(ID, &instance.name, None, cause.id),
-        object: cause.id.to_owned(),
-        database: None,
-        level: cause.level,
-        title: cause.title,
-        value: None,
-        unit: Unit::State,
-        threshold: None,
-        since: None,
-        evidence: cause.evidence,
-        remedy: cause.remedy,
-        blind: (cause.level == Level::Unknown).then(|| Blind::Unreachable {
-            what: facts.error.clone(),
-        }),
+/// Turns the causes into observations; a server that answers has none.
+fn server_down(view: &View<'_>) -> Result<Vec<Observation>, Missing> {
+    let Err(blind) = &view.facts.server else {
+        return Ok(Vec::new());
     };
-    let findings: Vec<Finding> = diagnose(facts).into_iter().map(finding).collect();
-    Verdict {
-        check: ID.to_owned(),
-        title: "why the server does not answer".to_owned(),
-        outcome: Outcome::Judged,
-        level: findings
-            .iter()
-            .map(|f| f.level)
-            .max()
-            .unwrap_or(Level::Unknown),
-        unit: Unit::State,
-        findings_total: findings.len(),
-        findings,
-        measures: Vec::new(),
-        measures_total: 0,
-        note: None,
-    }
+    let facts = view.facts.down.as_ref().ok_or_else(|| blind.clone())?;
+    let observation = |cause: Cause| Observation {
+        object: cause.id.to_owned(),
+        value: 1.0,
+        level: Some(cause.level),
+        title: cause.title,
+        evidence: cause.evidence,
+        remedy: Some(cause.remedy),
+        ..Observation::default()
+    };
+    Ok(diagnose(facts).into_iter().map(observation).collect())
 }
 
 fn cause(id: &'static str, title: impl Into<String>, remedy: impl Into<String>) -> Cause {

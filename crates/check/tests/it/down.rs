@@ -12,13 +12,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use pawang_check::down::{Cause, diagnose, verdict};
+use pawang_check::down::{Cause, diagnose};
 use pawang_collect::down::{DownRequest, inspect};
-use pawang_core::{DownFacts, Instance, Level};
+use pawang_core::{DownFacts, Level};
 use pawang_postgres::{Environment, Session, Target};
 use pawang_testbed::{Cluster, Setup, Stop, until};
 
-use crate::watch::now;
+use crate::watch::{Watch, now};
 
 const TIME_MAX: Duration = Duration::from_secs(2);
 
@@ -473,18 +473,12 @@ async fn a_full_disk_is_found_after_the_panic() {
 
 #[tokio::test]
 async fn causes_become_a_verdict_and_a_remote_server_is_not_guessed_at() {
-    let cluster = stopped().await;
-    let (facts, _) = look_at(&cluster.url("postgres"), &cluster).await;
-    let instance = Instance {
-        name: "dwh-1".to_owned(),
-        ..Instance::default()
-    };
-    let seen = verdict(&instance, &facts);
-    assert_eq!(
-        (seen.check.as_str(), seen.level),
-        ("server-down", Level::Critical)
-    );
-    assert_eq!(seen.findings[0].object, "stopped");
+    let mut cluster = stopped().await;
+    let mut watch = Watch::over(&cluster.url("postgres"));
+    watch.host.data_directory = Some(cluster.data_directory().to_owned());
+    watch.found("server-down", Level::Critical, "stopped").await;
+    cluster.start_again().await;
+    watch.silent("server-down").await;
 
     let request = DownRequest {
         addresses: vec![("db.example.org".to_owned(), 5432)],

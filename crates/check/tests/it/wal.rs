@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::time::{Duration, SystemTime};
 
-use pawang_check::{evaluate, find};
+use pawang_check::{CHECKS, Group, evaluate, find};
 use pawang_collect::{Catalog, Scope};
 use pawang_core::{
-    Blind, Cost, Epoch, Facts, Instance, Level, Outcome, Role, Server, Sighting, Snapshot,
+    Blind, Cost, Epoch, Facts, Finding, Instance, Level, Outcome, Role, Server, Sighting, Snapshot,
     Timestamp, Value, Verdict,
 };
 use pawang_testbed::{Cluster, Setup, Version, until, versions};
@@ -348,6 +348,7 @@ impl Story {
             instance: Instance::default(),
             at,
             server: Ok(self.server()),
+            down: None,
             databases: vec!["postgres".to_owned()],
             sightings: sightings.collect(),
             notes: Vec::new(),
@@ -508,5 +509,36 @@ fn a_wal_summarizer_that_does_not_run_or_lags_is_found() {
             ],
         );
         assert_eq!(story.now("wal-summarizer-lag").level, level, "{behind}");
+    }
+}
+
+/// Two looks at a primary and its standby that have nothing to do.
+#[tokio::test]
+async fn a_fresh_server_and_its_standby_are_not_alarming() {
+    let groups = [Group::Wal, Group::Replication, Group::Io];
+    let ids: Vec<&str> = CHECKS
+        .iter()
+        .filter(|check| groups.contains(&check.group))
+        .map(|check| check.id)
+        .collect();
+    for version in versions() {
+        let primary = Cluster::start(&Setup {
+            version: Some(version),
+            ..Setup::default()
+        })
+        .await;
+        let mut watch = Watch::start(&primary).await;
+        let standby = primary.standby("s1").await;
+        let mut there = Watch::over(&standby.url_as("monitor", "postgres"));
+        for watch in [&mut watch, &mut there] {
+            watch.look(&ids).await;
+            for verdict in watch.look(&ids).await.verdicts {
+                let alarming = |finding: &Finding| {
+                    finding.level > Level::Info
+                        && !matches!(finding.blind, Some(Blind::Disabled { .. }))
+                };
+                assert!(!verdict.findings.iter().any(alarming), "{verdict:#?}");
+            }
+        }
     }
 }

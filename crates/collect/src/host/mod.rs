@@ -29,6 +29,8 @@ type Rows = Result<Vec<Fields>, Missing>;
 pub struct HostRequest {
     /// The data directory, from the configuration or from an earlier run.
     pub data_directory: Option<PathBuf>,
+    /// `$PGDATA`: only a guess, for a server that lets nobody in.
+    pub environment_data_directory: Option<PathBuf>,
     /// The directory of the server log, likewise.
     pub log_directory: Option<PathBuf>,
     /// Where the machine's root directory is mounted, when Pawang runs in a container of its own.

@@ -216,6 +216,7 @@ impl Plan<'_> {
                 .log_directory
                 .clone()
                 .or(remembered.and_then(|s| s.log_directory.clone())),
+            environment_data_directory: environment::variable("PGDATA").map(PathBuf::from),
             ..HostRequest::default()
         };
         let databases = job.config.databases.clone().unwrap_or_default();
