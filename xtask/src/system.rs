@@ -39,7 +39,12 @@ impl Need {
         match self {
             Need::Server => debian_server().is_some(),
             Need::Pooler => found("pgbouncer"),
-            Need::Patroni => found("patroni") && run::works("python3", &["-c", "import pysyncobj"]),
+            Need::Patroni => {
+                // Debian's patroni runs in Debian's Python, which need not be the first in $PATH.
+                let pythons = ["/usr/bin/python3", "python3"];
+                let consensus = |python: &&str| run::works(python, &["-c", "import pysyncobj"]);
+                found("patroni") && pythons.iter().any(consensus)
+            }
             Need::Npm => run::works("node", &["--version"]) && run::works("npm", &["--version"]),
         }
     }
