@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use tokio::time::{Duration, Instant, sleep};
+use tokio_postgres::Client;
 
 use crate::cluster::{Cluster, socket_url};
 use crate::guard::Guard;
@@ -79,6 +80,18 @@ impl Pooler {
     /// Returns the port, which only names the socket.
     pub fn port(&self) -> u16 {
         PORT
+    }
+
+    /// Opens a session of "postgres" through the pooler, which ends when the client is dropped.
+    ///
+    /// # Panics
+    ///
+    /// With PgBouncer's message on an error.
+    pub async fn connect(&self, database: &str) -> Client {
+        session::open(self.socket_directory(), PORT, "postgres", database)
+            .await
+            .unwrap_or_else(|error| panic!("{}", session::explain(&error)))
+            .0
     }
 
     /// Runs a command of the console and returns its rows as text.
