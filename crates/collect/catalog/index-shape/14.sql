@@ -27,7 +27,7 @@ WITH wanted AS MATERIALIZED (
           AND i.relpersistence <> 't'
           AND x.indisvalid
         ORDER BY i.relpages DESC, i.oid
-        LIMIT 1000),
+        LIMIT 500),
      statistics AS MATERIALIZED (
        SELECT s.schemaname,
               s.tablename,

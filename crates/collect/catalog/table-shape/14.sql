@@ -14,7 +14,7 @@ WITH wanted AS MATERIALIZED (
           AND c.relpersistence <> 't'
           AND m.amname = 'heap'
         ORDER BY c.relpages DESC, c.oid
-        LIMIT 1000),
+        LIMIT 500),
      statistics AS MATERIALIZED (
        SELECT s.schemaname,
               s.tablename,
