@@ -24,6 +24,7 @@ usage: cargo xtask <task>
   demo [--keep]                     start a warehouse with load and with faults, and check it
   test [--postgres all|15,18]       run all that CI runs; installs what is missing with apt when it may
   bench check [--large]             measure pawang check beside other tools, into docs/benchmarks.md
+  test --step <name>                run one step of it alone
   tidy                              check the rules that no compiler checks
   docs [--check]                    write docs/reference, or tell which pages are stale
   postgres fetch <major>... | all   get other PostgreSQL servers for the tests
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let result = match words[..] {
         ["test"] => test::run(None),
+        ["test", "--step", step] => test::alone(step),
         ["test", "--postgres", versions] => test::run(Some(versions)),
         ["demo"] => demo::run(false),
         ["demo", "--keep"] => demo::run(true),

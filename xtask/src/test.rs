@@ -32,6 +32,19 @@ const STEPS: [Step; 9] = [
     ("smoke", |_| smoke()),
 ];
 
+/// Runs one step alone, for whoever repairs it.
+pub(crate) fn alone(name: &str) -> Result<(), String> {
+    let names = STEPS.map(|(name, _)| name);
+    let step = STEPS.iter().find(|(step, _)| *step == name);
+    let (_, work) = step.ok_or_else(|| {
+        format!(
+            "there is no step \"{name}\": use one of {}",
+            names.join(", ")
+        )
+    })?;
+    work(&versions(None)?)
+}
+
 /// Runs all steps; `wanted` says which versions of PostgreSQL are tested.
 pub(crate) fn run(wanted: Option<&str>) -> Result<(), String> {
     let begin = Instant::now();

@@ -20,6 +20,8 @@ use crate::test::build_release;
 /// Runs of Pawang in each round; the others take long enough for one to be exact.
 const RUNS: u32 = 10;
 
+/// How many collectors are told by name.
+const COSTLIEST: usize = 10;
 /// "postgres" and the one that is measured.
 const DATABASES: f64 = 2.0;
 
@@ -155,6 +157,20 @@ fn answer(pawang: &mut Command) -> Result<String, String> {
             .filter(|verdict| verdict["outcome"] == outcome)
             .count()
     };
+    let costs = answer["data"][0]["costs"].as_object();
+    let mut costs: Vec<(f64, &str)> = costs
+        .into_iter()
+        .flatten()
+        .map(|(name, cost)| {
+            let part = |unit: &str| cost["elapsed"][unit].as_f64().unwrap_or(0.0);
+            (part("secs") * 1e3 + part("nanos") / 1e6, name.as_str())
+        })
+        .collect();
+    costs.sort_by(|one, other| other.0.total_cmp(&one.0));
+    println!("costliest collectors of one run, on the clock:");
+    for (elapsed_ms, name) in costs.iter().take(COSTLIEST) {
+        println!("{elapsed_ms:8.1} ms  {name}");
+    }
     match (count("judged"), count("unknown"), count("not-applicable")) {
         (0, ..) => Err("the server was not judged".to_owned()),
         (judged, unknown, other) => Ok(format!(
