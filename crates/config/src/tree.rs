@@ -198,7 +198,7 @@ pub struct CheckConfig {
     pub warning: Option<Quantity>,
     /// From here on it is critical; a number in the check's unit, a text with a unit, or `"never"`.
     pub critical: Option<Quantity>,
-    /// Below these an object is not judged at all, such as `bytes = "100 MB"`.
+    /// Below these an object is not judged at all, such as `size = "100 MB"`.
     pub floors: BTreeMap<String, Quantity>,
 }
 

@@ -31,6 +31,10 @@ fn a_good_file_is_counted_and_no_file_is_an_error() {
 fn the_example_is_good() {
     let desk = Desk::new();
     desk.pawang(&["init"]);
+    desk.write(
+        ".pg_service.conf",
+        "[dwh-2]\nhost=db-2.example.com\nuser=monitor\n",
+    );
     let screen = desk.pawang(&["config", "check"]);
     assert_eq!(screen.code, 0, "{screen:?}");
 }
