@@ -31,7 +31,7 @@ impl Policy for Strict {
 }
 
 /// Looks with a lower warning limit and without floors, for what would take minutes to reach the shipped limits.
-pub async fn strict(watch: &mut Watch, id: &str, warning: f64) -> Verdict {
+pub(crate) async fn strict(watch: &mut Watch, id: &str, warning: f64) -> Verdict {
     let older = watch.older.take();
     watch.look(&[id]).await;
     let check = find(id).unwrap();
@@ -45,7 +45,7 @@ pub async fn strict(watch: &mut Watch, id: &str, warning: f64) -> Verdict {
 }
 
 /// Sends a statement without waiting for its end.
-pub fn started<'a, T>(
+pub(crate) fn started<'a, T>(
     statement: impl Future<Output = T> + 'a,
 ) -> Pin<Box<dyn Future<Output = T> + 'a>> {
     let mut statement = Box::pin(statement);
@@ -58,14 +58,14 @@ pub fn started<'a, T>(
 }
 
 /// Returns the first value of a statement as text.
-pub async fn value(cluster: &Cluster, sql: &str) -> String {
+pub(crate) async fn value(cluster: &Cluster, sql: &str) -> String {
     cluster.sql("postgres", sql).await[0][0]
         .clone()
         .unwrap_or_default()
 }
 
 /// Waits until the server counts what happens in database "postgres"; PostgreSQL 14 begins with the first report.
-pub async fn counting(cluster: &Cluster) {
+pub(crate) async fn counting(cluster: &Cluster) {
     let sql = "SELECT xact_commit > 0 FROM pg_stat_database WHERE datname = 'postgres'";
     until("the database has statistics", async || {
         value(cluster, sql).await == "t"
@@ -87,10 +87,10 @@ trait Stream: Read + Write {}
 impl<T: Read + Write> Stream for T {}
 
 /// A client that says only what it must.
-pub struct Raw(Box<dyn Stream>);
+pub(crate) struct Raw(Box<dyn Stream>);
 
 impl Raw {
-    pub fn connect(cluster: &Cluster) -> Raw {
+    pub(crate) fn connect(cluster: &Cluster) -> Raw {
         let socket = format!(".s.PGSQL.{}", cluster.port());
         let socket = cluster.socket_directory().join(socket);
         Raw::over(UnixStream::connect(socket).unwrap())
@@ -106,7 +106,7 @@ impl Raw {
         raw
     }
 
-    pub fn query(&mut self, sql: &str) {
+    pub(crate) fn query(&mut self, sql: &str) {
         let length = u32::try_from(sql.len() + 5).unwrap();
         self.0.write_all(b"Q").unwrap();
         self.0.write_all(&length.to_be_bytes()).unwrap();
@@ -115,13 +115,13 @@ impl Raw {
     }
 
     /// Waits until the server hangs up.
-    pub fn read_to_end(&mut self) {
+    pub(crate) fn read_to_end(&mut self) {
         let mut rest = Vec::new();
         // How the server hangs up does not matter.
         let _ended = self.0.read_to_end(&mut rest);
     }
 
-    pub fn read_until(&mut self, wanted: u8) {
+    pub(crate) fn read_until(&mut self, wanted: u8) {
         loop {
             let mut head = [0; 5];
             self.0.read_exact(&mut head).unwrap();

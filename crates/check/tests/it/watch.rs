@@ -9,26 +9,26 @@ use pawang_postgres::{Environment, Target};
 use pawang_testbed::Cluster;
 
 /// A cluster under observation; change its public fields to configure the next look.
-pub struct Watch {
-    pub instance: Instance,
-    pub target: Target,
-    pub pgbouncer: Option<Target>,
-    pub patroni: Option<String>,
-    pub host: HostRequest,
-    pub questions: Vec<Question>,
-    pub backups: Vec<BackupPlace>,
-    pub older: Option<Facts>,
+pub(crate) struct Watch {
+    pub(crate) instance: Instance,
+    pub(crate) target: Target,
+    pub(crate) pgbouncer: Option<Target>,
+    pub(crate) patroni: Option<String>,
+    pub(crate) host: HostRequest,
+    pub(crate) questions: Vec<Question>,
+    pub(crate) backups: Vec<BackupPlace>,
+    pub(crate) older: Option<Facts>,
 }
 
 impl Watch {
     /// Watches as the role `monitor`, a member of `pg_monitor` and nothing more.
-    pub async fn start(cluster: &Cluster) -> Watch {
+    pub(crate) async fn start(cluster: &Cluster) -> Watch {
         let user = cluster.monitor().await;
         Watch::over(&cluster.url_as(&user, "postgres"))
     }
 
     /// Watches over any URL.
-    pub fn over(url: &str) -> Watch {
+    pub(crate) fn over(url: &str) -> Watch {
         let target = Target::parse(url, &Environment::default()).unwrap();
         let instance = Instance {
             name: "test".to_owned(),
@@ -47,7 +47,7 @@ impl Watch {
     }
 
     /// Looks once with the named checks (all checks when empty) and remembers the facts for rates.
-    pub async fn look(&mut self, ids: &[&str]) -> Evaluation {
+    pub(crate) async fn look(&mut self, ids: &[&str]) -> Evaluation {
         let checks: Vec<&'static Check> = match ids {
             [] => CHECKS.clone(),
             ids => ids
@@ -82,12 +82,12 @@ impl Watch {
     }
 
     /// Looks with one check and returns its verdict.
-    pub async fn verdict(&mut self, id: &str) -> Verdict {
+    pub(crate) async fn verdict(&mut self, id: &str) -> Verdict {
         self.look(&[id]).await.verdicts.remove(0)
     }
 
     /// Asserts that one check is ok: judged, and nothing found.
-    pub async fn silent(&mut self, id: &str) {
+    pub(crate) async fn silent(&mut self, id: &str) {
         let verdict = self.verdict(id).await;
         assert_eq!(
             verdict.level,
@@ -102,7 +102,7 @@ impl Watch {
     }
 
     /// Asserts that one check finds something whose object contains `object`, and returns it.
-    pub async fn found(&mut self, id: &str, level: Level, object: &str) -> Finding {
+    pub(crate) async fn found(&mut self, id: &str, level: Level, object: &str) -> Finding {
         let verdict = self.verdict(id).await;
         let finding = verdict
             .findings
@@ -118,6 +118,6 @@ impl Watch {
     clippy::disallowed_methods,
     reason = "a test is the edge that reads the clock"
 )]
-pub fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     Timestamp::now()
 }
