@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use pawang_collect::{Catalog, HostRequest, Question, Request, Scope, observe};
-use pawang_core::{Blind, Facts, Instance, Missing, Sighting, Timestamp};
+use pawang_core::{Blind, Facts, Instance, Missing, Timestamp};
 use pawang_postgres::{Environment, Target};
 use pawang_testbed::{Cluster, Setup, until, versions};
 
@@ -19,12 +19,6 @@ use pawang_testbed::{Cluster, Setup, until, versions};
 const TABLES: u32 = 200;
 /// Tables that are only queued for, each by a session of its own behind a reader.
 const QUEUED: u32 = 3;
-/// Looks per measurement.
-const RUNS: u32 = 6;
-/// Looks after which it is not the machine's load any more.
-const RUNS_MAX: u32 = 40;
-/// What those collectors may take longer that list the locks held by others, of which there are 1,600.
-const SLACK: Duration = Duration::from_millis(60);
 const CHILD_URL: &str = "PAWANG_TEST_CHILD_URL";
 /// The interval in which a backend looks for its client, plus a second.
 const GONE_WITHIN: Duration = Duration::from_secs(2);
@@ -59,33 +53,6 @@ fn blind(facts: &Facts) -> Vec<(String, Blind)> {
     .collect()
 }
 
-/// Looks a few times and adds up the fastest reading of every collector; other load on the machine only ever adds to it,
-/// so it looks on while the sum is above `enough`.
-async fn fastest(url: &str, collectors: &BTreeSet<String>, enough: Duration) -> (Duration, Facts) {
-    let mut facts = look(url, collectors, &[]).await;
-    let mut best = costs(&facts);
-    for run in 1..RUNS_MAX {
-        if run >= RUNS && best.iter().sum::<Duration>() <= enough {
-            break;
-        }
-        facts = look(url, collectors, &[]).await;
-        for (best, cost) in best.iter_mut().zip(costs(&facts)) {
-            *best = cost.min(*best);
-        }
-    }
-    (best.into_iter().sum(), facts)
-}
-
-fn costs(facts: &Facts) -> Vec<Duration> {
-    let cost = |sighting: &Sighting| {
-        sighting
-            .seen
-            .as_ref()
-            .map_or(Duration::ZERO, |seen| seen.cost.elapsed)
-    };
-    facts.sightings.iter().map(cost).collect()
-}
-
 #[tokio::test]
 async fn no_collector_ever_waits_for_a_relation_lock() {
     let catalog = Catalog::built_in();
@@ -108,10 +75,7 @@ async fn no_collector_ever_waits_for_a_relation_lock() {
         cluster.sql("postgres", &grants(&catalog, &user)).await;
         let url = cluster.url_as(&user, "postgres");
         cluster.sql("postgres", &create_tables()).await;
-        // Sampled as well, because the sampler takes its share of the processors.
-        let looking = fastest(&url, &collectors, Duration::MAX);
-        let (normal, facts) = sampled(&cluster, looking).await;
-        let limit = normal.mul_f64(1.2) + SLACK;
+        let facts = look(&url, &collectors, &[]).await;
 
         let all: Vec<String> = (1..=TABLES).map(|i| format!("locked.t{i}")).collect();
         let held = cluster
@@ -121,8 +85,9 @@ async fn no_collector_ever_waits_for_a_relation_lock() {
             .hold("postgres", "SELECT FROM queued.t1, queued.t2, queued.t3")
             .await;
         let queue = Queue::join(&cluster).await;
-        let watched = sampled(&cluster, fastest(&url, &collectors, limit));
-        let (locked, seen) = watched.await;
+        // The locks are held throughout, so that a wait would last until our own lock_timeout and end as a time-out;
+        // how long a run takes under locks is measured by the benchmark.
+        let seen = sampled(&cluster, look(&url, &collectors, &[])).await;
         assert_eq!(
             blind(&seen),
             blind(&facts),
@@ -131,10 +96,6 @@ async fn no_collector_ever_waits_for_a_relation_lock() {
         assert!(
             waits(&url).await,
             "a statement that takes a lock would wait"
-        );
-        assert!(
-            locked <= limit,
-            "took {locked:?} under locks, {normal:?} without"
         );
         drop((held, read));
         queue.leave().await;
