@@ -269,6 +269,12 @@ fn damaged(directory: &DataDirectory, causes: &mut Vec<Cause>) {
             format!("chmod 0700 '{path}'"),
         ));
     }
+    contents(directory, causes);
+}
+
+/// What is wrong inside of the data directory.
+fn contents(directory: &DataDirectory, causes: &mut Vec<Cause>) {
+    let path = directory.path.display();
     if let Some(problem) = &directory.unreadable {
         let mut found = cause(
             "data-directory-unreadable",
