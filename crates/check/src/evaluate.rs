@@ -105,6 +105,7 @@ pub fn evaluate(
     for database in places {
         let resolved = policy.resolve(check, database, None);
         if !resolved.enabled {
+            verdict.note.get_or_insert("switched off here".to_owned());
             continue;
         }
         let view = View {
@@ -133,7 +134,7 @@ pub fn evaluate(
             }
         }
     }
-    Some(finish(verdict))
+    Some(finish(verdict, check.direction))
 }
 
 /// Grades one observation: a measure always, a finding when it is not ok.
@@ -234,9 +235,14 @@ fn unseen(check: &Check<'_>, view: &View<'_>, blind: Blind) -> Finding {
     }
 }
 
-fn finish(mut verdict: Verdict) -> Verdict {
+/// Sorts worst first, so that the bounds cut the least bad.
+fn finish(mut verdict: Verdict, direction: Direction) -> Verdict {
+    let worse = |a: f64, b: f64| match direction {
+        Direction::Above => b.total_cmp(&a),
+        Direction::Below => a.total_cmp(&b),
+    };
     verdict.findings.sort_by(|a, b| {
-        let values = b.value.unwrap_or(0.0).total_cmp(&a.value.unwrap_or(0.0));
+        let values = worse(a.value.unwrap_or(0.0), b.value.unwrap_or(0.0));
         b.level
             .cmp(&a.level)
             .then(values)
@@ -245,7 +251,7 @@ fn finish(mut verdict: Verdict) -> Verdict {
     verdict.measures.sort_by(|a, b| {
         b.level
             .cmp(&a.level)
-            .then(b.value.total_cmp(&a.value))
+            .then_with(|| worse(a.value, b.value))
             .then_with(|| a.object.cmp(&b.object))
     });
     verdict.findings_total = verdict.findings.len();
@@ -272,7 +278,72 @@ fn place(database: Option<&str>, object: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use pawang_core::{Instance, Timestamp, Unit};
+
     use super::*;
+
+    /// A verdict of a check that measures 0 to `count`, exclusive.
+    fn verdict(direction: Direction, critical: f64, count: u32) -> Verdict {
+        fn observe(view: &View<'_>) -> Result<Vec<Observation>, Missing> {
+            let count = view.floor("count") as u32;
+            let observation = |value| Observation {
+                object: format!("object-{value}"),
+                value: f64::from(value),
+                ..Observation::default()
+            };
+            Ok((0..count).map(observation).collect())
+        }
+        let floors = [crate::Floor {
+            name: "count",
+            value: f64::from(count),
+            unit: Unit::Count,
+            ignores: "",
+        }];
+        let check = Check {
+            id: "test",
+            group: crate::Group::Schema,
+            title: "",
+            scope: Scope::Server,
+            needs: &[],
+            unit: Unit::Count,
+            direction,
+            warning: None,
+            critical: Some(critical),
+            floors: &floors,
+            what: "",
+            why: "",
+            fix: "",
+            observe,
+        };
+        let facts = Facts {
+            instance: Instance::default(),
+            at: Timestamp::UNIX_EPOCH,
+            server: Err(Blind::FirstSample),
+            down: None,
+            databases: Vec::new(),
+            sightings: Vec::new(),
+            notes: Vec::new(),
+        };
+        evaluate(&check, &facts, None, &()).unwrap()
+    }
+
+    #[test]
+    fn bounds_cut_the_least_bad_on_either_side() {
+        let above = verdict(Direction::Above, 5_000.0, 10_000);
+        assert_eq!(above.findings_total, 5_000);
+        assert_eq!(above.findings.len(), FINDINGS_MAX);
+        assert_eq!(above.findings[0].value, Some(9_999.0));
+        assert_eq!(above.level, Level::Critical);
+        let below = verdict(Direction::Below, 5_000.0, 10_000);
+        assert_eq!(below.findings_total, 5_001);
+        assert_eq!(below.findings[0].value, Some(0.0));
+        assert_eq!(below.measures[0].value, 0.0);
+        let healthy = verdict(Direction::Below, -1.0, 10);
+        assert_eq!(
+            healthy.measures[0].value, 0.0,
+            "the worst value comes first"
+        );
+    }
 
     #[test]
     fn limits_belong_to_the_wrong_side() {

@@ -2,6 +2,9 @@
 
 use pawang_core::{Blind, Facts, Limits, Missing, Row, Server, Snapshot, Timestamp};
 
+/// A rate over a longer time says nothing about now.
+const RATE_SECONDS_MAX: f64 = 7.0 * 86_400.0;
+
 /// What a check sees.
 pub struct View<'a> {
     /// The id of the check that looks.
@@ -52,7 +55,8 @@ impl<'a> View<'a> {
     /// Rows whose counters were reset in between are paired with `None`; see [`Row::growth`].
     ///
     /// # Errors
-    /// [`Blind::FirstSample`] without an earlier run, [`Blind::Reset`] when no row can be compared.
+    /// [`Blind::FirstSample`] without an earlier run, [`Blind::Reset`] when no row can be compared or the earlier run
+    /// is more than a week old.
     pub fn growth(&self, collector: &str) -> Result<Growth<'a>, Missing> {
         let newer = self.snapshot(collector)?;
         let older = self
@@ -60,6 +64,10 @@ impl<'a> View<'a> {
             .and_then(|older| older.snapshot(collector, None).ok());
         let older = older.ok_or(Blind::FirstSample)?;
         let seconds = newer.at.duration_since(older.at).as_secs_f64();
+        if seconds > RATE_SECONDS_MAX {
+            let what = format!("more than {} days passed", RATE_SECONDS_MAX / 86_400.0);
+            return Err(Blind::Reset { what }.into());
+        }
         if newer.epoch != older.epoch {
             let what = "the server was restarted or failed over".to_owned();
             return Err(Blind::Reset { what }.into());

@@ -127,18 +127,34 @@ impl Snapshot {
 
     /// Pairs every row with its older self, by the label columns.
     ///
-    /// Rows without an older self, and all rows when the epochs differ, are paired with `None`.
+    /// Rows without an older self, and all rows when the epochs differ, are paired with `None`; so are rows whose
+    /// labels are not theirs alone, since nobody knows which is whose older self.
     pub fn paired<'a>(&'a self, older: &'a Snapshot) -> Vec<(Row<'a>, Option<Row<'a>>)> {
         let comparable =
             self.epoch == older.epoch && self.database == older.database && self.at > older.at;
-        let index: HashMap<String, Row<'a>> = if comparable {
-            older.rows().map(|row| (row.label(), row)).collect()
-        } else {
-            HashMap::new()
-        };
+        if !comparable {
+            return self.rows().map(|row| (row, None)).collect();
+        }
+        let (newer, older) = (self.by_identity(), older.by_identity());
         self.rows()
-            .map(|row| (row, index.get(&row.label()).copied()))
+            .map(|row| {
+                let identity = row.identity();
+                let alone = newer.get(&identity).is_some_and(Option::is_some);
+                let old = older.get(&identity).copied().flatten();
+                (row, old.filter(|_| alone))
+            })
             .collect()
+    }
+
+    /// Returns the rows by their labels; `None` for labels that several rows have.
+    fn by_identity(&self) -> HashMap<String, Option<Row<'_>>> {
+        let mut rows = HashMap::with_capacity(self.rows.len());
+        for row in self.rows() {
+            rows.entry(row.identity())
+                .and_modify(|found| *found = None)
+                .or_insert(Some(row));
+        }
+        rows
     }
 }
 
@@ -198,15 +214,23 @@ impl<'a> Row<'a> {
         (growth >= 0.0).then_some(growth)
     }
 
-    /// Returns the label columns joined with `.`, the identity of the row within its snapshot.
+    /// Returns the label columns joined with `.`, the name of the row for people.
     pub fn label(&self) -> String {
+        self.labels().join(".")
+    }
+
+    /// Returns the label columns kept apart, the identity of the row within its snapshot.
+    fn identity(&self) -> String {
+        self.labels().join("\0")
+    }
+
+    fn labels(&self) -> Vec<String> {
         let labels = self
             .columns
             .iter()
             .zip(self.values)
             .filter(|(column, _)| column.kind == ColumnKind::Label);
-        let labels: Vec<String> = labels.map(|(_, value)| value.to_string()).collect();
-        labels.join(".")
+        labels.map(|(_, value)| value.to_string()).collect()
     }
 
     /// Returns the named columns and their values as texts: the evidence of a finding.
@@ -319,6 +343,24 @@ mod tests {
             [None, None],
             "a clock that went back gives no rate"
         );
+    }
+
+    #[test]
+    fn rows_that_share_their_labels_have_no_older_self() {
+        let older = snapshot(
+            "2026-01-01T00:00:00Z",
+            &[("a", 5), ("b", 1), ("c", 1), ("c", 9)],
+        );
+        let newer = snapshot(
+            "2026-01-01T00:01:00Z",
+            &[("a", 7), ("b", 2), ("b", 9), ("c", 9)],
+        );
+        let pairs = newer.paired(&older);
+        let olds: Vec<_> = pairs
+            .iter()
+            .map(|(_, old)| old.and_then(|old| old.int("deadlocks")))
+            .collect();
+        assert_eq!(olds, [Some(5), None, None, None]);
     }
 
     #[test]
