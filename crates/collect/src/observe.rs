@@ -1,13 +1,13 @@
 //! One run over one instance: asks every wanted collector once and loses nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use pawang_core::{
     Blind, Cost, DownFacts, Facts, Instance, Missing, Role, Server, Sighting, Snapshot, Timestamp,
     Value,
 };
-use pawang_postgres::{Rows, Session, Target};
+use pawang_postgres::{Error, Rows, Session, Target};
 
 use crate::catalog::parse_version;
 use crate::down::{DownRequest, inspect};
@@ -16,6 +16,13 @@ use crate::{BackupPlace, Catalog, Collector, Question, Scope, backup, patroni, p
 
 /// More databases than this are not looked into in one run; the run says so.
 const DATABASES_MAX: usize = 200;
+
+/// After so much time spent on statements that were cancelled, nothing more is asked: the server is in trouble, and
+/// whoever waits for the answer needs it now.
+const TIMEOUTS_MAX: Duration = Duration::from_secs(30);
+
+/// A connection that breaks is not opened again: whoever ended it had a reason.
+const LOST: &str = "a connection was lost during the run and not opened again: what was not asked by then is unknown";
 
 /// Where every statement is told before it runs; `--explain` shows it.
 const STATEMENT: &str = "pawang_collect::statement";
@@ -64,6 +71,8 @@ struct Run<'a> {
     request: &'a Request<'a>,
     started: Instant,
     facts: Facts,
+    /// Time spent on statements that were cancelled for their length.
+    timeouts: Duration,
     /// Collectors of the whole server whose extension is not in the database of the first connection.
     homeless: Vec<&'a Collector>,
 }
@@ -85,13 +94,18 @@ pub async fn observe(request: &Request<'_>) -> Facts {
         request,
         started: Instant::now(),
         facts,
+        timeouts: Duration::ZERO,
         homeless: Vec::new(),
     };
     match Session::connect(request.target, request.purpose).await {
         Ok(session) => run.server(session).await,
         Err(error) => {
             tracing::debug!(instance = request.instance.name, "{}", error.report());
-            run.facts.server = Err(error.blind());
+            let database = &request.target.database;
+            run.facts.server = Err(connect_blind(&error, database, &request.target.user));
+            if let Some(hint) = error.report().hint {
+                run.facts.notes.push(format!("to get in: {hint}"));
+            }
             run.facts.down = Some(Box::new(down(request, &error)));
         }
     }
@@ -157,63 +171,81 @@ impl<'a> Run<'a> {
             .filter_map(|q| q.database.as_deref())
             .collect();
         let home = first.server.database.clone();
-        let (visible, refused) = match self.database_names(&first).await {
-            Ok(names) => names,
+        let databases = match self.database_names(&first).await {
+            Ok(databases) => databases,
             Err(blind) => {
-                let blind = Err(Missing::Blind(blind));
-                self.facts.sightings.extend(
-                    wanted
-                        .iter()
-                        .map(|c| sighting(c, Some(&home), blind.clone())),
-                );
+                self.facts.databases.push(home.clone());
+                self.unseen(&wanted, Some(&home), &blind);
+                self.unreached_questions(|_| blind.clone());
                 return;
             }
         };
-        self.facts.databases = visible.iter().chain(&refused).cloned().collect();
-        self.facts.databases.sort();
-        self.in_database(&first, &wanted, &extensions, visible.contains(&home))
-            .await;
-        drop(first);
-        for database in refused {
-            let blind = Blind::NoPrivilege {
-                what: format!("CONNECT on database \"{database}\""),
-                grant: format!(
-                    "GRANT CONNECT ON DATABASE \"{database}\" TO \"{}\";",
-                    self.user()
-                ),
-            };
-            self.facts.sightings.extend(
-                wanted
-                    .iter()
-                    .map(|c| sighting(c, Some(&database), Err(blind.clone().into()))),
-            );
+        let included = databases.iter().filter(|database| database.included);
+        self.facts.databases = included.map(|database| database.name.clone()).collect();
+        if self.facts.databases.is_empty() {
+            self.unseen(&wanted, None, &nothing_included(self.request.databases));
         }
-        for database in visible.iter().filter(|database| **database != home) {
-            if wanted.is_empty() && self.homeless.is_empty() && !asked.contains(database.as_str()) {
+        let here = databases.iter().find(|database| database.name == home);
+        let here = here.is_some_and(|database| database.included);
+        self.in_database(&first, &wanted, &extensions, here).await;
+        drop(first);
+        let mut gone: Option<Blind> = None;
+        for database in databases.iter().filter(|database| database.name != home) {
+            let name = database.name.as_str();
+            let wanted: &[&Collector] = if database.included { &wanted } else { &[] };
+            if wanted.is_empty() && self.homeless.is_empty() && !asked.contains(name) {
                 continue;
             }
-            match Session::connect(
-                &self.request.target.with_database(database),
-                self.request.purpose,
-            )
-            .await
-            {
-                Ok(session) => {
-                    let extensions = crate::observe::extensions(&session).await;
-                    self.in_database(&session, &wanted, &extensions, true).await;
-                }
-                Err(error) => {
-                    let blind = Err(Missing::Blind(error.blind()));
-                    self.facts.sightings.extend(
-                        wanted
-                            .iter()
-                            .map(|c| sighting(c, Some(database), blind.clone())),
-                    );
-                    self.unasked(Some(database), &error.blind());
-                }
+            let blind = match &gone {
+                _ if !database.allowed => Some(connect_privilege(name, self.user())),
+                Some(blind) => Some(blind.clone()),
+                None => self.other_database(name, wanted, &mut gone).await,
+            };
+            if let Some(blind) = blind {
+                self.unseen(wanted, Some(name), &blind);
+                self.unasked(Some(name), &blind);
             }
         }
-        self.unreached_questions(&visible);
+        self.unreached_questions(|name| dropped(name.unwrap_or_default()));
+    }
+
+    /// Asks everything in one more database, or returns why nothing can be asked there; `gone` is set when the whole
+    /// server stopped answering, so that nobody waits for it once per database.
+    async fn other_database(
+        &mut self,
+        name: &str,
+        wanted: &[&'a Collector],
+        gone: &mut Option<Blind>,
+    ) -> Option<Blind> {
+        let target = self.request.target.with_database(name);
+        match Session::connect(&target, self.request.purpose).await {
+            Ok(session) => {
+                let extensions = extensions(&session).await;
+                self.in_database(&session, wanted, &extensions, true).await;
+                None
+            }
+            Err(Error::NoDatabase { .. }) => {
+                self.facts.databases.retain(|database| database != name);
+                self.facts.notes.push(format!(
+                    "database \"{name}\" was dropped or renamed during the run and was not looked into"
+                ));
+                self.unasked(Some(name), &dropped(name));
+                None
+            }
+            Err(error) => {
+                let blind = connect_blind(&error, name, &self.request.target.user);
+                if is_gone(&error) {
+                    *gone = Some(blind.clone());
+                }
+                Some(blind)
+            }
+        }
+    }
+
+    /// Records that all of `wanted` could not see, and why.
+    fn unseen(&mut self, wanted: &[&Collector], database: Option<&str>, blind: &Blind) {
+        let unseen = |c: &&Collector| sighting(c, database, Err(blind.clone().into()));
+        self.facts.sightings.extend(wanted.iter().map(unseen));
     }
 
     /// Asks everything that is asked inside one database.
@@ -290,13 +322,14 @@ impl<'a> Run<'a> {
 
     /// Runs one collector's statement for the version at hand.
     async fn ask(
-        &self,
+        &mut self,
         session: &Session,
         collector: &Collector,
         extensions: &BTreeMap<String, Extension>,
         database: Option<&str>,
     ) -> Sighting {
         let seen = match statement(collector, &session.server, extensions) {
+            Ok(_) if self.timeouts >= TIMEOUTS_MAX => Err(self.tired().into()),
             Ok(sql) => self.read(session, collector, &sql, database).await,
             Err(missing) => Err(missing),
         };
@@ -304,7 +337,7 @@ impl<'a> Run<'a> {
     }
 
     async fn read(
-        &self,
+        &mut self,
         session: &Session,
         collector: &Collector,
         sql: &str,
@@ -317,9 +350,9 @@ impl<'a> Run<'a> {
             Some(limit) => session.read_within(sql, limit).await,
             None => session.read(sql).await,
         };
-        let rows = answer.map_err(|error| match error.blind() {
+        let rows = answer.map_err(|error| match self.counted(started, error.blind()) {
             Blind::NoPrivilege { what, .. } => {
-                let role = format!("\"{}\"", session.server.user);
+                let role = quoted(&session.server.user);
                 Blind::NoPrivilege {
                     what,
                     grant: header.grant.replace("{role}", &role),
@@ -348,23 +381,25 @@ impl<'a> Run<'a> {
     }
 
     /// Runs one statement of the user's; its columns count by position.
-    async fn answer(&self, session: &Session, question: &Question) -> Sighting {
+    async fn answer(&mut self, session: &Session, question: &Question) -> Sighting {
         tracing::debug!(target: STATEMENT, "-- {}\n{}", question.name, question.sql.trim_end());
         let started = Instant::now();
-        let answer = session.read_within(&question.sql, question.timeout).await;
-        let cost = |rows: &Rows| Cost {
-            elapsed: started.elapsed(),
-            rows: rows.rows.len(),
+        let answer = if self.timeouts >= TIMEOUTS_MAX {
+            Err(self.tired())
+        } else {
+            let answer = session.read_within(&question.sql, question.timeout).await;
+            answer.map_err(|error| self.counted(started, error.blind()))
         };
-        let seen = answer.map_err(|error| Missing::Blind(error.blind()));
-        let seen = seen.and_then(|rows| {
-            let cost = cost(&rows);
+        let seen = answer.map_err(Missing::Blind).and_then(|rows| {
             Ok(Snapshot {
                 collector: question.name.clone(),
                 database: None,
                 at: self.now(),
                 epoch: Some(session.server.epoch.clone()),
-                cost,
+                cost: Cost {
+                    elapsed: started.elapsed(),
+                    rows: rows.rows.len(),
+                },
                 columns: question.columns.clone(),
                 rows: question.arrange(rows)?,
             })
@@ -373,6 +408,30 @@ impl<'a> Run<'a> {
             collector: question.name.clone(),
             database: None,
             seen,
+        }
+    }
+
+    /// Counts the time of a statement that was cancelled for its length, and tells when a connection is lost.
+    fn counted(&mut self, started: Instant, blind: Blind) -> Blind {
+        match &blind {
+            Blind::Timeout { .. } => self.timeouts += started.elapsed(),
+            Blind::Unreachable { .. } if !self.facts.notes.iter().any(|note| note == LOST) => {
+                self.facts.notes.push(LOST.to_owned());
+            }
+            _ => {}
+        }
+        blind
+    }
+
+    /// Why nothing more is asked.
+    fn tired(&self) -> Blind {
+        let limit = self.request.target.statement_timeout;
+        Blind::Timeout {
+            what: format!(
+                "not asked after {} s of statements each of which",
+                self.timeouts.as_secs()
+            ),
+            limit_ms: u64::try_from(limit.as_millis()).unwrap_or(u64::MAX),
         }
     }
 
@@ -393,72 +452,56 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn unreached_questions(&mut self, visible: &[String]) {
-        let answered: BTreeSet<String> = self
-            .facts
-            .sightings
-            .iter()
-            .map(|s| s.collector.clone())
-            .collect();
-        for question in self
+    /// Records `why` for every question that nobody could be asked.
+    fn unreached_questions(&mut self, why: impl Fn(Option<&str>) -> Blind) {
+        let sightings = self.facts.sightings.iter();
+        let answered: BTreeSet<&str> = sightings.map(|s| s.collector.as_str()).collect();
+        let unreached = |question: &&Question| !answered.contains(question.name.as_str());
+        let unreached: Vec<Sighting> = self
             .request
             .questions
             .iter()
-            .filter(|q| !answered.contains(&q.name))
-        {
-            let database = question.database.clone().unwrap_or_default();
-            debug_assert!(
-                !visible.contains(&database),
-                "every visible database was asked"
-            );
-            let what = format!(
-                "database \"{database}\" of \"{}\" does not exist or may not be opened",
-                question.name
-            );
-            let seen = Err(Blind::Failed { what }.into());
-            self.facts.sightings.push(Sighting {
+            .filter(unreached)
+            .map(|question| Sighting {
                 collector: question.name.clone(),
                 database: None,
-                seen,
-            });
-        }
+                seen: Err(why(question.database.as_deref()).into()),
+            })
+            .collect();
+        self.facts.sightings.extend(unreached);
     }
 
-    /// Returns the databases that may be opened, and those that may not.
-    async fn database_names(
-        &mut self,
-        session: &Session,
-    ) -> Result<(Vec<String>, Vec<String>), Blind> {
+    /// Returns the databases that are looked into or asked in, by name.
+    async fn database_names(&mut self, session: &Session) -> Result<Vec<Database>, Blind> {
         let rows = session
             .read(DATABASES)
             .await
             .map_err(|error| error.blind())?;
-        let (mut visible, mut refused) = (Vec::new(), Vec::new());
+        let request = self.request;
+        let mut databases = Vec::new();
         for row in rows.rows {
             let [Value::Text(name), Value::Bool(allowed)] = row.as_slice() else {
                 continue;
             };
-            let included = self.request.databases.is_empty()
-                || self.request.databases.iter().any(|p| matches(p, name));
-            let asked = self
-                .request
-                .questions
-                .iter()
-                .any(|q| q.database.as_deref() == Some(name));
-            match (included || asked, allowed) {
-                (true, true) => visible.push(name.to_string()),
-                (true, false) => refused.push(name.to_string()),
-                (false, _) => {}
+            let included =
+                request.databases.is_empty() || request.databases.iter().any(|p| matches(p, name));
+            let mut questions = request.questions.iter();
+            if included || questions.any(|q| q.database.as_deref() == Some(name)) {
+                databases.push(Database {
+                    name: name.to_string(),
+                    allowed: *allowed,
+                    included,
+                });
             }
         }
-        if visible.len() > DATABASES_MAX {
-            let left = visible.split_off(DATABASES_MAX);
+        if databases.len() > DATABASES_MAX {
+            let left = databases.split_off(DATABASES_MAX);
             self.facts.notes.push(format!(
                 "{} databases were not looked into (limit {DATABASES_MAX}): set databases in pawang.toml",
                 left.len()
             ));
         }
-        Ok((visible, refused))
+        Ok(databases)
     }
 
     fn wanted(&self, scope: Scope) -> Vec<&'a Collector> {
@@ -481,6 +524,15 @@ impl<'a> Run<'a> {
     fn user(&self) -> &str {
         self.facts.server.as_ref().map_or("", |server| &server.user)
     }
+}
+
+/// A database of the server.
+struct Database {
+    name: String,
+    /// Whether the role may connect.
+    allowed: bool,
+    /// Whether it is looked into, or only asked the user's own questions.
+    included: bool,
 }
 
 /// An installed extension: its version and the schema it lives in, quoted.
@@ -604,6 +656,58 @@ fn sighting(
         database: database.map(str::to_owned),
         seen,
     }
+}
+
+/// Says why a log-in did not work out; a missing CONNECT is given by another statement than other privileges.
+fn connect_blind(error: &Error, database: &str, user: &str) -> Blind {
+    match error.blind() {
+        Blind::NoPrivilege { .. } => connect_privilege(database, user),
+        blind => blind,
+    }
+}
+
+fn connect_privilege(database: &str, user: &str) -> Blind {
+    let (database, user) = (quoted(database), quoted(user));
+    Blind::NoPrivilege {
+        what: format!("CONNECT on database {database}"),
+        grant: format!("GRANT CONNECT ON DATABASE {database} TO {user};"),
+    }
+}
+
+fn dropped(database: &str) -> Blind {
+    Blind::Failed {
+        what: format!("database \"{database}\" does not exist or does not accept connections"),
+    }
+}
+
+fn nothing_included(patterns: &[String]) -> Blind {
+    if patterns.is_empty() {
+        return Blind::Failed {
+            what: "the server has no database but templates".to_owned(),
+        };
+    }
+    Blind::NotConfigured {
+        key: "databases".to_owned(),
+        what: format!("no database of the server matches {}", patterns.join(", ")),
+    }
+}
+
+/// Says whether the whole server stopped answering, as opposed to one database that does not let Pawang in.
+fn is_gone(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::Unreachable { .. }
+            | Error::ConnectTimeout { .. }
+            | Error::NoHost { .. }
+            | Error::Closed { .. }
+            | Error::StartingUp { .. }
+            | Error::Lost { .. }
+            | Error::Timeout { .. }
+    )
+}
+
+fn quoted(identifier: &str) -> String {
+    format!("\"{}\"", identifier.replace('"', "\"\""))
 }
 
 /// Returns whether `name` matches a pattern in which `*` stands for any text.

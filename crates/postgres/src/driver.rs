@@ -62,6 +62,13 @@ fn last_words(ended: Result<(), tokio_postgres::Error>) -> String {
     }
 }
 
+impl Driver {
+    /// Hangs up on a server that does not answer: the next work learns at once that there is no connection.
+    pub(crate) fn hang_up(&mut self) {
+        self.0 = None;
+    }
+}
+
 impl Drop for Driver {
     /// Says goodbye without waiting, so that the server frees the slot at once; the client must be dropped before.
     fn drop(&mut self) {

@@ -224,7 +224,11 @@ impl Link {
         let limit = limit + GRACE;
         match tokio::time::timeout(limit, driver.run(&self.address, work)).await {
             Ok(result) => result,
-            Err(_) => Err(Error::Timeout { limit }),
+            Err(_) => {
+                // The server did not even cancel: it is stopped or the network swallows it. Nobody waits for it again.
+                driver.hang_up();
+                Err(Error::Timeout { limit })
+            }
         }
     }
 
