@@ -38,6 +38,12 @@ pub fn find(id: &str) -> Option<&'static Check<'static>> {
     CHECKS.iter().copied().find(|check| check.id == id)
 }
 
+/// Returns the checks of a group by its name; none when there is no such group.
+pub fn of_group(name: &str) -> Vec<&'static Check<'static>> {
+    let all = CHECKS.iter().copied();
+    all.filter(|check| check.group.name() == name).collect()
+}
+
 /// Returns the id that looks most like `text`, if one does.
 pub fn nearest(text: &str) -> Option<&'static str> {
     let scored = CHECKS
@@ -69,7 +75,8 @@ mod tests {
                 "{}",
                 check.id
             );
-            for text in [check.title, check.what, check.why, check.fix] {
+            assert!(check.title.len() > 3, "{}: a title is missing", check.id);
+            for text in [check.what, check.why, check.fix] {
                 assert!(text.len() > 8, "{}: a text is missing", check.id);
             }
             assert!(!check.needs.is_empty(), "{}: reads nothing", check.id);
@@ -86,6 +93,24 @@ mod tests {
                     warning >= critical
                 };
                 assert!(ordered, "{}", check.id);
+            }
+        }
+    }
+
+    #[test]
+    fn texts_name_only_checks_and_groups_that_exist() {
+        for check in CHECKS.iter() {
+            for text in [check.what, check.why, check.fix] {
+                let commands = text.split("pawang check ").skip(1);
+                for name in commands.filter_map(|rest| rest.split([' ', ',', ';', ')', '.']).next())
+                {
+                    let exists = find(name).is_some() || !of_group(name).is_empty();
+                    assert!(
+                        exists || name.starts_with('-'),
+                        "{}: pawang check {name}",
+                        check.id
+                    );
+                }
             }
         }
     }

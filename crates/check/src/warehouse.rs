@@ -126,7 +126,7 @@ pub(crate) static CHECKS: &[Check] = &[
         what: "For loads whose newest run is still running: time since the run before it finished. The query tells when runs finished, \
                not when they started, so that this is the longest that it can have been running. maximum_age counts as in load-age.",
         why: "A load that hangs blocks the next one and keeps its locks and its snapshot.",
-        fix: "Find its session (pawang check long-transactions, blocking) and what it waits for.",
+        fix: "Find its session (pawang check oldest-transaction blocking) and what it waits for.",
         observe: load_running,
         ..LOAD
     },

@@ -233,11 +233,12 @@ impl<'a> Row<'a> {
         labels.map(|(_, value)| value.to_string()).collect()
     }
 
-    /// Returns the named columns and their values as texts: the evidence of a finding.
+    /// Returns the named columns that are not NULL and their values as texts: the evidence of a finding.
     pub fn evidence(&self, names: &[&str]) -> Vec<(String, String)> {
-        names
-            .iter()
-            .map(|name| ((*name).to_owned(), self.value(name).to_string()))
+        let named = names.iter().map(|name| (*name, self.value(name)));
+        let named = named.filter(|(_, value)| **value != Value::Null);
+        named
+            .map(|(name, value)| (name.to_owned(), value.to_string()))
             .collect()
     }
 }

@@ -35,6 +35,8 @@ pub(crate) enum Exit {
     Target,
     /// A safety rule refused.
     Refused,
+    /// A signal ended it.
+    Interrupted,
     /// The code of a Nagios plugin, 0 to 3.
     Plugin(u8),
 }
@@ -47,6 +49,7 @@ impl From<Exit> for ExitCode {
             Exit::Usage => 2,
             Exit::Target => 3,
             Exit::Refused => 4,
+            Exit::Interrupted => 130,
             Exit::Plugin(code) => code,
         })
     }
@@ -74,7 +77,7 @@ pub(crate) fn data(text: &str) -> Result<(), Report> {
         .and_then(|()| stdout.flush())
     {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Report::new(
-            Kind::Target,
+            Kind::Usage,
             "could not write to standard output",
         )
         .with_detail(error.to_string())),
@@ -82,8 +85,9 @@ pub(crate) fn data(text: &str) -> Result<(), Report> {
     }
 }
 
-/// Writes talk to stderr.
+/// Writes talk to stderr; control characters of servers and arguments do not reach the terminal.
 pub(crate) fn talk(text: &str) {
+    let text = text.replace(|c: char| c.is_control() && c != '\n', " ");
     let _ = writeln!(std::io::stderr().lock(), "{text}");
 }
 
@@ -108,7 +112,7 @@ pub(crate) fn envelope(schema: &str, value: &impl serde::Serialize) -> Result<St
         })
 }
 
-/// Replaces a file whole; nobody ever reads half of it.
+/// Replaces a file whole; nobody ever reads half of it. A link keeps pointing to its file, and a file its permissions.
 ///
 /// # Errors
 /// The file or its directory refuses.
@@ -120,18 +124,32 @@ pub(crate) fn replace_file(path: &Path, text: &str) -> Result<(), Report> {
         )
         .with_detail(error.to_string())
     };
-    let directory = path
+    let metadata = std::fs::metadata(path).ok();
+    if metadata.as_ref().is_some_and(|found| !found.is_file()) {
+        // A device or a pipe is written to: to put a file in the place of /dev/null would break the machine.
+        let mut special = std::fs::File::options()
+            .write(true)
+            .open(path)
+            .map_err(report)?;
+        return special.write_all(text.as_bytes()).map_err(report);
+    }
+    let permissions = metadata.map_or_else(
+        || std::os::unix::fs::PermissionsExt::from_mode(0o644),
+        |found| found.permissions(),
+    );
+    let real = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let directory = real
         .parent()
         .filter(|parent| !parent.as_os_str().is_empty())
         .unwrap_or(Path::new("."));
     let mut file = tempfile::Builder::new()
-        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
+        .permissions(permissions)
         .tempfile_in(directory)
         .map_err(report)?;
     file.write_all(text.as_bytes())
         .and_then(|()| file.as_file().sync_all())
         .map_err(report)?;
-    file.persist(path)
+    file.persist(&real)
         .map(drop)
         .map_err(|error| report(error.error))
 }

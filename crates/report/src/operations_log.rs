@@ -197,7 +197,7 @@ fn as_html(evaluation: &Evaluation, chapters: &[(&str, Vec<Answer>)], style: &St
             p.about { (about(evaluation, style)) }
             @for (title, answers) in chapters {
                 h2 { (title) }
-                div.wide { table { tbody { @for answer in answers {
+                div.wide { table.log { tbody { @for answer in answers {
                     tr {
                         td { (answer.question) }
                         td class=(answer.level.as_str()) { b { (answer.word) } }

@@ -192,7 +192,7 @@ pub(super) const LAG: Check = Check {
     what: "Time since each apply worker received its last message (last_msg_receipt_time in pg_stat_subscription). An idle publisher sends \
            one every half wal_sender_timeout; a worker that is busy or blocked does not read.",
     why: "The subscriber's tables are stale by at least this long.",
-    fix: "Look at what the apply worker waits for (pawang check blocking-locks), and at the network to the publisher.",
+    fix: "Look at what the apply worker waits for (pawang check blocking), and at the network to the publisher.",
     observe: lag,
 };
 

@@ -24,7 +24,7 @@ pub(super) const PARTITIONS_AHEAD: Check = Check {
            (pg_class.relpartbound). Tables with a partition up to MAXVALUE never run out.",
     why: "At the first row beyond the last partition the load fails, or the rows land in the default partition, which then \
           blocks the creation of the proper one.",
-    fix: "Create the next partitions now, then let a job do it (pawang maintain, pg_partman) with a few in advance.",
+    fix: "Create the next partitions now, then let a job do it (pg_partman, or one of your own) with a few in advance.",
     observe: partitions_ahead,
 };
 

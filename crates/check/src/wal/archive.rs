@@ -147,7 +147,7 @@ pub(super) const COMMAND: Check = Check {
     what: "Reads archive_mode, archive_command and archive_library: nothing to call (WAL piles up), a command that throws WAL away \
            (true, exit 0), and a plain cp or mv, which overwrites what is there and does not flush to disk.",
     why: "cp reports success before the data is on disk, and a copy that was cut off or overwritten is only noticed at the restore.",
-    fix: "Use a backup tool's archive command (pawang backup, pgBackRest, WAL-G), or at least: \
+    fix: "Use a backup tool's archive command (pgBackRest, Barman, WAL-G), or at least: \
           test ! -f /archive/%f && cp %p /archive/%f.part && sync /archive/%f.part && mv /archive/%f.part /archive/%f",
     observe: command,
 };
@@ -224,7 +224,7 @@ pub(super) const DISABLED: Check = Check {
     floors: &[],
     what: "archive_mode is off and no WAL receiver of a backup tool (pg_receivewal, Barman, Pawang) is connected.",
     why: "Without archived WAL a backup can only be restored to the moment at which it was taken, not to a point in time.",
-    fix: "ALTER SYSTEM SET archive_mode = on; (restart) with a safe archive_command, or stream WAL with: pawang backup",
+    fix: "ALTER SYSTEM SET archive_mode = on; (restart) with a safe archive_command, or stream WAL with pg_receivewal or a backup tool",
     observe: disabled,
 };
 

@@ -66,6 +66,24 @@ async fn exit_codes_tell_good_answer_and_blindness_apart() {
 }
 
 #[tokio::test]
+async fn a_group_is_as_good_as_its_checks() {
+    let cluster = Cluster::start(&Setup::default()).await;
+    let desk = Desk::new();
+    let screen = desk.pawang(&["check", "locks", &cluster.url("postgres"), "--json"]);
+    let verdicts = &screen.data("pawang.check.run/1")[0]["verdicts"];
+    let ids: Vec<&str> = verdicts
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|v| v["check"].as_str())
+        .collect();
+    assert!(
+        ids.contains(&"blocking") && ids.contains(&"lock-queue"),
+        "{ids:?}"
+    );
+}
+
+#[tokio::test]
 async fn other_instances_are_judged_when_one_is_down() {
     let cluster = Cluster::start(&Setup::default()).await;
     let desk = Desk::new();

@@ -43,7 +43,7 @@ enum Verb {
 /// What to judge and how to tell.
 #[derive(Debug, clap::Args)]
 struct Run {
-    /// Checks, names of check_postgres or check_pgactivity, or one URL or conninfo of a server
+    /// Checks, groups of checks, names of check_postgres or check_pgactivity, or one URL or conninfo
     #[arg(value_name = "CHECK|URL")]
     targets: Vec<String>,
     /// Checks of a daily duty: startup, daily, pre-maintenance, post-maintenance, full

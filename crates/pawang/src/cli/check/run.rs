@@ -10,11 +10,17 @@ use pawang_config::{KnownCheck, Quantity};
 use pawang_core::{Evaluation, Facts, Kind, Level, Outcome, Report, Unit};
 use pawang_store::Sample;
 
+use tokio::signal::unix::{SignalKind, signal};
+
 use super::{FailOn, Run, show};
 use crate::cli::Global;
 use crate::estate::{CommandLimits, Estate, Job, Limited, known, known_checks, told};
-use crate::output::Exit;
+use crate::output::{self, Exit};
 use crate::{alias, environment, profile};
+
+/// A sample is kept until it is this old, so that runs in quick succession do not shorten the time that rates span to
+/// nothing.
+const SAMPLE_SECONDS_MIN: i64 = 10;
 
 /// Everything that the judging of one server needs.
 struct Plan<'a> {
@@ -30,12 +36,17 @@ struct Plan<'a> {
 /// Runs the command.
 pub(super) fn run(args: &Run, global: &Global) -> Result<Exit, Report> {
     let (url, names) = split(&args.targets)?;
+    if let (Some(_), [name, ..]) = (url, global.instances.as_slice()) {
+        let report = Report::new(Kind::Usage, "cannot judge a URL and instances in one run");
+        return Err(report.with_hint(format!("pawang check -i {name}")));
+    }
     let estate = Estate::load(global.config.as_deref()).map_err(told)?;
     let user_checks = estate.user_checks();
-    let profile = args.profile.as_deref().or(if names.is_empty() {
-        estate.config.defaults.profile.as_deref()
-    } else {
-        None
+    let profile = args.profile.as_deref().or(match &args.operations_log {
+        _ if !names.is_empty() => None,
+        // The page asks what the daily checks answer.
+        Some(_) => Some("daily"),
+        None => estate.config.defaults.profile.as_deref(),
     });
     let checks = choose(&names, profile, &user_checks)?;
     let limits = limits(args, &names, &checks)?;
@@ -55,22 +66,52 @@ pub(super) fn run(args: &Run, global: &Global) -> Result<Exit, Report> {
         estate: &estate,
     };
     let jobs = estate.jobs(&global.instances, url)?;
+    if let (Some(_), [first, _, ..]) = (&args.operations_log, jobs.as_slice()) {
+        let report = Report::new(
+            Kind::Usage,
+            "cannot write one operations log for several instances",
+        );
+        let name = &first.instance.name;
+        return Err(report.with_hint(format!("pawang check -i {name} --operations-log FILE")));
+    }
+    let Some(evaluations) = judge_all(&plan, &jobs)? else {
+        output::talk("interrupted: nothing was written");
+        return Ok(Exit::Interrupted);
+    };
+    let plugin = show::show(args, global, &evaluations)?;
+    Ok(plugin.unwrap_or_else(|| exit(args, &evaluations)))
+}
+
+/// Judges all servers, several at a time, in their order; `None` when a signal came first.
+///
+/// A server that does not answer holds up nobody but itself. What was asked is dropped at a signal, and with it the
+/// connections: backends end with their client, at the latest after `client_connection_check_interval`.
+fn judge_all(plan: &Plan<'_>, jobs: &[Job]) -> Result<Option<Vec<Evaluation>>, Report> {
+    let start = |error: std::io::Error| {
+        Report::new(Kind::Target, "could not start").with_detail(error.to_string())
+    };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
-    let runtime = runtime.map_err(|error| {
-        Report::new(Kind::Target, "could not start").with_detail(error.to_string())
-    })?;
-    let concurrency = usize::try_from(estate.config.defaults.concurrency.max(1)).unwrap_or(1);
-    let evaluations = runtime.block_on(async {
-        let runs = jobs.iter().map(|job| plan.judge(job));
-        futures_util::stream::iter(runs)
-            .buffered(concurrency)
-            .collect::<Vec<_>>()
-            .await
-    });
-    let plugin = show::show(args, global, &evaluations)?;
-    Ok(plugin.unwrap_or_else(|| exit(args, &evaluations)))
+    let runtime = runtime.map_err(start)?;
+    let concurrency = usize::try_from(plan.estate.config.defaults.concurrency.max(1)).unwrap_or(1);
+    runtime.block_on(async {
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(start)?;
+        let mut terminate = signal(SignalKind::terminate()).map_err(start)?;
+        let runs = jobs
+            .iter()
+            .enumerate()
+            .map(async |(index, job)| (index, plan.judge(job).await));
+        let runs = futures_util::stream::iter(runs).buffer_unordered(concurrency);
+        tokio::select! {
+            mut all = runs.collect::<Vec<_>>() => {
+                all.sort_by_key(|(index, _)| *index);
+                Ok(Some(all.into_iter().map(|(_, evaluation)| evaluation).collect()))
+            }
+            _ = interrupt.recv() => Ok(None),
+            _ = terminate.recv() => Ok(None),
+        }
+    })
 }
 
 /// Tells the URL from the names of checks.
@@ -92,7 +133,7 @@ fn split(targets: &[String]) -> Result<(Option<&str>, Vec<&str>), Report> {
     }
 }
 
-/// Returns the checks of the names, else of the profile, else all.
+/// Returns the checks of the names (ids, groups, names of other plugins), else of the profile, else all.
 fn choose<'a>(
     names: &[&str],
     profile: Option<&str>,
@@ -104,7 +145,7 @@ fn choose<'a>(
         let found: Vec<&'a Check<'a>> = match (pawang_check::find(name), alias::checks(name)) {
             (Some(check), _) => vec![check],
             (None, Some(ids)) => ids.iter().filter_map(|id| pawang_check::find(id)).collect(),
-            (None, None) => own.collect(),
+            (None, None) => own.chain(pawang_check::of_group(name)).collect(),
         };
         if found.is_empty() {
             let report = Report::new(Kind::Usage, format!("there is no check \"{name}\""));
@@ -149,6 +190,13 @@ fn limits(args: &Run, names: &[&str], checks: &[&Check<'_>]) -> Result<CommandLi
         critical: read(&args.critical)?,
     };
     for check in checks {
+        if check.unit == Unit::State {
+            let report = Report::new(
+                Kind::Usage,
+                format!("check \"{}\" has no limits to change", check.id),
+            );
+            return Err(report.with_hint(format!("pawang explain {}", check.id)));
+        }
         let own = limits.of(check.unit);
         let (Some(warning), Some(critical)) = (own.warning, own.critical) else {
             continue;
@@ -176,7 +224,10 @@ fn limits(args: &Run, names: &[&str], checks: &[&Check<'_>]) -> Result<CommandLi
 /// Reads one limit; it must fit the unit of every named check.
 fn limit(text: &str, checks: &[&Check<'_>]) -> Result<Quantity, Report> {
     let wrong = |detail: String| {
-        Report::new(Kind::Usage, format!("cannot use \"{text}\" as a limit")).with_detail(detail)
+        let example = checks.first().map_or("connections", |check| check.id);
+        Report::new(Kind::Usage, format!("cannot use \"{text}\" as a limit"))
+            .with_detail(detail)
+            .with_hint(format!("pawang explain {example}"))
     };
     let quantity = text.parse::<Quantity>().map_err(wrong)?;
     for check in checks {
@@ -259,7 +310,7 @@ impl Plan<'_> {
                 None
             }
             Err(error) => {
-                notes.push(Report::from_error(Kind::Usage, &error).to_string());
+                notes.push(told_in_a_line(&error));
                 None
             }
         }
@@ -283,32 +334,54 @@ impl Plan<'_> {
                 .is_some_and(|c| c.header.remember)
         });
         if let Some(earlier) = earlier {
-            let asked = |old: &pawang_core::Sighting| {
-                sample
-                    .facts
-                    .sightings
-                    .iter()
-                    .any(|new| new.collector == old.collector && new.database == old.database)
-            };
-            let kept: Vec<_> = earlier
-                .facts
-                .sightings
-                .iter()
-                .filter(|old| !asked(old))
-                .cloned()
-                .collect();
-            sample.facts.sightings.extend(kept);
+            keep_earlier(&mut sample.facts, &earlier.facts);
         }
         sample.data_directory =
             data_directory.or_else(|| earlier.and_then(|s| s.data_directory.clone()));
         sample.log_directory =
             log_directory.or_else(|| earlier.and_then(|s| s.log_directory.clone()));
         if let Err(error) = pawang_store::save(directory, &sample) {
-            evaluation
-                .notes
-                .push(Report::from_error(Kind::Usage, &error).to_string());
+            evaluation.notes.push(told_in_a_line(&error));
         }
     }
+}
+
+/// Keeps what was not asked now, and what is too young to be replaced; never anything of another server or epoch.
+fn keep_earlier(facts: &mut Facts, earlier: &Facts) {
+    let epoch = |facts: &Facts| {
+        facts
+            .server
+            .as_ref()
+            .ok()
+            .map(|server| server.epoch.clone())
+    };
+    if epoch(facts) != epoch(earlier) {
+        return;
+    }
+    for old in &earlier.sightings {
+        let mut sightings = facts.sightings.iter_mut();
+        let new =
+            sightings.find(|new| new.collector == old.collector && new.database == old.database);
+        match new {
+            None => facts.sightings.push(old.clone()),
+            Some(new) => {
+                if let (Ok(newer), Ok(older)) = (&new.seen, &old.seen) {
+                    let age = newer.at.duration_since(older.at).as_secs();
+                    if older.at <= newer.at && age < SAMPLE_SECONDS_MIN {
+                        *new = old.clone();
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Returns an error and its cause on one line: a sample that cannot be kept is never more than a note.
+fn told_in_a_line(error: &dyn std::error::Error) -> String {
+    let cause = error
+        .source()
+        .map_or(String::new(), |cause| format!(": {cause}"));
+    format!("{error}{cause}")
 }
 
 /// Picks the exit code: a server that does not answer weighs more than a finding, a finding more than blindness.

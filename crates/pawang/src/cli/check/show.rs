@@ -86,11 +86,7 @@ fn append(path: &Path, evaluations: &[Evaluation]) -> Result<(), Report> {
 
 fn write_operations_log(path: &Path, evaluations: &[Evaluation]) -> Result<(), Report> {
     let [evaluation] = evaluations else {
-        return Err(Report::new(
-            Kind::Usage,
-            "cannot write one operations log for several instances",
-        )
-        .with_hint("name one with -i"));
+        unreachable!("several instances were refused before anything was asked");
     };
     let log = operations_log(evaluation, &output::file_style());
     let is_page = path
