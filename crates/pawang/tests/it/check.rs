@@ -69,7 +69,7 @@ async fn exit_codes_tell_good_answer_and_blindness_apart() {
 async fn a_group_is_as_good_as_its_checks() {
     let cluster = Cluster::start(&Setup::default()).await;
     let desk = Desk::new();
-    let screen = desk.pawang(&["check", "locks", &cluster.url("postgres"), "--json"]);
+    let screen = desk.pawang(&["check", "transactions", &cluster.url("postgres"), "--json"]);
     let verdicts = &screen.data("pawang.check.run/1")[0]["verdicts"];
     let ids: Vec<&str> = verdicts
         .as_array()
@@ -78,7 +78,7 @@ async fn a_group_is_as_good_as_its_checks() {
         .filter_map(|v| v["check"].as_str())
         .collect();
     assert!(
-        ids.contains(&"blocking") && ids.contains(&"lock-queue"),
+        ids.contains(&"xmin-horizon") && ids.contains(&"xid-wraparound"),
         "{ids:?}"
     );
 }
