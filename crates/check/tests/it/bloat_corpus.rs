@@ -352,7 +352,7 @@ async fn truth(cluster: &Cluster) -> (BTreeMap<String, Truth>, BTreeMap<String, 
     let kinds = "n.nspname = 'public' AND c.relkind IN ('r', 'm') AND c.relpages >= 128";
     let tables = format!(
         "SELECT c.oid::int, n.nspname || '.' || c.relname, pg_relation_size(c.oid) / 8192,
-                100 * greatest(0, 1 - (100 - s.free_percent - s.dead_tuple_percent) / coalesce((SELECT option_value::float8 FROM pg_options_to_table(c.reloptions) WHERE option_name = 'fillfactor'), 100)) 
+                100 * greatest(0, 1 - (100 - s.free_percent - s.dead_tuple_percent) / coalesce((SELECT option_value::float8 FROM pg_options_to_table(c.reloptions) WHERE option_name = 'fillfactor'), 100))
            FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace, pgstattuple(c.oid) s WHERE {kinds} ORDER BY 1"
     );
     let indexes = "SELECT i.oid::int, n.nspname || '.' || i.relname, pg_relation_size(i.oid) / 8192,

@@ -189,8 +189,10 @@ impl Queue {
 /// Polls for Pawang's backends that wait for a lock while `work` is done, and panics when it sees one.
 async fn sampled<T>(cluster: &Cluster, work: impl Future<Output = T>) -> T {
     let client = cluster.connect("postgres").await;
+    let mut ticks = tokio::time::interval(Duration::from_millis(10));
     let sampler = async {
         loop {
+            ticks.tick().await;
             let waiting = client
                 .query(
                     "SELECT query FROM pg_stat_activity \
@@ -204,7 +206,6 @@ async fn sampled<T>(cluster: &Cluster, work: impl Future<Output = T>) -> T {
                 waiting.is_empty(),
                 "a backend of ours waits for a lock: {waiting:?}"
             );
-            tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
     tokio::select! {
