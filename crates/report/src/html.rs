@@ -38,7 +38,9 @@ pub(crate) fn page(title: &str, body: Markup) -> String {
             body { (body) }
         }
     };
-    page.into_string()
+    // A page may be printed on a terminal.
+    let control = |c: char| c.is_control() && c != '\n';
+    page.into_string().replace(control, " ")
 }
 
 fn section(evaluation: &Evaluation, style: &Style) -> Markup {

@@ -63,10 +63,10 @@ pub fn markdown(evaluation: &Evaluation, style: &Style) -> String {
                 escape(&measure.object)
             )
         });
-        let _ = writeln!(out, "| {} | {} |", verdict.title, worst.trim());
+        let _ = writeln!(out, "| {} | {} |", escape(&verdict.title), worst.trim());
     }
     for note in &evaluation.notes {
-        let _ = writeln!(out, "\nNote: {note}");
+        let _ = writeln!(out, "\nNote: {}", escape(note));
     }
     out
 }

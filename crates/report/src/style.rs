@@ -27,6 +27,11 @@ impl Style {
         self.paint(word, code)
     }
 
+    /// Returns a line that says whose findings follow.
+    pub fn heading(&self, name: &str) -> String {
+        self.paint(&one_line(name), "1") + ":\n"
+    }
+
     /// Returns `text` in a colour when that is allowed.
     pub(crate) fn paint(&self, text: &str, code: &str) -> String {
         if self.color {
@@ -66,9 +71,12 @@ pub(crate) fn cut(line: &str, width: Option<usize>) -> String {
     }
 }
 
-/// Returns `text` on one line: control characters from a server must not reach a terminal.
+/// Returns `text` on one line: control characters from a server must not reach a terminal, nor those that turn the
+/// direction of writing around and so make a name look like another.
 pub(crate) fn one_line(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect()
+    let safe = |c: char| {
+        let turns = matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        if c.is_control() || turns { ' ' } else { c }
+    };
+    text.chars().map(safe).collect()
 }

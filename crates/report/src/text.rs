@@ -7,6 +7,8 @@ use pawang_core::{Evaluation, Finding, Level, Outcome};
 use crate::grouped::{place, seen, unseen};
 use crate::style::{Style, cut, one_line};
 
+/// Columns that a sentence needs beside the place; with less it gets a line of its own.
+const SENTENCE_COLUMNS: usize = 24;
 /// Objects shown per check before the rest is only counted.
 const OBJECTS_SHOWN: usize = 5;
 
@@ -62,7 +64,7 @@ pub fn text(evaluation: &Evaluation, style: &Style, detail: Detail) -> String {
     }
     healthy(&mut out, evaluation, style, detail);
     for note in &evaluation.notes {
-        let _ = writeln!(out, "note: {note}");
+        let _ = writeln!(out, "note: {}", one_line(note));
     }
     if let Some(first) = findings.first() {
         let _ = writeln!(out, "\nhint: pawang explain {}", first.check);
@@ -81,20 +83,17 @@ fn line(
         format!("  since {}", style.instant(at, evaluation.at))
     });
     let place = one_line(&place(evaluation, finding));
-    let rest = format!(
-        "{:<w0$}  {:<w1$}  {}{since}",
-        finding.check,
-        place,
-        one_line(&finding.title),
-        w0 = widths.0,
-        w1 = widths.1
-    );
-    let _ = writeln!(
-        out,
-        "{}  {}",
-        style.level(finding.level),
-        cut(&rest, style.width.map(|width| width.saturating_sub(6)))
-    );
+    let sentence = format!("{}{since}", one_line(&finding.title));
+    let (w0, w1) = widths;
+    let columns = style.width.map(|width| width.saturating_sub(6));
+    let level = style.level(finding.level);
+    if columns.is_some_and(|columns| columns < w0 + w1 + 4 + SENTENCE_COLUMNS) {
+        let head = cut(&format!("{}  {place}", finding.check), columns);
+        let _ = writeln!(out, "{level}  {head}\n      {}", cut(&sentence, columns));
+        return;
+    }
+    let rest = format!("{:<w0$}  {place:<w1$}  {sentence}", finding.check);
+    let _ = writeln!(out, "{level}  {}", cut(&rest, columns));
 }
 
 /// Evidence and remedy below a finding.
@@ -102,7 +101,7 @@ fn proof(out: &mut String, finding: &Finding) {
     let evidence: Vec<String> = finding
         .evidence
         .iter()
-        .map(|(name, value)| format!("{name}={}", one_line(value)))
+        .map(|(name, value)| format!("{}={}", one_line(name), one_line(value)))
         .collect();
     if !evidence.is_empty() {
         let _ = writeln!(out, "      evidence  {}", evidence.join("  "));
@@ -141,6 +140,7 @@ fn healthy(out: &mut String, evaluation: &Evaluation, style: &Style, detail: Det
     };
     let slowest = evaluation.costs.iter().max_by_key(|(_, cost)| cost.elapsed);
     let slowest = slowest.map_or(String::new(), |(name, cost)| {
+        let name = one_line(name);
         format!("  slowest collector {name} {} ms", cost.elapsed.as_millis())
     });
     let count = applies(Level::Ok).count();
@@ -183,10 +183,11 @@ fn healthy(out: &mut String, evaluation: &Evaluation, style: &Style, detail: Det
             out,
             "n/a   {:<32}  {}",
             verdict.check,
-            verdict.note.as_deref().unwrap_or_default()
+            one_line(verdict.note.as_deref().unwrap_or_default())
         );
     }
     for (name, cost) in &evaluation.costs {
+        let name = one_line(name);
         let _ = writeln!(
             out,
             "cost  {name:<32}  {:>7.1} ms  {} rows",
@@ -232,7 +233,7 @@ pub fn tsv(evaluation: &Evaluation) -> String {
             "ok\t{}\t{}\t\t\t\t\t\t\t{}",
             verdict.check,
             clean(&evaluation.instance.name),
-            verdict.title
+            clean(&verdict.title)
         );
     }
     out

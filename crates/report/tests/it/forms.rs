@@ -23,11 +23,55 @@ fn text_for_a_terminal() {
         ..style()
     };
     let lines = text(&evaluation(), &narrow, Detail::Short);
-    let first = lines.lines().next().unwrap();
-    assert!(
-        first.chars().count() <= 60 && first.ends_with("..."),
-        "{first}"
-    );
+    let first: Vec<&str> = lines.lines().take(2).collect();
+    assert!(first[0].starts_with("CRIT  xid-wraparound"), "{first:?}");
+    assert!(first[1].starts_with("      "), "what it is: {first:?}");
+    for line in lines
+        .lines()
+        .filter(|line| line.starts_with("CRIT") || line.starts_with("WARN"))
+    {
+        assert!(line.chars().count() <= 60, "{line}");
+    }
+}
+
+#[test]
+fn no_form_lets_a_servers_control_characters_through() {
+    let evil = "\u{1b}[31mred\u{202e}\u{9b}\r\n";
+    let mut evaluation = evaluation();
+    evaluation.instance.name = evil.to_owned();
+    evaluation.notes.push(evil.to_owned());
+    let (_, cost) = evaluation.costs.pop_first().unwrap();
+    evaluation.costs.insert(evil.to_owned(), cost);
+    for verdict in &mut evaluation.verdicts {
+        verdict.title = evil.to_owned();
+        verdict.note = Some(evil.to_owned());
+        for measure in &mut verdict.measures {
+            measure.object = evil.to_owned();
+        }
+        for finding in &mut verdict.findings {
+            finding.object = evil.to_owned();
+            finding.title = evil.to_owned();
+            finding.remedy = evil.to_owned();
+            finding.database = Some(evil.to_owned());
+            finding.evidence.push((evil.to_owned(), evil.to_owned()));
+        }
+    }
+    let log = operations_log(&evaluation, &style());
+    for form in [
+        text(&evaluation, &style(), Detail::Long),
+        tsv(&evaluation),
+        markdown(&evaluation, &style()),
+        html(std::slice::from_ref(&evaluation), &style()),
+        nagios(std::slice::from_ref(&evaluation)).line,
+        log.markdown,
+        log.html,
+    ] {
+        let through = form
+            .chars()
+            .find(|c| c.is_control() && !"\n\t".contains(*c));
+        assert_eq!(through, None, "{form}");
+        assert!(!form.contains("red\u{202e}\u{9b}"));
+    }
 }
 
 #[test]
