@@ -140,3 +140,68 @@ pub struct Growth<'a> {
     /// Seconds between the two.
     pub seconds: f64,
 }
+
+#[cfg(test)]
+mod tests {
+    use pawang_core::{Column, ColumnKind, Cost, Instance, Sighting, Value};
+
+    use super::*;
+
+    fn facts(at: &str, count: i64) -> Facts {
+        let at: Timestamp = at.parse().unwrap();
+        let column = Column {
+            name: "count".to_owned(),
+            kind: ColumnKind::Counter,
+            unit: None,
+        };
+        let snapshot = Snapshot {
+            collector: "wal".to_owned(),
+            database: None,
+            at,
+            epoch: None,
+            cost: Cost::default(),
+            columns: vec![column],
+            rows: vec![vec![Value::Int(count)]],
+        };
+        Facts {
+            instance: Instance::default(),
+            at,
+            server: Err(Blind::FirstSample),
+            down: None,
+            databases: Vec::new(),
+            sightings: vec![Sighting {
+                collector: "wal".to_owned(),
+                database: None,
+                seen: Ok(snapshot),
+            }],
+            notes: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_rate_spans_more_than_nothing_and_at_most_a_week() {
+        let newer = facts("2026-01-31T00:00:00Z", 90);
+        for (older, reason) in [
+            ("2026-01-30T23:59:50Z", None),
+            ("2026-01-24T00:00:00Z", None),
+            ("2026-01-23T23:59:59Z", Some("more than 7 days passed")),
+            ("2026-01-31T00:00:00Z", Some("the clock went back")),
+            ("2036-01-31T00:00:00Z", Some("the clock went back")),
+        ] {
+            let older = facts(older, 40);
+            let view = View {
+                check: "wal-rate",
+                facts: &newer,
+                older: Some(&older),
+                database: None,
+                limits: &Limits::default(),
+                now: newer.at,
+            };
+            let growth = view.growth("wal").map(|growth| growth.seconds);
+            let blind = reason.map(|what| Blind::Reset {
+                what: what.to_owned(),
+            });
+            assert_eq!(growth.err(), blind.map(Missing::Blind));
+        }
+    }
+}
