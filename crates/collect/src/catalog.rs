@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use include_dir::{Dir, include_dir};
+use pawang_core::Column;
 
 use crate::header::{Exclusions, Header, Scope};
 
@@ -28,6 +29,14 @@ pub enum Error {
         /// Where and why.
         #[source]
         source: Box<toml::de::Error>,
+    },
+    /// A collector that replaces a built-in one lacks columns that checks read.
+    #[error("cannot put collector \"{collector}\" in the place of the built-in one: {problem}")]
+    Replacement {
+        /// The collector's name.
+        collector: String,
+        /// What is missing or different.
+        problem: String,
     },
     /// A file name is not a version.
     #[error(
@@ -59,6 +68,35 @@ impl Collector {
             .range(..=version)
             .next_back()
             .map(|(_, sql)| sql.as_str())
+    }
+
+    /// Says whether checks that read `built_in` can read this collector instead.
+    fn can_replace(&self, built_in: &Collector) -> Result<(), Error> {
+        let has = |column: &Column| {
+            let mut own = self.header.columns.iter();
+            own.any(|own| own.name == column.name && own.kind == column.kind)
+        };
+        let columns = built_in.header.columns.iter();
+        let missing: Vec<&str> = columns
+            .filter(|column| !has(column))
+            .map(|column| column.name.as_str())
+            .collect();
+        let problem = if self.header.scope != built_in.header.scope {
+            "its scope is another".to_owned()
+        } else if self.statements.is_empty() && !built_in.statements.is_empty() {
+            "it has no statement, such as \"14.sql\"".to_owned()
+        } else if !missing.is_empty() {
+            format!(
+                "it does not declare, with the same kind, {}",
+                missing.join(", ")
+            )
+        } else {
+            return Ok(());
+        };
+        Err(Error::Replacement {
+            collector: self.name.clone(),
+            problem,
+        })
     }
 
     fn new(name: &str, header: &str, files: Vec<(String, String)>) -> Result<Collector, Error> {
@@ -163,8 +201,11 @@ impl Catalog {
                     read(&path)?,
                 ));
             }
-            self.collectors
-                .insert(name.clone(), Collector::new(&name, &header, files)?);
+            let collector = Collector::new(&name, &header, files)?;
+            if let Some(built_in) = self.collectors.get(&name) {
+                collector.can_replace(built_in)?;
+            }
+            self.collectors.insert(name, collector);
         }
         Ok(())
     }

@@ -89,12 +89,12 @@ impl Estate {
                     &self.file,
                 ) {
                     (Some(nearest), _) => report.with_hint(format!("pawang check -i {nearest}")),
-                    (None, Some(file)) => {
-                        report.with_hint(format!("{} names {}", file.display(), names.join(", ")))
-                    }
-                    (None, None) => {
-                        report.with_hint("there is no pawang.toml; write one with: pawang init")
-                    }
+                    (None, Some(file)) => report
+                        .with_detail(format!("{} names {}", file.display(), names.join(", ")))
+                        .with_hint("pawang estate list"),
+                    (None, None) => report
+                        .with_detail("there is no pawang.toml")
+                        .with_hint("pawang init"),
                 },
             );
         }
@@ -140,7 +140,12 @@ impl Estate {
     }
 
     fn bare(&self, url: &str) -> Result<Job, Report> {
-        let target = Target::parse(url, &environment::libpq()).map_err(|error| error.report())?;
+        let environment = environment::libpq();
+        let mut target = Target::parse(url, &environment).map_err(|error| error.report())?;
+        // Without a file there is nothing to put above PGCONNECT_TIMEOUT.
+        if self.file.is_some() {
+            bound(&mut target, url, &self.config.defaults);
+        }
         let config = InstanceConfig {
             name: target.name(),
             ..InstanceConfig::default()
@@ -167,16 +172,28 @@ fn job(config: &InstanceConfig, defaults: &Defaults) -> Result<Job, Report> {
     if let Some(path) = &config.password_file {
         target.password = Some(password(path).map_err(named)?);
     }
-    target.connect_timeout = defaults.connect_timeout.0;
-    target.statement_timeout = defaults.statement_timeout.0;
-    target.lock_timeout = defaults.lock_timeout.0;
-    let pgbouncer = config.pgbouncer.as_ref().map(parse).transpose()?;
+    bound(&mut target, config.url.reveal(), defaults);
+    let pgbouncer = config.pgbouncer.as_ref().map(|url| {
+        let mut target = parse(url)?;
+        bound(&mut target, url.reveal(), defaults);
+        Ok(target)
+    });
+    let pgbouncer = pgbouncer.transpose()?;
     Ok(Job {
         instance: config.instance(),
         target,
         config: config.clone(),
         pgbouncer,
     })
+}
+
+/// Applies the defaults of the configuration; what the URL says itself holds above them.
+fn bound(target: &mut Target, url: &str, defaults: &Defaults) {
+    if !url.contains("connect_timeout") {
+        target.connect_timeout = defaults.connect_timeout.0;
+    }
+    target.statement_timeout = defaults.statement_timeout.0;
+    target.lock_timeout = defaults.lock_timeout.0;
 }
 
 fn password(path: &Path) -> Result<Secret<String>, Report> {

@@ -33,7 +33,10 @@ pub(crate) fn checks(name: &str) -> Result<Vec<&'static Check<'static>>, Report>
     let Some(profile) = profiles.get(name) else {
         let names: Vec<&str> = profiles.keys().map(String::as_str).collect();
         let report = Report::new(Kind::Usage, format!("there is no profile \"{name}\""));
-        return Err(report.with_hint(format!("use one of {}", names.join(", "))));
+        let nearest = pawang_config::nearest(name, names.iter().copied()).unwrap_or("daily");
+        return Err(report
+            .with_detail(format!("the profiles are {}", names.join(", ")))
+            .with_hint(format!("pawang check --profile {nearest}")));
     };
     Ok(CHECKS
         .iter()

@@ -8,4 +8,5 @@ mod explain;
 mod formats;
 mod init;
 mod program;
+mod trouble;
 mod wrong;

@@ -5,7 +5,7 @@
 )]
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Output, Stdio};
 
 /// A user's directory: configuration, state and output files.
 pub(crate) struct Desk {
@@ -47,15 +47,48 @@ impl Desk {
 
     /// Runs `pawang` with these words and variables.
     pub(crate) fn pawang_with(&self, words: &[&str], variables: &[(&str, &str)]) -> Screen {
-        let output = Command::new(env!("CARGO_BIN_EXE_pawang"))
+        Screen::of(self.command(words).envs(variables.iter().copied()).output())
+    }
+
+    /// Starts `pawang` with these words and does not wait for it.
+    pub(crate) fn start(&self, words: &[&str]) -> Running {
+        let mut command = self.command(words);
+        let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        Running(command.spawn().unwrap())
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pawang"));
+        command
             .args(words)
             .current_dir(self.directory.path())
             .env_clear()
             .env("HOME", self.directory.path())
-            .env("TZ", "UTC")
-            .envs(variables.iter().copied())
-            .output()
-            .unwrap();
+            .env("TZ", "UTC");
+        command
+    }
+}
+
+/// A `pawang` that runs.
+pub(crate) struct Running(Child);
+
+impl Running {
+    /// Sends a signal, such as `INT`.
+    pub(crate) fn signal(&mut self, name: &str) {
+        let pid = self.0.id().to_string();
+        let sent = Command::new("kill").args(["-s", name, &pid]).status();
+        assert!(sent.unwrap().success());
+    }
+
+    /// Waits for its end.
+    pub(crate) fn screen(self) -> Screen {
+        Screen::of(self.0.wait_with_output())
+    }
+}
+
+impl Screen {
+    fn of(output: std::io::Result<Output>) -> Screen {
+        let output = output.unwrap();
         Screen {
             stdout: String::from_utf8(output.stdout).unwrap(),
             stderr: String::from_utf8(output.stderr).unwrap(),

@@ -31,7 +31,9 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Report> {
             pawang_core::Kind::Usage,
             format!("there is no group \"{group}\""),
         );
-        return Err(report.with_hint(format!("use one of {}", names.join(", "))));
+        return Err(report
+            .with_detail(format!("the groups are {}", names.join(", ")))
+            .with_hint("pawang check list"));
     }
     if global.json {
         let list: Vec<_> = checks.iter().map(|check| as_json(check)).collect();

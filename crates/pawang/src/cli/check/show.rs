@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use pawang_core::{Evaluation, Kind, Report};
+use pawang_core::{Evaluation, Report};
 use pawang_report::{Detail, Style, html, markdown, nagios, operations_log, text, tsv};
 
 use super::{Format, Run};
@@ -64,7 +64,14 @@ fn render(
         evaluations.iter().map(one).collect::<Vec<_>>().join("\n")
     };
     Ok(match format {
-        Format::Text => each(&|evaluation| text(evaluation, style, detail)),
+        Format::Text if evaluations.len() == 1 => {
+            each(&|evaluation| text(evaluation, style, detail))
+        }
+        Format::Text => each(&|evaluation| {
+            let text = text(evaluation, style, detail);
+            let head = style.heading(&evaluation.instance.name);
+            if text.is_empty() { text } else { head + &text }
+        }),
         Format::Tsv => evaluations.iter().map(tsv).collect(),
         Format::Markdown => each(&|evaluation| markdown(evaluation, style)),
         Format::Html => html(evaluations, style),
