@@ -3,3 +3,4 @@
 
 mod coverage;
 mod lock_proof;
+mod nineteen;

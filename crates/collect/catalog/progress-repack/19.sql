@@ -1,0 +1,15 @@
+SELECT s.pid,
+       s.datid,
+       s.datname,
+       s.relid,
+       s.command,
+       s.phase,
+       s.repack_index_relid,
+       s.heap_tuples_scanned,
+       s.heap_tuples_inserted,
+       s.heap_tuples_updated,
+       s.heap_tuples_deleted,
+       s.heap_blks_total,
+       s.heap_blks_scanned,
+       s.index_rebuild_count
+  FROM pg_catalog.pg_stat_progress_repack AS s

@@ -1,0 +1,18 @@
+SELECT s.pid,
+       s.datid,
+       s.datname,
+       s.relid,
+       s.phase,
+       s.heap_blks_total,
+       s.heap_blks_scanned,
+       s.heap_blks_vacuumed,
+       s.index_vacuum_count,
+       s.max_dead_tuple_bytes,
+       s.dead_tuple_bytes,
+       s.num_dead_item_ids,
+       s.indexes_total,
+       s.indexes_processed,
+       s.delay_time,
+       s.mode,
+       s.started_by
+  FROM pg_catalog.pg_stat_progress_vacuum AS s
