@@ -8,7 +8,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,7 @@ use pawang_core::{DownFacts, Level};
 use pawang_postgres::{Environment, Session, Target};
 use pawang_testbed::{Cluster, Setup, Stop, until};
 
+use crate::mount::Mount;
 use crate::watch::{Watch, now};
 
 const TIME_MAX: Duration = Duration::from_secs(2);
@@ -411,48 +412,17 @@ async fn startup_of(postmaster: u32) -> i64 {
     startup.unwrap()
 }
 
-/// A small file system in memory that goes away with the test.
-struct Mount(PathBuf);
-
-impl Mount {
-    fn new(path: PathBuf, options: &str) -> Mount {
-        fs::create_dir(&path).unwrap();
-        let mut mount = Command::new("mount");
-        mount
-            .args(["-t", "tmpfs", "-o", options, "tmpfs"])
-            .arg(&path);
-        assert!(mount.status().unwrap().success(), "root may mount");
-        Mount(path)
-    }
-}
-
-impl Drop for Mount {
-    fn drop(&mut self) {
-        let _status = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
-}
-
 #[tokio::test]
 async fn a_full_disk_is_found_after_the_panic() {
-    if !rustix_is_root() {
-        // Only root may mount a small file system.
+    if !Mount::allowed() {
         return;
     }
     let mut cluster = stopped().await;
     let data = cluster.data_directory().to_owned();
-    let owner = fs::metadata(&data).unwrap();
-    let options = format!("size=60m,mode=0700,uid={},gid={}", owner.uid(), owner.gid());
-    let mount = Mount::new(cluster.socket_directory().join("small"), &options);
-    let copy = Command::new("cp")
-        .arg("-a")
-        .arg(data.join("pg_wal/."))
-        .arg(&mount.0)
-        .status();
-    assert!(copy.unwrap().success());
-    fs::remove_dir_all(data.join("pg_wal")).unwrap();
-    std::os::unix::fs::symlink(&mount.0, data.join("pg_wal")).unwrap();
+    let mount = Mount::new(cluster.socket_directory().join("small"), 60, &data, "");
+    mount.replace(&data.join("pg_wal"));
     cluster.start_again().await;
-    let mut filler = fs::File::create(mount.0.join("filler")).unwrap();
+    let mut filler = fs::File::create(mount.path().join("filler")).unwrap();
     let zeros = vec![0_u8; 1 << 20];
     while std::io::Write::write_all(&mut filler, &zeros).is_ok() {}
     let client = cluster.connect("postgres").await;
@@ -468,7 +438,7 @@ async fn a_full_disk_is_found_after_the_panic() {
     let cause = first(&cluster, "disk-full").await;
     assert!(cause.title.contains("wal"), "{cause:?}");
     drop(filler);
-    fs::remove_file(mount.0.join("filler")).unwrap();
+    fs::remove_file(mount.path().join("filler")).unwrap();
 }
 
 #[tokio::test]
