@@ -1,7 +1,8 @@
 //! A shell that owns one server process and its directory, and removes both when the test process goes away.
 //!
 //! The shell reads from a pipe whose other end only the test process holds. However that process ends, the kernel closes
-//! the pipe, the shell's `read` returns, and it cleans up. An answer that nobody reads any more must not end it before that. It knows its server by process id and signals nothing else.
+//! the pipe, the shell's `read` returns, and it cleans up; an answer that nobody reads any more must not end it before.
+//! It knows its server by process id and signals nothing else.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
