@@ -37,7 +37,7 @@ pub(super) const BACKGROUND_WORKERS: Check = Check {
     what: "Workers wanted at this moment (the launcher, a scheduler for each database with jobs, jobs that run, jobs two \
            minutes past their start) as a share of timescaledb.max_background_workers or max_worker_processes, whichever is less. \
            Critical when the launcher and the schedulers leave no worker for any job, a warning when jobs wait and all \
-           workers are taken.",
+           workers are taken, and when the setting is 0, by which jobs are switched off.",
     why: "Jobs without a worker wait silently; a database for which there is no scheduler runs no jobs at all. Parallel queries and \
           logical replication take from the same max_worker_processes.",
     fix: "ALTER SYSTEM SET timescaledb.max_background_workers = ...; ALTER SYSTEM SET max_worker_processes = ...; (at least 3 + \
@@ -183,6 +183,8 @@ impl Demand {
         let starved = self.databases > 0.0 && capacity < fixed + 1.0;
         let full = self.waiting > 0.0 && fixed + self.running >= capacity;
         let level = match (starved, full) {
+            // 0 is how TimescaleDB is told to run no jobs.
+            (true, _) if own == 0.0 => Level::Warning,
             (true, _) => Level::Critical,
             (false, true) => Level::Warning,
             (false, false) => Level::Ok,

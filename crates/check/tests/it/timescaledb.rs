@@ -469,6 +469,8 @@ async fn jobs_that_cannot_run_at_all_are_found() {
     watch.found(id, Level::Warning, "").await;
     cluster.sql("postgres", &workers("2")).await;
     watch.found(id, Level::Critical, "").await;
+    cluster.sql("postgres", &workers("0")).await;
+    watch.found(id, Level::Warning, "").await;
     cluster.sql("postgres", &workers("DEFAULT")).await;
     watch.silent(id).await;
 
