@@ -2,11 +2,13 @@
 
 use std::fmt::Write;
 
+use pawang_check::{Check, Policy, Resolved};
 use pawang_collect::Catalog;
 use pawang_core::{Kind, Report};
 
 use crate::cli::Global;
 use crate::cli::check::as_json;
+use crate::estate::{CommandLimits, Estate, Limited, known, told};
 use crate::output::{self, Exit};
 
 const EXAMPLES: &str = "\
@@ -32,13 +34,47 @@ pub(crate) struct Args {
 /// # Errors
 /// There is no such check.
 pub(crate) fn run(args: &Args, global: &Global) -> Result<Exit, Report> {
-    let Some(check) = pawang_check::find(&args.check) else {
+    let built_in = pawang_check::find(&args.check);
+    if let (Some(check), true) = (built_in, global.instances.is_empty()) {
+        return tell(args, global, check, &[]);
+    }
+    let estate = Estate::load(global.config.as_deref()).map_err(told)?;
+    let own = estate.user_checks();
+    let own = own.iter().find(|check| check.id == args.check);
+    let Some(check) = built_in.or(own) else {
         let report = Report::new(Kind::Usage, format!("there is no check \"{}\"", args.check));
         return Err(match pawang_check::nearest(&args.check) {
             Some(nearest) => report.with_hint(format!("pawang explain {nearest}")),
             None => report.with_hint("pawang check list"),
         });
     };
+    if global.instances.is_empty() {
+        return tell(args, global, check, &[]);
+    }
+    let known = [known(check)];
+    let in_force = estate
+        .jobs(&global.instances, None)?
+        .into_iter()
+        .map(|job| {
+            let limited = Limited {
+                config: &estate.config,
+                instance: &job.instance,
+                known: &known,
+                limits: CommandLimits::default(),
+            };
+            let resolved = limited.resolve(check, None, None);
+            (job.instance.name, resolved)
+        });
+    tell(args, global, check, &in_force.collect::<Vec<_>>())
+}
+
+/// Tells everything about a check, and the limits that are in force on the instances that were asked for.
+fn tell(
+    args: &Args,
+    global: &Global,
+    check: &Check<'_>,
+    in_force: &[(String, Resolved)],
+) -> Result<Exit, Report> {
     if global.json {
         output::json("pawang.explain/1", &as_json(check))?;
         return Ok(Exit::Good);
@@ -63,9 +99,21 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<Exit, Report> {
             floor.ignores
         );
     }
+    for (instance, resolved) in in_force {
+        let words = if resolved.enabled {
+            check.limits_in_words(&resolved.limits)
+        } else {
+            "switched off".to_owned()
+        };
+        let _ = writeln!(out, "        on {instance}: {words}");
+    }
     let _ = writeln!(out, "\nFix     {}\n", wrap(check.fix));
-    let _ = writeln!(out, "Reads   {}", check.needs.join(", "));
-    if args.sql {
+    if check.needs.is_empty() {
+        let _ = writeln!(out, "Reads   the statement above");
+    } else {
+        let _ = writeln!(out, "Reads   {}", check.needs.join(", "));
+    }
+    if args.sql || check.needs.is_empty() {
         let catalog = Catalog::built_in();
         for name in check.needs {
             for (version, sql) in &catalog.collector(name).statements {

@@ -1,6 +1,6 @@
 //! `pawang explain`, `pawang check list`, `pawang reference`.
 
-use crate::program::Desk;
+use crate::program::{Desk, instance};
 
 #[test]
 fn a_check_is_explained_with_its_texts_and_its_sql() {
@@ -19,6 +19,30 @@ fn a_check_is_explained_with_its_texts_and_its_sql() {
     assert!(sql.stdout.contains("SELECT"), "{sql:?}");
     let json = desk.pawang(&["explain", "connections", "--json"]);
     assert_eq!(json.data("pawang.explain/1")["id"], "connections");
+}
+
+#[test]
+fn checks_of_the_users_own_and_limits_of_an_instance_are_explained() {
+    let desk = Desk::new();
+    let file = instance("dwh-1", "host=/nowhere")
+        + "[check.connections]\nwarning = 55\n\n"
+        + "[[user_check]]\nid = \"own\"\ntitle = \"own title\"\nsql = \"SELECT 'a', 42\"\nwarning = 5\nhint = \"look\"\n";
+    desk.write("pawang.toml", &file);
+    let own = desk.pawang(&["explain", "own"]);
+    assert_eq!(own.code, 0, "{own:?}");
+    for word in ["own title", "SELECT 'a', 42", "look"] {
+        assert!(own.stdout.contains(word), "{own:?}");
+    }
+    assert!(desk.pawang(&["check", "list"]).stdout.contains("own title"));
+    let limits = desk.pawang(&["explain", "connections", "-i", "dwh-1"]);
+    assert!(
+        limits
+            .stdout
+            .contains("on dwh-1: warning from 55 %, critical from 90 %"),
+        "{limits:?}"
+    );
+    desk.pawang(&["explain", "connections", "-i", "dwh-2"])
+        .is_clear_error(2, &["there is no instance \"dwh-2\""]);
 }
 
 #[test]

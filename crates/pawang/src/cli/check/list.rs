@@ -7,9 +7,10 @@ use pawang_core::Report;
 use serde_json::json;
 
 use crate::cli::Global;
+use crate::estate::{Estate, told};
 use crate::output::{self, Exit};
 
-/// List every check with its limits
+/// List every check with its limits, your own of pawang.toml last
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Only this group, such as locks or replication
@@ -24,7 +25,11 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Report> {
             .as_ref()
             .is_none_or(|group| check.group.name() == group)
     };
-    let checks: Vec<&Check<'_>> = CHECKS.iter().filter(wanted).copied().collect();
+    let estate = Estate::load(global.config.as_deref()).map_err(told)?;
+    let own = estate.user_checks();
+    let own: Vec<&Check<'_>> = own.iter().collect();
+    let all = CHECKS.iter().chain(&own);
+    let checks: Vec<&Check<'_>> = all.filter(wanted).copied().collect();
     if let (true, Some(group)) = (checks.is_empty(), &args.group) {
         let names: Vec<&str> = Group::ALL.iter().map(|(_, name, _)| *name).collect();
         let report = Report::new(
