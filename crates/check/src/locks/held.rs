@@ -35,6 +35,32 @@ pub(super) fn deadlocks(view: &View<'_>) -> Result<Vec<Observation>, Missing> {
     Ok(seen)
 }
 
+pub(super) fn wait_times(view: &View<'_>) -> Result<Vec<Observation>, Missing> {
+    if view.server()?.major() < 19 {
+        return Err(Missing::NotApplicable("needs PostgreSQL 19".to_owned()));
+    }
+    let growth = view.growth("lock-stats")?;
+    let seen = growth.rows.iter().filter_map(|(row, older)| {
+        let older = (*older)?;
+        let (waits, total) = (row.growth(older, "waits")?, row.growth(older, "wait_time")?);
+        let mean = total / 1_000.0 / waits.max(1.0);
+        let kind = row.text("locktype")?;
+        Some(Observation {
+            object: kind.to_owned(),
+            value: mean,
+            level: (waits < view.floor("waits")).then_some(Level::Ok),
+            title: format!(
+                "{waits:.0} waits for locks of type \"{kind}\" ended within {}, after {} on average",
+                seconds(growth.seconds),
+                seconds(mean)
+            ),
+            evidence: row.evidence(&["waits", "wait_time", "fastpath_exceeded", "stats_reset"]),
+            ..Observation::default()
+        })
+    });
+    Ok(seen.collect())
+}
+
 pub(super) fn exclusive(view: &View<'_>) -> Result<Vec<Observation>, Missing> {
     let rows = view.snapshot("locks")?.rows();
     let holders = rows.filter(|row| !ours(row) && !row.list("access_exclusive").is_empty());

@@ -89,6 +89,30 @@ pub(crate) static CHECKS: &[Check] = &[
         observe: held::deadlocks,
     },
     Check {
+        id: "lock-wait-times",
+        group: Group::Locks,
+        title: "how long waits for locks took",
+        scope: Scope::Server,
+        needs: &["lock-stats"],
+        unit: Unit::Seconds,
+        direction: Direction::Above,
+        warning: Some(10.0),
+        critical: Some(60.0),
+        floors: &[Floor {
+            name: "waits",
+            value: 10.0,
+            unit: Unit::Count,
+            ignores: "types of locks with fewer such waits since the last look",
+        }],
+        what: "Per type of lock, the mean duration of the waits that ended since the last look (pg_stat_lock.wait_time by waits, \
+               PostgreSQL 19). It counts only waits that took longer than deadlock_timeout and got the lock in the end: not those \
+               that go on, were cancelled, or ran into lock_timeout.",
+        why: "A look at the sessions of a moment misses queues that came and went between two looks; these counters do not.",
+        fix: "log_lock_waits, on by default from PostgreSQL 19, logs both sides of each such wait: make the transactions that hold \
+              the locks shorter.",
+        observe: held::wait_times,
+    },
+    Check {
         id: "exclusive-locks",
         group: Group::Locks,
         title: "tables locked exclusively for long",

@@ -107,14 +107,23 @@ pub(super) const ERRORS: Check = Check {
     warning: Some(1.0),
     critical: Some(10.0),
     floors: &[],
-    what: "apply_error_count and sync_error_count since the last sample, per subscription (pg_stat_subscription_stats, PostgreSQL 15).",
+    what: "apply_error_count and sync_error_count (from PostgreSQL 19 sync_table_error_count and sync_seq_error_count) since the last \
+           sample, per subscription (pg_stat_subscription_stats, PostgreSQL 15).",
     why: "An apply error repeats for ever: the same transaction is tried again and nothing after it arrives.",
     fix: "Repair the row or skip the transaction named in the log: ALTER SUBSCRIPTION name SKIP (lsn = '...');",
     observe: errors,
 };
 
+/// Those that a version does not have are NULL there.
+const ERROR_KINDS: [&str; 4] = [
+    "apply_error_count",
+    "sync_error_count",
+    "sync_table_error_count",
+    "sync_seq_error_count",
+];
+
 fn errors(view: &View<'_>) -> Result<Vec<Observation>, Missing> {
-    grown(view, &["apply_error_count", "sync_error_count"], "errors")
+    grown(view, &ERROR_KINDS, "errors")
 }
 
 pub(super) const CONFLICTS: Check = Check {
@@ -134,10 +143,11 @@ pub(super) const CONFLICTS: Check = Check {
     observe: conflicts,
 };
 
-const CONFLICT_KINDS: [&str; 7] = [
+const CONFLICT_KINDS: [&str; 8] = [
     "confl_insert_exists",
     "confl_update_origin_differs",
     "confl_update_exists",
+    "confl_update_deleted",
     "confl_update_missing",
     "confl_delete_origin_differs",
     "confl_delete_missing",

@@ -1,9 +1,10 @@
 //! Faults of the group `locks`: silent when healthy, found when injected, gone when cleared.
 
-use pawang_core::{Level, Verdict};
+use pawang_core::{Level, Outcome, Role, Value, Verdict};
 use pawang_testbed::{Cluster, Setup, until, versions};
 
 use crate::connections::{counting, started, strict, value};
+use crate::wal::{Story, grew, text};
 use crate::watch::Watch;
 
 /// Waits until that many locks are waited for.
@@ -369,4 +370,39 @@ async fn a_server_that_only_waits_is_told_from_one_that_works() {
         wait.await.unwrap();
     }
     watch.silent("wait-lock").await;
+}
+
+/// By the documented columns of PostgreSQL 19: there is no server of it to inject the fault on.
+#[test]
+fn long_waits_for_locks_are_found_where_the_server_counts_them() {
+    let server = || Story::new(19, Role::Primary);
+    for (waits, milliseconds, level) in [
+        (0.0, 0.0, Level::Ok),
+        (9.0, 9e6, Level::Ok),
+        (100.0, 2e5, Level::Ok),
+        (10.0, 1.2e5, Level::Warning),
+        (10.0, 6.1e5, Level::Critical),
+    ] {
+        grew(
+            server,
+            "lock-wait-times",
+            "lock-stats",
+            &[("locktype", text("relation"))],
+            &[("waits", waits), ("wait_time", milliseconds)],
+            level,
+        );
+    }
+    let verdict = Story::new(18, Role::Primary).now("lock-wait-times");
+    assert_eq!(verdict.outcome, Outcome::NotApplicable, "{verdict:#?}");
+    let row = |reset: &str| {
+        let reset = Value::Time(reset.parse().unwrap());
+        let counters = ["waits", "wait_time"].map(|name| (name, Value::Int(0)));
+        let row = [("locktype", text("tuple")), ("stats_reset", reset)];
+        server().row("lock-stats", &[row, counters].concat())
+    };
+    let (older, newer) = (row("2026-01-01T00:00:00Z"), row("2026-01-02T00:00:00Z"));
+    assert_eq!(
+        newer.after(&older, "lock-wait-times").outcome,
+        Outcome::Unknown
+    );
 }

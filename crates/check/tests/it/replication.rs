@@ -734,3 +734,26 @@ fn a_standby_that_follows_an_old_timeline_is_found() {
         assert_eq!(story.now("standby-timeline").level, level, "{received}");
     }
 }
+
+/// By the documented columns of PostgreSQL 19, which counts errors of tables and sequences apart.
+#[test]
+fn errors_and_conflicts_that_only_19_counts_are_found() {
+    let labels = [("datname", text("d")), ("subname", text("S"))];
+    for (id, counter) in [
+        ("subscription-errors", "sync_table_error_count"),
+        ("subscription-errors", "sync_seq_error_count"),
+        ("subscription-conflicts", "confl_update_deleted"),
+    ] {
+        for (count, level) in [(0.0, Level::Ok), (1.0, Level::Warning)] {
+            let server = || Story::new(19, Role::Primary);
+            grew(
+                server,
+                id,
+                "subscription-stats",
+                &labels,
+                &[(counter, count)],
+                level,
+            );
+        }
+    }
+}
