@@ -8,7 +8,7 @@ use crate::limits::Settings;
 use crate::pattern::{matches, nearest};
 use crate::problem::{Draft, Origin};
 use crate::quantity::{Quantity, words};
-use crate::tree::{Config, Direction};
+use crate::tree::{Config, Defaults, Direction};
 
 /// What must be known of a check to judge the limits written for it.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,6 +42,7 @@ impl Config {
                 );
             }
         }
+        verify.timeouts(&self.defaults);
         for (id, config) in &self.checks {
             verify.entry(id, &format!("check.{id}"), "", &config.settings());
         }
@@ -64,6 +65,24 @@ impl Verify<'_> {
         self.drafts
             .push(Draft::new(self.origin.span(path), message, expected));
         self.drafts.last_mut().expect("it was pushed just now")
+    }
+
+    /// PostgreSQL counts in milliseconds and takes 0 as "no limit", which is never what somebody means here.
+    fn timeouts(&mut self, defaults: &Defaults) {
+        for (name, period) in [
+            ("connect_timeout", defaults.connect_timeout),
+            ("statement_timeout", defaults.statement_timeout),
+            ("lock_timeout", defaults.lock_timeout),
+        ] {
+            if period.0.as_millis() == 0 {
+                let message = format!("\"{name}\" would be no limit at all");
+                self.push(
+                    &format!("defaults.{name}"),
+                    message,
+                    "expected at least 1 ms",
+                );
+            }
+        }
     }
 
     /// Verifies one `[check.<id>]` or `[[override]]`; `id_key` leads from its path to the id.

@@ -62,6 +62,12 @@ fn a_wrong_file_is_told_with_line_column_and_neighbour() {
         let screen = desk.pawang(&words);
         screen.is_clear_error(2, &["pawang.toml:3:1", "expected_standbys"]);
     }
+    for limit in ["0 s", "0.0004 s"] {
+        let file = format!("[defaults]\nstatement_timeout = \"{limit}\"\n");
+        desk.write("pawang.toml", &file);
+        desk.pawang(&["config", "check"])
+            .is_clear_error(2, &["pawang.toml:2:", "statement_timeout", "at least 1 ms"]);
+    }
     desk.write("pawang.toml", "[check.conections]\nwarning = 5\n");
     desk.pawang(&["config", "check"])
         .is_clear_error(2, &["conections", "connections"]);
