@@ -35,7 +35,7 @@ pub(super) const TABLE_BLOAT: Check = Check {
     floors: &[SIZE],
     what: "Share of a table's pages that VACUUM FULL would give back: pages now (pg_class.relpages) against a model of the \
            rewritten table built from row count, column widths, alignment, NULL bitmaps and fillfactor. It reads no page and \
-           describes the moment of the last VACUUM or ANALYZE, and judges the 500 largest tables. The statistics of a column can only be read by a role that \
+           describes the moment of the last VACUUM or ANALYZE, and judges the 200 largest tables. The statistics of a column can only be read by a role that \
            may read the column: without pg_read_all_data the bloat of most tables is not known.",
     why: "Every sequential scan, cache and backup carries the empty space; dead tuples alone do not show it, because space \
           that VACUUM freed is no longer dead.",
@@ -87,7 +87,7 @@ pub(super) const INDEX_BLOAT: Check = Check {
     floors: &[SIZE],
     what: "Share of a B-tree index's pages that REINDEX would give back: pages now (pg_class.relpages) against a model of a \
            freshly built index, with deduplication (posting lists by number of distinct values), key widths, alignment, \
-           NULLs, INCLUDE columns and fillfactor. It reads no page and judges the 500 largest indexes. An index filled in random order is about 30 % \
+           NULLs, INCLUDE columns and fillfactor. It reads no page and judges the 200 largest indexes. An index filled in random order is about 30 % \
            above a fresh one by nature. Without pg_read_all_data the bloat of most indexes is not known.",
     why: "A bloated index costs cache, I/O on every scan, and time in every vacuum.",
     fix: "REINDEX INDEX CONCURRENTLY, while no old snapshot is open (it waits for them); not on PostgreSQL 14.0 to 14.3, where it \

@@ -27,35 +27,7 @@ WITH wanted AS MATERIALIZED (
           AND i.relpersistence <> 't'
           AND x.indisvalid
         ORDER BY i.relpages DESC, i.oid
-        LIMIT 500),
-     statistics AS MATERIALIZED (
-       SELECT s.schemaname,
-              s.tablename,
-              s.attname,
-              s.null_frac,
-              s.avg_width,
-              s.n_distinct,
-              s.correlation,
-              s.most_common_vals,
-              s.most_common_freqs,
-              s.histogram_bounds,
-              f.mcv_count,
-              f.mcv_share,
-              f.mcv_skew,
-              greatest(1 - s.null_frac - coalesce(f.mcv_share, 0), 0)::float8 AS rest
-         FROM pg_catalog.pg_stats AS s
-         LEFT JOIN LATERAL (
-              SELECT pg_catalog.count(*) AS mcv_count,
-                     pg_catalog.sum(q.frequency)::float8 AS mcv_share,
-                     (pg_catalog.max(q.frequency) / nullif(pg_catalog.min(q.frequency), 0))::float8 AS mcv_skew
-                FROM pg_catalog.unnest(s.most_common_freqs) AS q(frequency)) AS f ON true
-        WHERE s.tablename = ANY (ARRAY(SELECT w.relname
-                                        FROM wanted AS w
-                                       UNION ALL
-                                      SELECT w.indexrelname
-                                        FROM wanted AS w
-                                       WHERE w.has_expressions))
-          AND NOT s.inherited)
+        LIMIT 200)
 SELECT k.schemaname,
        k.relname,
        k.indexrelname,
@@ -127,9 +99,32 @@ SELECT k.schemaname,
           LEFT JOIN pg_catalog.pg_attribute AS h ON h.attrelid = w.relid
                                                 AND h.attnum = w.indkey[a.attnum - 1]
                                                 AND h.attnum <> 0) AS k
-  LEFT JOIN statistics AS s ON s.schemaname = k.schemaname
-                           AND s.tablename = CASE WHEN k.indkey[k.attnum - 1] = 0 THEN k.indexrelname ELSE k.relname END
-                           AND s.attname = k.attname
+  LEFT JOIN LATERAL (
+       SELECT s.schemaname,
+              s.tablename,
+              s.attname,
+              s.null_frac,
+              s.avg_width,
+              s.n_distinct,
+              s.correlation,
+              s.most_common_vals,
+              s.most_common_freqs,
+              s.histogram_bounds,
+              f.mcv_count,
+              f.mcv_share,
+              f.mcv_skew,
+              greatest(1 - s.null_frac - coalesce(f.mcv_share, 0), 0)::float8 AS rest
+         FROM pg_catalog.pg_stats AS s
+         LEFT JOIN LATERAL (
+              SELECT pg_catalog.count(*) AS mcv_count,
+                     pg_catalog.sum(q.frequency)::float8 AS mcv_share,
+                     (pg_catalog.max(q.frequency) / nullif(pg_catalog.min(q.frequency), 0))::float8 AS mcv_skew
+                FROM pg_catalog.unnest(s.most_common_freqs) AS q(frequency)) AS f ON true
+        WHERE s.schemaname = k.schemaname
+          AND s.tablename = CASE WHEN k.indkey[k.attnum - 1] = 0 THEN k.indexrelname ELSE k.relname END
+          AND s.attname = k.attname
+          AND NOT s.inherited
+       OFFSET 0) AS s ON true
   LEFT JOIN LATERAL (
        SELECT pg_catalog.sum(v.weight) AS sample_weight,
               pg_catalog.sum(v.weight * v.width) AS sample_width,

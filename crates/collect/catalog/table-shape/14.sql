@@ -14,30 +14,7 @@ WITH wanted AS MATERIALIZED (
           AND c.relpersistence <> 't'
           AND m.amname = 'heap'
         ORDER BY c.relpages DESC, c.oid
-        LIMIT 500),
-     statistics AS MATERIALIZED (
-       SELECT s.schemaname,
-              s.tablename,
-              s.attname,
-              s.null_frac,
-              s.avg_width,
-              s.n_distinct,
-              s.correlation,
-              s.most_common_vals,
-              s.most_common_freqs,
-              s.histogram_bounds,
-              f.mcv_count,
-              f.mcv_share,
-              f.mcv_skew,
-              greatest(1 - s.null_frac - coalesce(f.mcv_share, 0), 0)::float8 AS rest
-         FROM pg_catalog.pg_stats AS s
-         LEFT JOIN LATERAL (
-              SELECT pg_catalog.count(*) AS mcv_count,
-                     pg_catalog.sum(q.frequency)::float8 AS mcv_share,
-                     (pg_catalog.max(q.frequency) / nullif(pg_catalog.min(q.frequency), 0))::float8 AS mcv_skew
-                FROM pg_catalog.unnest(s.most_common_freqs) AS q(frequency)) AS f ON true
-        WHERE s.tablename = ANY (ARRAY(SELECT w.relname FROM wanted AS w))
-          AND NOT s.inherited)
+        LIMIT 200)
 SELECT k.schemaname,
        k.relname,
        k.attnum,
@@ -82,9 +59,32 @@ SELECT k.schemaname,
           FROM wanted AS w
           JOIN pg_catalog.pg_attribute AS a ON a.attrelid = w.relid AND a.attnum > 0
           LEFT JOIN pg_catalog.pg_type AS t ON t.oid = a.atttypid) AS k
-  LEFT JOIN statistics AS s ON s.schemaname = k.schemaname
-                           AND s.tablename = k.relname
-                           AND s.attname = k.attname
+  LEFT JOIN LATERAL (
+       SELECT s.schemaname,
+              s.tablename,
+              s.attname,
+              s.null_frac,
+              s.avg_width,
+              s.n_distinct,
+              s.correlation,
+              s.most_common_vals,
+              s.most_common_freqs,
+              s.histogram_bounds,
+              f.mcv_count,
+              f.mcv_share,
+              f.mcv_skew,
+              greatest(1 - s.null_frac - coalesce(f.mcv_share, 0), 0)::float8 AS rest
+         FROM pg_catalog.pg_stats AS s
+         LEFT JOIN LATERAL (
+              SELECT pg_catalog.count(*) AS mcv_count,
+                     pg_catalog.sum(q.frequency)::float8 AS mcv_share,
+                     (pg_catalog.max(q.frequency) / nullif(pg_catalog.min(q.frequency), 0))::float8 AS mcv_skew
+                FROM pg_catalog.unnest(s.most_common_freqs) AS q(frequency)) AS f ON true
+        WHERE s.schemaname = k.schemaname
+          AND s.tablename = k.relname
+          AND s.attname = k.attname
+          AND NOT s.inherited
+       OFFSET 0) AS s ON true
   LEFT JOIN LATERAL (
        SELECT pg_catalog.sum(v.weight) AS sample_weight,
               pg_catalog.sum(v.weight * v.width) AS sample_width,
