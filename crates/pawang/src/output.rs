@@ -188,7 +188,7 @@ pub(crate) fn style(color: Color) -> Style {
     let color = match color {
         Color::Always => true,
         Color::Never => false,
-        Color::Auto => forced || (terminal() && !refused),
+        Color::Auto => !refused && (forced || terminal()),
     };
     let width = terminal().then(|| terminal_width().unwrap_or(100));
     Style {

@@ -325,3 +325,20 @@ fn servers_that_never_answer_hold_up_nobody_but_themselves() {
         "10 hosts of 1 s, 4 at a time: {elapsed:?}"
     );
 }
+
+#[test]
+fn no_colour_is_stronger_than_forced_colour() {
+    let desk = Desk::new();
+    let words = [
+        "check",
+        "connection",
+        "host=/nowhere user=x",
+        "--format",
+        "text",
+    ];
+    let forced = desk.pawang_with(&words, &[("CLICOLOR_FORCE", "1")]);
+    assert!(forced.stdout.contains('\u{1b}'), "{forced:?}");
+    let variables = [("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1")];
+    let refused = desk.pawang_with(&words, &variables);
+    assert!(!refused.stdout.contains('\u{1b}'), "{refused:?}");
+}

@@ -336,6 +336,7 @@ impl Plan<'_> {
         if let Some(earlier) = earlier {
             keep_earlier(&mut sample.facts, &earlier.facts);
         }
+        let earlier = earlier.filter(|earlier| same_cluster(&earlier.facts, &sample.facts));
         sample.data_directory =
             data_directory.or_else(|| earlier.and_then(|s| s.data_directory.clone()));
         sample.log_directory =
@@ -343,6 +344,14 @@ impl Plan<'_> {
         if let Err(error) = pawang_store::save(directory, &sample) {
             evaluation.notes.push(told_in_a_line(&error));
         }
+    }
+}
+
+/// Says whether both are of one cluster: another one under the same name has its files elsewhere.
+fn same_cluster(a: &Facts, b: &Facts) -> bool {
+    match (&a.server, &b.server) {
+        (Ok(a), Ok(b)) => a.epoch.system_identifier == b.epoch.system_identifier,
+        _ => false,
     }
 }
 
