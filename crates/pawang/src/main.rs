@@ -2,6 +2,7 @@
 
 mod alias;
 mod cli;
+mod each;
 mod environment;
 mod estate;
 mod output;

@@ -14,5 +14,5 @@ pub use html::html;
 pub use markdown::markdown;
 pub use nagios::{Nagios, nagios};
 pub use operations_log::{OperationsLog, operations_log, operations_log_checks};
-pub use style::Style;
+pub use style::{Style, one_line};
 pub use text::{Detail, text, tsv};

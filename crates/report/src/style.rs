@@ -73,7 +73,7 @@ pub(crate) fn cut(line: &str, width: Option<usize>) -> String {
 
 /// Returns `text` on one line: control characters from a server must not reach a terminal, nor those that turn the
 /// direction of writing around and so make a name look like another.
-pub(crate) fn one_line(text: &str) -> String {
+pub fn one_line(text: &str) -> String {
     let safe = |c: char| {
         let turns = matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
         if c.is_control() || turns { ' ' } else { c }

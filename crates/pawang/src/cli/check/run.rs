@@ -3,17 +3,15 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use futures_util::StreamExt;
 use pawang_check::{CHECKS, Check, evaluate_all};
 use pawang_collect::{Catalog, HostRequest, Request, observe};
 use pawang_config::{KnownCheck, Quantity};
 use pawang_core::{Evaluation, Facts, Kind, Level, Outcome, Report, Unit};
 use pawang_store::Sample;
 
-use tokio::signal::unix::{SignalKind, signal};
-
 use super::{FailOn, Run, show};
 use crate::cli::Global;
+use crate::each::each;
 use crate::estate::{CommandLimits, Estate, Job, Limited, known, known_checks, told};
 use crate::output::{self, Exit};
 use crate::{alias, environment, profile};
@@ -74,44 +72,12 @@ pub(super) fn run(args: &Run, global: &Global) -> Result<Exit, Report> {
         let name = &first.instance.name;
         return Err(report.with_hint(format!("pawang check -i {name} --operations-log FILE")));
     }
-    let Some(evaluations) = judge_all(&plan, &jobs)? else {
+    let Some(evaluations) = each(&estate, &jobs, async |job| plan.judge(job).await)? else {
         output::talk("interrupted: nothing was written");
         return Ok(Exit::Interrupted);
     };
     let plugin = show::show(args, global, &evaluations)?;
     Ok(plugin.unwrap_or_else(|| exit(args, &evaluations)))
-}
-
-/// Judges all servers, several at a time, in their order; `None` when a signal came first.
-///
-/// A server that does not answer holds up nobody but itself. What was asked is dropped at a signal, and with it the
-/// connections: backends end with their client, at the latest after `client_connection_check_interval`.
-fn judge_all(plan: &Plan<'_>, jobs: &[Job]) -> Result<Option<Vec<Evaluation>>, Report> {
-    let start = |error: std::io::Error| {
-        Report::new(Kind::Target, "could not start").with_detail(error.to_string())
-    };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    let runtime = runtime.map_err(start)?;
-    let concurrency = usize::try_from(plan.estate.config.defaults.concurrency.max(1)).unwrap_or(1);
-    runtime.block_on(async {
-        let mut interrupt = signal(SignalKind::interrupt()).map_err(start)?;
-        let mut terminate = signal(SignalKind::terminate()).map_err(start)?;
-        let runs = jobs
-            .iter()
-            .enumerate()
-            .map(async |(index, job)| (index, plan.judge(job).await));
-        let runs = futures_util::stream::iter(runs).buffer_unordered(concurrency);
-        tokio::select! {
-            mut all = runs.collect::<Vec<_>>() => {
-                all.sort_by_key(|(index, _)| *index);
-                Ok(Some(all.into_iter().map(|(_, evaluation)| evaluation).collect()))
-            }
-            _ = interrupt.recv() => Ok(None),
-            _ = terminate.recv() => Ok(None),
-        }
-    })
 }
 
 /// Tells the URL from the names of checks.

@@ -2,12 +2,12 @@
 
 use std::fmt::Write;
 
-use futures_util::StreamExt;
-use pawang_core::{Kind, Report, Role};
+use pawang_core::{Report, Role};
 use pawang_postgres::Session;
 use serde::Serialize;
 
 use crate::cli::Global;
+use crate::each::each;
 use crate::estate::{Estate, Job, told};
 use crate::output::{self, Exit};
 
@@ -34,20 +34,11 @@ struct Line {
 pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Report> {
     let estate = Estate::load(global.config.as_deref()).map_err(told)?;
     let jobs = estate.jobs(&global.instances, None)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    let runtime = runtime.map_err(|error| {
-        Report::new(Kind::Target, "could not start").with_detail(error.to_string())
-    })?;
-    let concurrency = usize::try_from(estate.config.defaults.concurrency.max(1)).unwrap_or(1);
-    let lines: Vec<Line> = runtime.block_on(async {
-        let lines = jobs.iter().map(|job| line(job, args.offline));
-        futures_util::stream::iter(lines)
-            .buffered(concurrency)
-            .collect()
-            .await
-    });
+    let lines = each(&estate, &jobs, async |job| line(job, args.offline).await)?;
+    let Some(lines) = lines else {
+        output::talk("interrupted: nothing was written");
+        return Ok(Exit::Interrupted);
+    };
     if global.json {
         output::json("pawang.estate.list/1", &lines)?;
     } else {
@@ -72,7 +63,7 @@ async fn line(job: &Job, offline: bool) -> Line {
                 line.version = Some(session.server.short_version());
                 line.role = Some(session.server.role);
             }
-            Err(error) => line.error = Some(error.blind().sentence()),
+            Err(error) => line.error = Some(pawang_report::one_line(&error.blind().sentence())),
         }
     }
     line
