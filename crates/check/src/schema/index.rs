@@ -247,11 +247,17 @@ fn unused_index(view: &View<'_>) -> Result<Vec<Observation>, Missing> {
             "the statistics are {age:.0} days old, and {oldest:.0} are needed to call an index unused"
         )));
     }
+    // From PostgreSQL 19 on the counters of one index can be reset alone.
+    let reset_recently = |row: &Row<'_>| {
+        let reset = row.time("stats_reset");
+        reset.is_some_and(|at| view.now.duration_since(at).as_secs_f64() < oldest * 86_400.0)
+    };
     let standbys = view
         .snapshot("replication")
         .map_or(0, |snapshot| snapshot.rows().len());
     let unused = indexes.rows().filter(|row| {
         row.int("idx_scan") == Some(0)
+            && !reset_recently(row)
             && row.float("size_bytes").unwrap_or(0.0) >= size
             && row.flag("indisvalid") == Some(true)
             && row.text("constraint_type").is_none()
