@@ -49,6 +49,8 @@ pub fn evaluate_all(
         .filter_map(|check| evaluate(check, facts, older, policy))
         .collect();
     verdicts.sort_by(|a, b| b.level.cmp(&a.level).then_with(|| a.check.cmp(&b.check)));
+    let mut notes = facts.notes.clone();
+    notes.extend(verdicts.iter().filter_map(cut_off));
     let costs = facts.sightings.iter().filter_map(|sighting| {
         let name = match &sighting.database {
             Some(database) => format!("{} ({database})", sighting.collector),
@@ -67,8 +69,19 @@ pub fn evaluate_all(
         profile: None,
         verdicts,
         costs: costs.collect(),
-        notes: facts.notes.clone(),
+        notes,
     }
+}
+
+/// Says how many findings of a check are not told.
+fn cut_off(verdict: &Verdict) -> Option<String> {
+    let kept = verdict.findings.len();
+    (verdict.findings_total > kept).then(|| {
+        format!(
+            "{} has {} findings, of which the worst {kept} are told",
+            verdict.check, verdict.findings_total
+        )
+    })
 }
 
 /// Evaluates one check; `None` when it is switched off for this instance.
@@ -334,6 +347,10 @@ mod tests {
         assert_eq!(above.findings.len(), FINDINGS_MAX);
         assert_eq!(above.findings[0].value, Some(9_999.0));
         assert_eq!(above.level, Level::Critical);
+        assert_eq!(
+            cut_off(&above).unwrap(),
+            "test has 5000 findings, of which the worst 100 are told"
+        );
         let below = verdict(Direction::Below, 5_000.0, 10_000);
         assert_eq!(below.findings_total, 5_001);
         assert_eq!(below.findings[0].value, Some(0.0));

@@ -22,10 +22,10 @@ pub fn observe_user_rows(view: &View<'_>) -> Result<Vec<Observation>, Missing> {
                 ),
             })?,
         };
-        let title = if value.is_nan() {
-            format!("the statement returned NULL for \"{object}\"")
-        } else {
-            format!("{object} is at {value}")
+        let title = match row.value("value") {
+            Value::Null => format!("the statement returned NULL for \"{object}\""),
+            _ if value.is_nan() => format!("the statement returned no number for \"{object}\""),
+            _ => format!("{object} is at {value}"),
         };
         observations.push(Observation {
             object,

@@ -46,16 +46,10 @@ pub fn text(evaluation: &Evaluation, style: &Style, detail: Detail) -> String {
             proof(&mut out, finding);
         }
     }
-    let cut_off: usize = evaluation
-        .verdicts
-        .iter()
-        .map(|v| v.findings_total - v.findings.len())
-        .sum();
-    if hidden + cut_off > 0 {
+    if hidden > 0 {
         let _ = writeln!(
             out,
-            "      and {} more of the same checks (-v shows them)",
-            hidden + cut_off
+            "      and {hidden} more of the same checks (-v shows them)"
         );
     }
     blind(&mut out, evaluation, style, detail);

@@ -147,7 +147,8 @@ async fn a_users_check_is_graded_and_its_mistakes_are_told() {
         + &check("wrong-shape", "SELECT 1")
         + &check("wrong-sql", "SELECT nothing")
         + &check("no-number", "SELECT 'a', 'b'")
-        + &check("null-value", "SELECT 'a', NULL::int");
+        + &check("null-value", "SELECT 'a', NULL::int")
+        + &check("nan-value", "SELECT 'a', 'nan'::float8");
     desk.write("pawang.toml", &file);
     let screen = desk.pawang(&["check", "stale-orders"]);
     assert!(
@@ -172,6 +173,7 @@ async fn a_users_check_is_graded_and_its_mistakes_are_told() {
         ("wrong-sql", "column \"nothing\" does not exist"),
         ("no-number", "must be a number"),
         ("null-value", "returned NULL"),
+        ("nan-value", "returned no number"),
     ] {
         let screen = desk.pawang(&["check", id]);
         assert_eq!(screen.code, 3, "{id} {screen:?}");
