@@ -10,7 +10,8 @@ pub(crate) static CHECKS: &[Check] = &[
         title: "PgBouncer answers",
         needs: &["pgbouncer-version"],
         unit: Unit::State,
-        what: "Whether the console of PgBouncer (database \"pgbouncer\") lets Pawang in and answers SHOW VERSION.",
+        what: "Whether the console of PgBouncer (database \"pgbouncer\") answers SHOW VERSION. A console that answers and refuses Pawang's role is \
+               no outage: that is reported as not seen, with the lines that let the role in.",
         why: "Applications that go through the pooler are cut off although the server itself is well.",
         fix: "systemctl status pgbouncer; tail its log; psql -h HOST -p 6432 pgbouncer. For 'not allowed' add the role to stats_users.",
         observe: reachable,
@@ -94,17 +95,12 @@ pub(crate) static CHECKS: &[Check] = &[
         unit: Unit::Milliseconds,
         warning: Some(100.0),
         critical: Some(1_000.0),
-        what: "Mean time that clients of each database waited for a server connection in PgBouncer's last period (avg_wait_time of SHOW STATS; stats_period is 60 s).",
+        what: "Time that clients waited for a server connection per assignment of one, of each database, since the last run (growth of \
+               total_wait_time of SHOW STATS; before PgBouncer 1.23 per transaction). avg_wait_time is another number there: \
+               until 1.22 the microseconds waited per second. Clients that wait while they log in are not counted: see pgbouncer-server-login.",
         why: "It is added to every transaction and no statistic of the database shows it.",
         fix: "Raise pool_size, or shorten transactions; see pgbouncer-maxwait.",
-        observe: |view| {
-            mean(
-                view,
-                "avg_wait_time",
-                "clients waited",
-                "for a server connection",
-            )
-        },
+        observe: wait_time,
         ..POOLER
     },
     Check {
@@ -114,17 +110,11 @@ pub(crate) static CHECKS: &[Check] = &[
         unit: Unit::Milliseconds,
         warning: Some(30_000.0),
         critical: Some(300_000.0),
-        what: "Mean time of the queries of each database in PgBouncer's last period (avg_query_time of SHOW STATS).",
+        what: "Mean time of the queries of each database since the last run (growth of total_query_time and total_query_count of SHOW STATS). \
+               A query counts when it has ended: those that still run are in SHOW SERVERS.",
         why: "Pools are sized for a query time; when it doubles, the same pool serves half of the clients.",
         fix: "Find the statements: pawang check statements; keep long reports out of pools of short transactions.",
-        observe: |view| {
-            mean(
-                view,
-                "avg_query_time",
-                "queries took",
-                "from client to answer",
-            )
-        },
+        observe: query_time,
         ..POOLER
     },
     Check {
@@ -141,9 +131,12 @@ pub(crate) static CHECKS: &[Check] = &[
     Check {
         id: "pgbouncer-server-login",
         title: "pools that cannot log in to the server",
-        needs: &["pgbouncer-pools"],
+        needs: &["pgbouncer-pools", "pgbouncer-databases"],
         unit: Unit::State,
-        what: "Pools with waiting clients whose only server connections are still logging in (sv_login of SHOW POOLS).",
+        what: "Pools with waiting clients and no server connection that is logged in (SHOW POOLS), while nobody paused the database and \
+               max_db_connections is not reached. Between two attempts (server_login_retry, 15 s) there is none even in sv_login. \
+               Where an attempt is under way, it must have been so in the last run too. Clients that the server refuses, for a wrong password \
+               for instance, do not wait but are sent away: only PgBouncer's log counts them.",
         why: "The server is down, full, or refuses the pooler's password: every client of that pool waits and then fails.",
         fix: "Look at PgBouncer's log for the server's answer; check auth_file, auth_query and pg_hba.conf of the server.",
         observe: logging_in,
@@ -377,34 +370,52 @@ fn clients(view: &View<'_>) -> Result<Vec<Observation>, Missing> {
     }])
 }
 
+fn wait_time(view: &View<'_>) -> Result<Vec<Observation>, Missing> {
+    // Each transaction needs one assignment in transaction mode, and at most one in session mode.
+    let times = ["total_server_assignment_count", "total_xact_count"];
+    mean(view, "total_wait_time", &times, |mean, count, database| {
+        format!(
+            "clients of database \"{database}\" waited {mean} on average for a server connection ({count:.0} times one was assigned)"
+        )
+    })
+}
+
+fn query_time(view: &View<'_>) -> Result<Vec<Observation>, Missing> {
+    let times = ["total_query_count"];
+    mean(view, "total_query_time", &times, |mean, count, database| {
+        format!("{count:.0} queries in database \"{database}\" took {mean} on average")
+    })
+}
+
+/// Divides the growth of a time by that of the first of several counts that this version tells.
 fn mean(
     view: &View<'_>,
-    column: &str,
-    verb: &str,
-    rest: &str,
+    time: &str,
+    counts: &[&str],
+    title: impl Fn(String, f64, &str) -> String,
 ) -> Result<Vec<Observation>, Missing> {
-    let rows = view.snapshot("pgbouncer-stats")?.rows();
-    let observation = |row: Row<'_>| {
-        let value = row.float(column)? / 1_000.0;
-        Some(Observation {
-            object: text(row, "database").to_owned(),
+    let mut observations = Vec::new();
+    for (row, older) in view.growth("pgbouncer-stats")?.rows {
+        let database = text(row, "database");
+        let Some(older) = older.filter(|_| database != "pgbouncer") else {
+            continue;
+        };
+        let known = counts.iter().find(|count| row.float(count).is_some());
+        let count = known.and_then(|count| row.growth(older, count));
+        let (Some(spent), Some(count)) = (row.growth(older, time), count) else {
+            let what = "PgBouncer was restarted".to_owned();
+            return Err(Blind::Reset { what }.into());
+        };
+        let value = spent / 1_000.0 / count.max(1.0);
+        observations.push(Observation {
+            object: database.to_owned(),
             value,
-            title: format!(
-                "{verb} {} on average {rest} in database \"{}\"",
-                Unit::Milliseconds.show(value),
-                text(row, "database")
-            ),
-            evidence: row.evidence(&[
-                "avg_xact_count",
-                "avg_query_count",
-                "avg_query_time",
-                "avg_wait_time",
-            ]),
+            title: title(Unit::Milliseconds.show(value), count, database),
+            evidence: row.evidence(&["total_xact_count", "total_query_count", time]),
             ..Observation::default()
-        })
-    };
-    let served = rows.filter(|row| row.text("database") != Some("pgbouncer"));
-    Ok(served.filter_map(observation).collect())
+        });
+    }
+    Ok(observations)
 }
 
 fn paused(view: &View<'_>) -> Result<Vec<Observation>, Missing> {
@@ -431,22 +442,55 @@ fn paused(view: &View<'_>) -> Result<Vec<Observation>, Missing> {
 }
 
 fn logging_in(view: &View<'_>) -> Result<Vec<Observation>, Missing> {
-    let observation = |row: Row<'_>| {
-        let count = |column: &str| row.float(column).unwrap_or(0.0);
-        let others = count("sv_active") + count("sv_idle") + count("sv_used") + count("sv_tested");
-        let stuck = count("cl_waiting") > 0.0 && count("sv_login") > 0.0 && others == 0.0;
-        let level = if stuck { Level::Critical } else { Level::Ok };
+    let databases = view.snapshot("pgbouncer-databases")?;
+    let older = view
+        .older
+        .and_then(|older| older.snapshot("pgbouncer-pools", None).ok());
+    let mut observations = Vec::new();
+    for row in pools(view)? {
+        let mut rows = databases.rows();
+        let database = rows.find(|database| database.text("name") == row.text("database"));
+        let before = older.and_then(|older| older.rows().find(|old| pool(*old) == pool(row)));
+        let level = match alone(row) {
+            false => Level::Ok,
+            true if database.is_some_and(held_back) => Level::Ok,
+            true if row.float("sv_login").unwrap_or(0.0) == 0.0 => Level::Critical,
+            // A new pool logs in as well, for milliseconds.
+            true if before.is_some_and(alone) => Level::Critical,
+            true => Level::Ok,
+        };
         let title = format!(
             "pool {} has {:.0} waiting clients and no server connection that is logged in",
             pool(row),
-            count("cl_waiting")
+            row.float("cl_waiting").unwrap_or(0.0)
         );
-        Observation {
+        observations.push(Observation {
             evidence: row.evidence(&POOL_COLUMNS),
             ..judged(&pool(row), level, title)
-        }
-    };
-    Ok(pools(view)?.into_iter().map(observation).collect())
+        });
+    }
+    Ok(observations)
+}
+
+/// Says whether clients of a pool wait without one server connection that works.
+fn alone(row: Row<'_>) -> bool {
+    let servers = [
+        "sv_active",
+        "sv_active_cancel",
+        "sv_being_canceled",
+        "sv_idle",
+        "sv_used",
+        "sv_tested",
+    ];
+    let none = |column: &&str| row.float(column).unwrap_or(0.0) == 0.0;
+    row.float("cl_waiting").unwrap_or(0.0) > 0.0 && servers.iter().all(|column| none(&column))
+}
+
+/// Says whether PgBouncer itself opens no more connections to a database.
+fn held_back(database: Row<'_>) -> bool {
+    let number = |column: &str| database.float(column).unwrap_or(0.0);
+    let limit = number("max_connections");
+    number("paused") != 0.0 || (limit > 0.0 && number("current_connections") >= limit)
 }
 
 /// Says whether clients of other machines can reach PgBouncer.

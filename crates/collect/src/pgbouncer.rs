@@ -138,5 +138,20 @@ fn missing(error: &Error, target: &Target) -> Missing {
         }
         .into();
     }
+    let refused = matches!(
+        error,
+        Error::Refused { .. } | Error::PasswordMissing { .. } | Error::LogIn { .. }
+    );
+    // At max_client_conn nobody gets in, whoever asks.
+    if refused && !what.contains("no more connections") {
+        return Blind::NoPrivilege {
+            what,
+            grant: format!(
+                "in the file of auth_file: a line for \"{user}\" with its password, and in pgbouncer.ini, section [pgbouncer]: stats_users = {user}  (add it to the list, then RELOAD in the console)",
+                user = target.user
+            ),
+        }
+        .into();
+    }
     error.blind().into()
 }
