@@ -194,8 +194,13 @@ async fn a_server_that_stopped_answering_is_given_up() {
     let pid = rustix::process::Pid::from_raw(pid).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
     let error = session.read("SELECT 1").await.unwrap_err();
+    let next = session.read("SELECT 1").await.unwrap_err();
     rustix::process::kill_process(pid, rustix::process::Signal::CONT).unwrap();
     assert!(matches!(error, Error::Timeout { .. }), "{error}");
+    assert!(
+        matches!(next, Error::Lost { .. }),
+        "nobody waits for it twice: {next}"
+    );
 }
 
 #[tokio::test]
