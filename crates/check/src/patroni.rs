@@ -23,7 +23,9 @@ pub(crate) static CHECKS: &[Check] = &[
         title: "one leader",
         needs: &["patroni-cluster", "patroni-node"],
         unit: Unit::Count,
-        what: "Number of members with role leader or standby_leader in GET /cluster, and whether the cluster says that it is unlocked.",
+        what: "Members with role leader or standby_leader in GET /cluster, whether the cluster says that it is unlocked, and what each member \
+               says of itself in GET /patroni: a store without a majority goes on naming a leader that has long given up. \
+               A leader whose REST API does not answer is reported as not seen.",
         why: "Without a leader nobody accepts writes; two leaders are two histories of the same data.",
         fix: "patronictl list; look at the logs of all members and at the DCS; with two leaders stop the wrong one at once: systemctl stop patroni.",
         observe: leader,
@@ -33,7 +35,8 @@ pub(crate) static CHECKS: &[Check] = &[
         id: "patroni-member-state",
         title: "state of the members",
         needs: &["patroni-cluster"],
-        what: "The state of each member in GET /cluster: running and streaming are good, creating replica and starting are on the way, all else is not.",
+        what: "The state of each member in GET /cluster: running and streaming are good, creating replica and starting are on the way, all else is not. \
+               A member that should run and does not answer GET /patroni itself is reported as not seen.",
         why: "A member that does not run cannot take over, and holds WAL back by its slot.",
         fix: "patronictl list; journalctl -u patroni on that member; patronictl reinit CLUSTER MEMBER builds a replica anew.",
         observe: states,
@@ -41,11 +44,12 @@ pub(crate) static CHECKS: &[Check] = &[
     },
     Check {
         id: "patroni-lag",
-        title: "replay lag of the members",
+        title: "lag of the members",
         needs: &["patroni-cluster", "patroni-node"],
         unit: Unit::Bytes,
         critical: Some(1_073_741_824.0),
-        what: "Bytes that each replica is behind, as Patroni sees it (GET /cluster): a warning above maximum_lag_on_failover of the \
+        what: "Bytes that each replica has not received yet, as Patroni sees it (GET /cluster; WAL that is received and waits for replay \
+               does not count, see replication-lag): a warning above maximum_lag_on_failover of the \
                dynamic configuration (1 MB by default), critical above the limit. \"unknown\" is reported as unknown.",
         why: "Patroni does not promote a replica that is further behind than maximum_lag_on_failover.",
         fix: "See replication-lag on the leader for the stage that is slow; patronictl reinit if the replica has lost its way.",
@@ -75,11 +79,13 @@ pub(crate) static CHECKS: &[Check] = &[
     Check {
         id: "patroni-dcs",
         title: "contact with the consensus store",
-        needs: &["patroni-node"],
+        needs: &["patroni-node", "patroni-cluster"],
         unit: Unit::Seconds,
         warning: Some(30.0),
         critical: Some(120.0),
-        what: "Time since the member last spoke to the DCS (dcs_last_seen in GET /patroni); normally less than loop_wait, 10 s.",
+        what: "Time since the member last spoke to the DCS (dcs_last_seen in GET /patroni); normally less than loop_wait, 10 s. \
+               Patroni's own Raft answers from memory even without a majority: critical also when the leader that GET /cluster names \
+               says itself that it does not lead, because then its lock can be neither renewed nor given away.",
         why: "A leader that cannot renew its lock demotes itself after ttl: writes stop although the server is well.",
         fix: "Check etcd, Consul, ZooKeeper or the Raft partners: etcdctl endpoint health; and the network between.",
         observe: dcs,
@@ -163,9 +169,14 @@ fn text<'a>(row: Row<'a>, column: &str) -> &'a str {
 }
 
 fn leads(row: &Row<'_>) -> bool {
+    is_leader(text(*row, "role"))
+}
+
+/// Versions differ in the word: "master" until 3, "primary" since 4.
+fn is_leader(role: &str) -> bool {
     matches!(
-        text(*row, "role"),
-        "leader" | "standby_leader" | "master" | "primary"
+        role,
+        "leader" | "standby_leader" | "master" | "primary" | "promoted"
     )
 }
 
@@ -191,13 +202,34 @@ fn leader(view: &View<'_>) -> Result<Vec<Observation>, Missing> {
     let members = view.snapshot("patroni-cluster")?.rows();
     let leaders: Vec<&str> = members.filter(leads).map(|row| text(row, "name")).collect();
     let unlocked = view.row("patroni-node")?.flag("cluster_unlocked") == Some(true);
+    let claims: Vec<&str> = view
+        .snapshot("patroni-cluster")?
+        .rows()
+        .filter(|row| row.text("own_role").map_or_else(|| leads(row), is_leader))
+        .map(|row| text(row, "name"))
+        .collect();
+    let leaders = if claims.len() > 1 { claims } else { leaders };
+    let own = named_leader(view)?.map(own_word);
     let (level, title) = match leaders.as_slice() {
         [] => (Level::Critical, "the cluster has no leader".to_owned()),
         [name] if unlocked => (
             Level::Critical,
             format!("nobody holds the leader lock; the last leader was \"{name}\""),
         ),
-        [name] => (Level::Ok, format!("the leader is \"{name}\"")),
+        [name] => match own {
+            Some(Own::Leads) => (Level::Ok, format!("the leader is \"{name}\"")),
+            Some(Own::Not(what)) => (
+                Level::Critical,
+                format!(
+                    "the cluster names \"{name}\" as leader, which says itself that it is {what}"
+                ),
+            ),
+            Some(Own::Silent(problem)) => (
+                Level::Unknown,
+                format!("the cluster names \"{name}\" as leader, which does not answer: {problem}"),
+            ),
+            None => (Level::Critical, "the cluster has no leader".to_owned()),
+        },
         names => (
             Level::Critical,
             format!(
@@ -213,10 +245,32 @@ fn leader(view: &View<'_>) -> Result<Vec<Observation>, Missing> {
     }])
 }
 
+/// What a member that GET /cluster calls leader says of itself.
+enum Own<'a> {
+    Leads,
+    Not(String),
+    Silent(&'a str),
+}
+
+fn named_leader<'a>(view: &View<'a>) -> Result<Option<Row<'a>>, Missing> {
+    Ok(view.snapshot("patroni-cluster")?.rows().find(leads))
+}
+
+fn own_word(row: Row<'_>) -> Own<'_> {
+    let (role, state) = (text(row, "own_role"), text(row, "own_state"));
+    match row.text("own_problem") {
+        Some(problem) => Own::Silent(problem),
+        None if is_leader(role) && state == "running" => Own::Leads,
+        None => Own::Not(format!("a {role} that is {state}")),
+    }
+}
+
 fn states(view: &View<'_>) -> Result<Vec<Observation>, Missing> {
     let observation = |row: Row<'_>| {
         let (name, state) = (text(row, "name"), text(row, "state"));
+        let problem = row.text("own_problem");
         let level = match state {
+            _ if runs(&row) && problem.is_some() => Level::Unknown,
             _ if runs(&row) => Level::Ok,
             "starting" | "creating replica" | "restarting" | "running custom bootstrap script" => {
                 Level::Info
@@ -225,8 +279,25 @@ fn states(view: &View<'_>) -> Result<Vec<Observation>, Missing> {
             _ => Level::Warning,
         };
         Observation {
-            evidence: row.evidence(&["role", "state", "host", "port", "api_url"]),
-            ..judged(name, level, format!("member \"{name}\" is \"{state}\""))
+            evidence: row.evidence(&[
+                "role",
+                "state",
+                "own_role",
+                "own_state",
+                "host",
+                "port",
+                "api_url",
+            ]),
+            ..judged(
+                name,
+                level,
+                match problem {
+                    Some(problem) => {
+                        format!("member \"{name}\" was \"{state}\" and does not answer: {problem}")
+                    }
+                    None => format!("member \"{name}\" is \"{state}\""),
+                },
+            )
         }
     };
     Ok(view
@@ -342,12 +413,19 @@ fn dcs(view: &View<'_>) -> Result<Vec<Observation>, Missing> {
         ));
     };
     let seconds = snapshot.at.duration_since(seen).as_secs_f64().max(0.0);
+    let mut title = format!(
+        "Patroni spoke to the DCS {} ago",
+        Unit::Seconds.show(seconds.floor())
+    );
+    let stale = named_leader(view)?.filter(|row| matches!(own_word(*row), Own::Not(_)));
+    if let Some(row) = stale {
+        let name = text(row, "name");
+        title = format!("the DCS still names \"{name}\" as leader, which does not lead any more");
+    }
     Ok(vec![Observation {
         value: seconds,
-        title: format!(
-            "Patroni spoke to the DCS {} ago",
-            Unit::Seconds.show(seconds.floor())
-        ),
+        level: stale.map(|_| Level::Critical),
+        title,
         since: Some(seen),
         ..Observation::default()
     }])

@@ -483,7 +483,7 @@ fn alone(row: Row<'_>) -> bool {
         "sv_tested",
     ];
     let none = |column: &&str| row.float(column).unwrap_or(0.0) == 0.0;
-    row.float("cl_waiting").unwrap_or(0.0) > 0.0 && servers.iter().all(|column| none(&column))
+    row.float("cl_waiting").unwrap_or(0.0) > 0.0 && servers.iter().all(none)
 }
 
 /// Says whether PgBouncer itself opens no more connections to a database.

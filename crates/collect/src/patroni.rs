@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use pawang_core::{Missing, Sighting, Timestamp, Value};
 use pawang_postgres::{Error, patroni};
 use serde_json::Value as Json;
@@ -10,6 +11,8 @@ use crate::Collector;
 use crate::host::{Fields, snapshot};
 
 const TIMEOUT: Duration = Duration::from_secs(3);
+/// Members are asked all at once, so one that is gone costs this much once.
+const MEMBER_TIMEOUT: Duration = Duration::from_secs(2);
 /// More members than this are no Patroni cluster.
 const MEMBERS_MAX: usize = 200;
 
@@ -78,26 +81,42 @@ async fn node(address: &str) -> Result<Vec<Fields>, Missing> {
 async fn members(address: &str) -> Result<Vec<Fields>, Missing> {
     let cluster = get(address, "/cluster").await?;
     let members = cluster["members"].as_array().into_iter().flatten();
-    let row = |member: &Json| {
-        let mut row = Fields::new();
-        for name in [
-            "name", "role", "state", "api_url", "host", "port", "timeline",
-        ] {
-            row.insert(name, value(&member[name]));
+    let rows = members.take(MEMBERS_MAX).map(async |member| {
+        let mut row = listed(member);
+        let address = member["api_url"].as_str().unwrap_or_default();
+        let address = address.strip_suffix("/patroni").unwrap_or(address);
+        // What the store says of a member outlives the member: a Raft without majority repeats it for ever.
+        match patroni::get(address, "/patroni", MEMBER_TIMEOUT).await {
+            Ok(own) => {
+                row.insert("own_role", value(&own["role"]));
+                row.insert("own_state", value(&own["state"]));
+            }
+            Err(error) => drop(row.insert("own_problem", Value::Text(error.line().into()))),
         }
-        // A member that does not report its position has "unknown" here.
-        let lag = &member["lag"];
-        row.insert("lag", lag.as_i64().map_or(Value::Null, Value::Int));
-        row.insert("lag_unknown", Value::Bool(lag.is_string()));
-        row.insert("pending_restart", flag(&member["pending_restart"]));
-        for name in ["nofailover", "nosync", "noloadbalance"] {
-            row.insert(name, flag(&member["tags"][name]));
-        }
-        let priority = &member["tags"]["failover_priority"];
-        row.insert("failover_priority", value(priority));
         row
-    };
-    Ok(members.take(MEMBERS_MAX).map(row).collect())
+    });
+    Ok(join_all(rows).await)
+}
+
+/// Returns what GET /cluster says of a member.
+fn listed(member: &Json) -> Fields {
+    let mut row = Fields::new();
+    for name in [
+        "name", "role", "state", "api_url", "host", "port", "timeline",
+    ] {
+        row.insert(name, value(&member[name]));
+    }
+    // A member that does not report its position has "unknown" here.
+    let lag = &member["lag"];
+    row.insert("lag", lag.as_i64().map_or(Value::Null, Value::Int));
+    row.insert("lag_unknown", Value::Bool(lag.is_string()));
+    row.insert("pending_restart", flag(&member["pending_restart"]));
+    for name in ["nofailover", "nosync", "noloadbalance"] {
+        row.insert(name, flag(&member["tags"][name]));
+    }
+    let priority = &member["tags"]["failover_priority"];
+    row.insert("failover_priority", value(priority));
+    row
 }
 
 fn value(json: &Json) -> Value {

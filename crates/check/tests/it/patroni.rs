@@ -1,6 +1,7 @@
 //! Faults of Patroni: silent when healthy, found when injected, gone when cleared.
 
-use pawang_core::Level;
+use pawang_check::{evaluate, find};
+use pawang_core::{Level, Value};
 use pawang_testbed::{PatroniNode, until};
 
 use crate::watch::Watch;
@@ -22,6 +23,54 @@ async fn becomes(watch: &mut Watch, id: &str, level: Level) {
         watch.verdict(id).await.level == level
     })
     .await;
+}
+
+fn postmaster(node: &PatroniNode) -> String {
+    let file = node.data_directory().join("postmaster.pid");
+    let text = std::fs::read_to_string(file).unwrap();
+    text.lines().next().unwrap().to_owned()
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test starts programs to break a server"
+)]
+fn signal(pid: &str, name: &str) {
+    let status = std::process::Command::new("kill")
+        .args(["-s", name, pid])
+        .status();
+    assert!(status.unwrap().success());
+}
+
+/// Judges facts of the real cluster with one value changed by hand, for faults that Patroni heals or prevents itself.
+async fn constructed(watch: &mut Watch) {
+    let cases = [
+        ("patroni-timeline", "two", "timeline", Value::Int(1_000)),
+        ("patroni-leader", "two", "own_role", text("primary")),
+        ("patroni-leader", "one", "role", text("replica")),
+        ("patroni-leader", "one", "own_state", text("stopping")),
+        ("patroni-member-state", "one", "state", text("start failed")),
+    ];
+    for (id, member, column, value) in cases {
+        watch.silent(id).await;
+        let mut facts = watch.older.clone().unwrap();
+        let sighting = facts
+            .sightings
+            .iter_mut()
+            .find(|sighting| sighting.collector == "patroni-cluster");
+        let snapshot = sighting.unwrap().seen.as_mut().unwrap();
+        let place = |name: &str| snapshot.columns.iter().position(|c| c.name == name);
+        let (name, column) = (place("name").unwrap(), place(column).unwrap());
+        let mut rows = snapshot.rows.iter_mut();
+        let row = rows.find(|row| row[name] == text(member)).unwrap();
+        row[column] = value;
+        let verdict = evaluate(find(id).unwrap(), &facts, None, &()).unwrap();
+        assert_eq!(verdict.level, Level::Critical, "{verdict:#?}");
+    }
+}
+
+fn text(word: &str) -> Value {
+    Value::Text(word.into())
 }
 
 #[tokio::test]
@@ -48,11 +97,60 @@ async fn a_cluster_of_two_and_what_can_befall_it() {
     pause(false).await;
     becomes(&mut watch, "patroni-paused", Level::Ok).await;
 
+    // A replica's server that is stopped under a paused Patroni stays so.
+    pause(true).await;
+    becomes(&mut watch, "patroni-paused", Level::Warning).await;
+    signal(&postmaster(&replica), "INT");
+    becomes(&mut watch, "patroni-member-state", Level::Warning).await;
+    watch
+        .found("patroni-member-state", Level::Warning, "two")
+        .await;
+    pause(false).await;
+    becomes(&mut watch, "patroni-member-state", Level::Ok).await;
+    until("the replica streams again", async || {
+        watch.verdict("patroni-lag").await.level == Level::Ok
+            && !leader
+                .sql(
+                    "postgres",
+                    "SELECT FROM pg_stat_replication WHERE state = 'streaming'",
+                )
+                .await
+                .is_empty()
+    })
+    .await;
+
+    // WAL that is not even received.
+    let receiver = replica
+        .sql("postgres", "SELECT pid FROM pg_stat_wal_receiver")
+        .await;
+    let receiver = receiver[0][0].clone().unwrap();
+    signal(&receiver, "STOP");
+    let write = "CREATE TABLE t AS SELECT repeat('x', 100) FROM generate_series(1, 30000)";
+    leader.sql("postgres", write).await;
+    becomes(&mut watch, "patroni-lag", Level::Warning).await;
+    watch.found("patroni-lag", Level::Warning, "two").await;
+    becomes(&mut watch, "patroni-failover-candidates", Level::Warning).await;
+    signal(&receiver, "CONT");
+    becomes(&mut watch, "patroni-lag", Level::Ok).await;
+    becomes(&mut watch, "patroni-failover-candidates", Level::Ok).await;
+
+    constructed(&mut watch).await;
+
     let change = r#"{"postgresql": {"parameters": {"max_connections": 60}}}"#;
     leader.rest("PATCH", "/config", change).await;
     becomes(&mut watch, "patroni-pending-restart", Level::Warning).await;
 
-    drop((leader, replica));
+    // Without its partner the store has no majority and goes on naming a leader that has given up.
+    drop(replica);
+    becomes(&mut watch, "patroni-leader", Level::Critical).await;
+    let finding = watch.found("patroni-leader", Level::Critical, "").await;
+    assert!(finding.title.contains("\"one\""), "{finding:?}");
+    becomes(&mut watch, "patroni-dcs", Level::Critical).await;
+    watch
+        .found("patroni-member-state", Level::Unknown, "two")
+        .await;
+
+    drop(leader);
     watch.found("patroni-reachable", Level::Critical, "").await;
     watch.found("patroni-lag", Level::Unknown, "").await;
 }

@@ -1,4 +1,8 @@
 //! Faults of PgBouncer: silent when healthy, found when injected, gone when cleared.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "clients of a test wait in the background until it ends"
+)]
 
 use pawang_check::{evaluate, find};
 use pawang_core::{Blind, Level};
