@@ -180,3 +180,281 @@ async fn a_machine_that_is_elsewhere_is_unknown() {
     let mut watch = Watch::over("postgresql://postgres@127.0.0.1:1/postgres?connect_timeout=1");
     watch.found("memory-available", Level::Unknown, "").await;
 }
+
+/// Sets a number in a pair of lines of names and numbers, such as those of `/proc/net/netstat`.
+fn pair(staged: &Staged, file: &str, group: &str, names: &[(&str, u64)]) {
+    let words = |word: fn(&(&str, u64)) -> String| names.iter().map(word).collect::<Vec<_>>();
+    let (keys, numbers) = (words(|n| n.0.to_owned()), words(|n| n.1.to_string()));
+    let text = format!(
+        "{group} {}\n{group} {}\n",
+        keys.join(" "),
+        numbers.join(" ")
+    );
+    staged.write(file, &text);
+}
+
+#[tokio::test]
+async fn paging_dirty_pages_and_swap_are_judged() {
+    let cluster = Cluster::start(&Setup::default()).await;
+    let staged = Staged::beside(&cluster);
+    let mut watch = Watch::start(&cluster).await;
+    watch.host.root = Some(staged.0.clone());
+
+    let swapped = |into: u64, out: u64| {
+        staged.write(
+            "proc/vmstat",
+            &format!("nr_dirty_threshold 100000\npswpin {into}\npswpout {out}\noom_kill 0\n"),
+        );
+    };
+    swapped(50, 70);
+    watch.verdict("swap-activity").await;
+    watch.silent("swap-activity").await;
+    swapped(5_000_050, 70);
+    let finding = watch.found("swap-activity", Level::Critical, "").await;
+    assert!(finding.title.contains("5000000 in, 0 out"), "{finding:?}");
+    watch.silent("swap-activity").await;
+    swapped(0, 0);
+    let finding = watch.found("swap-activity", Level::Unknown, "").await;
+    assert!(finding.title.contains("restarted"), "{finding:?}");
+
+    for (dirty, writeback, level) in [
+        (40_000, 0, Level::Ok),
+        (200_000, 100_000, Level::Warning),
+        (390_000, 9_000, Level::Critical),
+        (0, 0, Level::Ok),
+    ] {
+        staged.set("proc/meminfo", "Dirty:", dirty);
+        staged.set("proc/meminfo", "Writeback:", writeback);
+        let verdict = watch.verdict("dirty-pages").await;
+        assert_eq!(verdict.level, level, "{dirty} {writeback}: {verdict:#?}");
+    }
+
+    staged.set("proc/meminfo", "SwapTotal:", 0);
+    let verdict = watch.verdict("swappiness").await;
+    assert_eq!(verdict.outcome, Outcome::NotApplicable);
+    staged.set("proc/meminfo", "SwapTotal:", 4_000_000);
+    staged.write("proc/sys/vm/swappiness", "60\n");
+    watch.found("swappiness", Level::Info, "").await;
+    staged.write("proc/sys/vm/swappiness", "1\n");
+    watch.silent("swappiness").await;
+}
+
+#[tokio::test]
+async fn what_the_network_loses_is_judged() {
+    let cluster = Cluster::start(&Setup::default()).await;
+    let staged = Staged::beside(&cluster);
+    let mut watch = Watch::start(&cluster).await;
+    watch.host.root = Some(staged.0.clone());
+
+    let card = |received: u64, errors: u64, drops: u64| {
+        let line = |name: &str| {
+            format!("{name}: 1000 {received} {errors} {drops} 0 0 0 0 1000 500 0 0 0 0 0 0\n")
+        };
+        let head = "Inter-|   Receive  |  Transmit\n face |bytes packets |bytes packets\n";
+        staged.write(
+            "proc/net/dev",
+            &format!("{head}    lo{}  eth0{}", line(""), line("")),
+        );
+    };
+    card(1_000, 0, 0);
+    watch.verdict("network-errors").await;
+    for (received, errors, drops, level) in [
+        (101_000, 0, 0, Level::Ok),
+        (201_000, 300, 200, Level::Warning),
+        (301_000, 300, 5_200, Level::Critical),
+        (301_100, 300, 5_290, Level::Ok),
+    ] {
+        card(received, errors, drops);
+        let verdict = watch.verdict("network-errors").await;
+        assert_eq!(verdict.level, level, "{received}: {verdict:#?}");
+        assert_eq!(verdict.measures.len(), 1, "the loopback loses nothing");
+        assert_eq!(verdict.measures[0].object, "eth0");
+    }
+
+    let tcp = |sent: u64, again: u64, overflows: u64| {
+        let segments = [("OutSegs", sent), ("RetransSegs", again), ("CurrEstab", 3)];
+        pair(&staged, "proc/net/snmp", "Tcp:", &segments);
+        let queue = [("ListenOverflows", overflows), ("ListenDrops", overflows)];
+        pair(&staged, "proc/net/netstat", "TcpExt:", &queue);
+    };
+    tcp(1_000, 10, 7);
+    watch
+        .look(&["listen-overflows", "tcp-retransmissions"])
+        .await;
+    tcp(11_000, 11, 7);
+    watch.silent("listen-overflows").await;
+    tcp(21_000, 511, 9);
+    let evaluation = watch
+        .look(&["listen-overflows", "tcp-retransmissions"])
+        .await;
+    for verdict in &evaluation.verdicts {
+        assert_eq!(verdict.level, Level::Warning, "{verdict:#?}");
+    }
+    watch.silent("listen-overflows").await;
+    watch.silent("tcp-retransmissions").await;
+}
+
+#[tokio::test]
+async fn limits_of_processes_and_containers_are_judged() {
+    let cluster = Cluster::start(&Setup::default()).await;
+    let staged = Staged::beside(&cluster);
+    let mut watch = Watch::start(&cluster).await;
+    let pid = cluster.postmaster();
+    watch.silent("open-files-limit").await;
+    // The postmaster's file is looked for below the root as well.
+    let data = staged
+        .0
+        .join(cluster.data_directory().strip_prefix("/").unwrap());
+    fs::create_dir_all(&data).unwrap();
+    fs::write(data.join("postmaster.pid"), format!("{pid}\n")).unwrap();
+    watch.host.root = Some(staged.0.clone());
+
+    let threads = |count: u64| staged.write("proc/loadavg", &format!("0.1 0.1 0.1 1/{count} 9\n"));
+    staged.write("proc/sys/kernel/pid_max", "32768\n");
+    staged.write("proc/sys/kernel/threads-max", "1000\n");
+    for (count, level) in [
+        (200, Level::Ok),
+        (850, Level::Warning),
+        (960, Level::Critical),
+        (200, Level::Ok),
+    ] {
+        threads(count);
+        let verdict = watch.verdict("process-limit").await;
+        assert_eq!(verdict.level, level, "{verdict:#?}");
+    }
+
+    let own = format!("proc/{pid}");
+    fs::create_dir_all(staged.0.join(&own)).unwrap();
+    for file in ["stat", "status", "cmdline"] {
+        let text = fs::read_to_string(Path::new("/").join(&own).join(file)).unwrap();
+        staged.write(&format!("{own}/{file}"), &text);
+    }
+    for (limit, level) in [
+        ("1024", Level::Ok),
+        ("1000", Level::Warning),
+        ("unlimited", Level::Ok),
+    ] {
+        let text = format!("Max open files            {limit}                 4096    files\n");
+        staged.write(&format!("{own}/limits"), &text);
+        let verdict = watch.verdict("open-files-limit").await;
+        assert_eq!(verdict.level, level, "{limit}: {verdict:#?}");
+    }
+
+    staged.write(&format!("{own}/cgroup"), "0::/db.slice\n");
+    let group = "sys/fs/cgroup/db.slice";
+    fs::create_dir_all(staged.0.join(group)).unwrap();
+    let file = |name: &str, text: &str| staged.write(&format!("{group}/{name}"), text);
+    file("memory.max", "max\n");
+    file("cpu.max", "max 100000\n");
+    for id in ["container-memory", "container-throttling"] {
+        let verdict = watch.verdict(id).await;
+        assert_eq!(verdict.outcome, Outcome::NotApplicable, "{verdict:#?}");
+    }
+    file("memory.max", "1000000000\n");
+    file("memory.stat", "anon 1\ninactive_file 300000000\n");
+    for (used, level) in [
+        ("1000000000", Level::Ok),
+        ("1170000000", Level::Warning),
+        ("1260000000", Level::Critical),
+        ("800000000", Level::Ok),
+    ] {
+        file("memory.current", used);
+        let verdict = watch.verdict("container-memory").await;
+        assert_eq!(verdict.level, level, "{used}: {verdict:#?}");
+    }
+    file("cpu.max", "200000 100000\n");
+    let mut periods = (1_000, 10);
+    for (more, throttled, level) in [
+        (0, 0, Level::Unknown),
+        (100, 0, Level::Ok),
+        (100, 20, Level::Warning),
+        (100, 80, Level::Critical),
+        (10, 10, Level::Ok),
+    ] {
+        periods = (periods.0 + more, periods.1 + throttled);
+        let text = format!("nr_periods {}\nnr_throttled {}\n", periods.0, periods.1);
+        file("cpu.stat", &text);
+        let verdict = watch.verdict("container-throttling").await;
+        assert_eq!(verdict.level, level, "{more} {throttled}: {verdict:#?}");
+    }
+}
+
+#[tokio::test]
+async fn a_slow_disk_is_judged() {
+    let cluster = Cluster::start(&Setup::default()).await;
+    let staged = Staged::beside(&cluster);
+    let mut watch = Watch::start(&cluster).await;
+    let data = cluster.data_directory();
+    let below = staged.0.join(data.strip_prefix("/").unwrap());
+    fs::create_dir_all(below.join("pg_wal")).unwrap();
+    watch.host.root = Some(staged.0.clone());
+    fs::create_dir_all(staged.0.join("proc/self")).unwrap();
+    let mount = "21 1 254:0 / / rw,relatime - ext4 /dev/vda rw\n";
+    staged.write("proc/self/mountinfo", mount);
+
+    let ids = ["disk-busy", "disk-latency", "disk-queue"];
+    let mut total = [0_u64; 11];
+    let mut disk = |growth: [u64; 11]| {
+        let mut line = String::from(" 254 0 vda");
+        for (total, growth) in total.iter_mut().zip(growth) {
+            *total += growth;
+            line.push_str(&format!(" {total}"));
+        }
+        staged.write(
+            "proc/diskstats",
+            &format!("{line}\n   7 0 loop0 1 0 2 3 0 0 0 0 0 4 5\n"),
+        );
+    };
+    disk([0; 11]);
+    let evaluation = watch.look(&ids).await;
+    for verdict in &evaluation.verdicts {
+        assert_eq!(verdict.level, Level::Unknown, "{verdict:#?}");
+    }
+    // A thousand requests of 1 ms, then requests of 50 and 500 ms that keep the disk busy for longer than there was time.
+    let fast = [500, 0, 4_000, 500, 500, 0, 4_000, 500, 0, 1, 1_000];
+    let slow = [
+        500, 0, 4_000, 25_000, 500, 0, 4_000, 250_000, 0, 600_000, 60_000_000,
+    ];
+    disk(fast);
+    let evaluation = watch.look(&ids).await;
+    let latency = |evaluation: &pawang_core::Evaluation| {
+        let mut verdicts = evaluation.verdicts.iter();
+        verdicts
+            .find(|v| v.check == "disk-latency")
+            .unwrap()
+            .clone()
+    };
+    assert_eq!(latency(&evaluation).level, Level::Ok);
+    disk(slow);
+    let evaluation = watch.look(&ids).await;
+    for verdict in &evaluation.verdicts {
+        assert!(verdict.level >= Level::Warning, "{verdict:#?}");
+        assert!(
+            verdict.findings[0].object.starts_with("vda"),
+            "{verdict:#?}"
+        );
+        assert_eq!(
+            verdict.measures.len(),
+            if verdict.check == "disk-latency" {
+                2
+            } else {
+                1
+            }
+        );
+    }
+    let findings = latency(&evaluation).findings;
+    assert!(
+        findings
+            .iter()
+            .any(|f| f.object == "vda write" && f.level == Level::Critical)
+    );
+    assert!(
+        findings
+            .iter()
+            .any(|f| f.object == "vda read" && f.level == Level::Warning)
+    );
+    disk([0; 11]);
+    for verdict in &watch.look(&ids).await.verdicts {
+        assert_eq!(verdict.level, Level::Ok, "{verdict:#?}");
+    }
+}
