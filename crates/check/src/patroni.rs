@@ -190,7 +190,7 @@ fn runs(row: &Row<'_>) -> bool {
 fn reachable(view: &View<'_>) -> Result<Vec<Observation>, Missing> {
     match view.snapshot("patroni-node") {
         Ok(_) => Ok(vec![judged("", Level::Ok, "Patroni answers".to_owned())]),
-        Err(Missing::Blind(Blind::Unreachable { what })) => {
+        Err(Missing::Blind(Blind::Unreachable { what, .. })) => {
             let title = format!("Patroni could not be reached: {what}");
             Ok(vec![judged("", Level::Critical, title)])
         }

@@ -236,7 +236,7 @@ fn judged(object: &str, level: Level, title: String) -> Observation {
 fn reachable(view: &View<'_>) -> Result<Vec<Observation>, Missing> {
     match view.snapshot("pgbouncer-version") {
         Ok(_) => Ok(vec![judged("", Level::Ok, "PgBouncer answers".to_owned())]),
-        Err(Missing::Blind(Blind::Unreachable { what })) => {
+        Err(Missing::Blind(Blind::Unreachable { what, .. })) => {
             let title = format!("PgBouncer could not be reached: {what}");
             Ok(vec![judged("", Level::Critical, title)])
         }

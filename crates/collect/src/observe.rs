@@ -84,6 +84,7 @@ pub async fn observe(request: &Request<'_>) -> Facts {
         at: request.now,
         server: Err(Blind::Unreachable {
             what: "not asked yet".to_owned(),
+            hint: None,
         }),
         down: None,
         databases: Vec::new(),

@@ -31,6 +31,9 @@ pub enum Blind {
     Unreachable {
         /// The first line of the error.
         what: String,
+        /// What to do about it, where the error says.
+        #[serde(default)]
+        hint: Option<String>,
     },
     /// A rate needs two samples and there is only one yet.
     FirstSample,
@@ -74,7 +77,7 @@ impl Blind {
             Blind::MissingExtension { name, database } => {
                 format!("extension \"{name}\" is not installed in database \"{database}\"")
             }
-            Blind::Unreachable { what } => format!("could not be reached: {what}"),
+            Blind::Unreachable { what, .. } => format!("could not be reached: {what}"),
             Blind::FirstSample => "a rate needs two samples and this is the first".to_owned(),
             Blind::Reset { what } => format!("{what} between the two samples"),
             Blind::NotConfigured { what, .. } => format!("not configured: {what}"),
@@ -101,9 +104,9 @@ impl Blind {
                     ""
                 }
             ),
-            Blind::Unreachable { .. } => {
+            Blind::Unreachable { hint, .. } => hint.clone().unwrap_or_else(|| {
                 "check address, port, firewall and whether it runs".to_owned()
-            }
+            }),
             Blind::FirstSample | Blind::Reset { .. } => {
                 "run the same command again in a minute".to_owned()
             }

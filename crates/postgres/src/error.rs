@@ -336,7 +336,10 @@ impl Error {
                 what: "waiting for a lock".to_owned(),
                 limit_ms: u64::try_from(limit.as_millis()).unwrap_or(u64::MAX),
             },
-            _ if self.is_connection() => Blind::Unreachable { what: self.line() },
+            _ if self.is_connection() => Blind::Unreachable {
+                what: self.line(),
+                hint: self.report().hint,
+            },
             _ => Blind::Failed { what: self.line() },
         }
     }

@@ -274,7 +274,7 @@ fn connection(view: &View<'_>) -> Result<Vec<Observation>, Missing> {
             value: 0.0,
             remedy: Some(blind.remedy()),
             evidence: match blind {
-                Blind::Unreachable { what } | Blind::Failed { what } => {
+                Blind::Unreachable { what, .. } | Blind::Failed { what } => {
                     vec![("error".to_owned(), what.clone())]
                 }
                 _ => Vec::new(),
