@@ -104,9 +104,9 @@ impl Blind {
                     ""
                 }
             ),
-            Blind::Unreachable { hint, .. } => hint.clone().unwrap_or_else(|| {
-                "check address, port, firewall and whether it runs".to_owned()
-            }),
+            Blind::Unreachable { hint, .. } => hint
+                .clone()
+                .unwrap_or_else(|| "check address, port, firewall and whether it runs".to_owned()),
             Blind::FirstSample | Blind::Reset { .. } => {
                 "run the same command again in a minute".to_owned()
             }
