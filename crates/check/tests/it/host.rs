@@ -50,6 +50,15 @@ impl Staged {
         fs::write(self.0.join(file), text).unwrap();
     }
 
+    /// Puts the server's places on one disk, 254:0.
+    fn mount_all(&self, cluster: &Cluster) {
+        let data = cluster.data_directory().strip_prefix("/").unwrap();
+        fs::create_dir_all(self.0.join(data).join("pg_wal")).unwrap();
+        fs::create_dir_all(self.0.join("proc/self")).unwrap();
+        let mount = "21 1 254:0 / / rw,relatime - ext4 /dev/vda rw\n";
+        self.write("proc/self/mountinfo", mount);
+    }
+
     /// Replaces the number behind a key of a table such as `/proc/meminfo`.
     fn set(&self, file: &str, key: &str, number: u64) {
         let path = self.0.join(file);
@@ -341,6 +350,11 @@ async fn limits_of_processes_and_containers_are_judged() {
     }
 
     staged.write(&format!("{own}/cgroup"), "0::/db.slice\n");
+    container_limits(&mut watch, &staged).await;
+}
+
+/// Judges the control group of the postmaster against its limits.
+async fn container_limits(watch: &mut Watch, staged: &Staged) {
     let group = "sys/fs/cgroup/db.slice";
     fs::create_dir_all(staged.0.join(group)).unwrap();
     let file = |name: &str, text: &str| staged.write(&format!("{group}/{name}"), text);
@@ -384,13 +398,8 @@ async fn a_slow_disk_is_judged() {
     let cluster = Cluster::start(&Setup::default()).await;
     let staged = Staged::beside(&cluster);
     let mut watch = Watch::start(&cluster).await;
-    let data = cluster.data_directory();
-    let below = staged.0.join(data.strip_prefix("/").unwrap());
-    fs::create_dir_all(below.join("pg_wal")).unwrap();
     watch.host.root = Some(staged.0.clone());
-    fs::create_dir_all(staged.0.join("proc/self")).unwrap();
-    let mount = "21 1 254:0 / / rw,relatime - ext4 /dev/vda rw\n";
-    staged.write("proc/self/mountinfo", mount);
+    staged.mount_all(&cluster);
 
     let ids = ["disk-busy", "disk-latency", "disk-queue"];
     let mut total = [0_u64; 11];
