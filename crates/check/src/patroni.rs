@@ -191,7 +191,7 @@ fn reachable(view: &View<'_>) -> Result<Vec<Observation>, Missing> {
     match view.snapshot("patroni-node") {
         Ok(_) => Ok(vec![judged("", Level::Ok, "Patroni answers".to_owned())]),
         Err(Missing::Blind(Blind::Unreachable { what, .. })) => {
-            let title = format!("Patroni could not be reached: {what}");
+            let title = format!("Patroni does not answer: {what}");
             Ok(vec![judged("", Level::Critical, title)])
         }
         Err(missing) => Err(missing),

@@ -237,7 +237,7 @@ fn reachable(view: &View<'_>) -> Result<Vec<Observation>, Missing> {
     match view.snapshot("pgbouncer-version") {
         Ok(_) => Ok(vec![judged("", Level::Ok, "PgBouncer answers".to_owned())]),
         Err(Missing::Blind(Blind::Unreachable { what, .. })) => {
-            let title = format!("PgBouncer could not be reached: {what}");
+            let title = format!("PgBouncer does not answer: {what}");
             Ok(vec![judged("", Level::Critical, title)])
         }
         Err(missing) => Err(missing),

@@ -77,7 +77,7 @@ impl Blind {
             Blind::MissingExtension { name, database } => {
                 format!("extension \"{name}\" is not installed in database \"{database}\"")
             }
-            Blind::Unreachable { what, .. } => format!("could not be reached: {what}"),
+            Blind::Unreachable { what, .. } => what.clone(),
             Blind::FirstSample => "a rate needs two samples and this is the first".to_owned(),
             Blind::Reset { what } => format!("{what} between the two samples"),
             Blind::NotConfigured { what, .. } => format!("not configured: {what}"),
@@ -115,7 +115,9 @@ impl Blind {
             Blind::Disabled { setting } => {
                 format!("ALTER SYSTEM SET {setting}; SELECT pg_reload_conf();")
             }
-            Blind::Failed { .. } => "pawang check -v shows the statement".to_owned(),
+            Blind::Failed { .. } => {
+                "run it again with -vv to see every statement and answer".to_owned()
+            }
         }
     }
 }
