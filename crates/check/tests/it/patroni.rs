@@ -100,6 +100,11 @@ async fn a_cluster_of_two_and_what_can_befall_it() {
     // A replica's server that is stopped under a paused Patroni stays so.
     pause(true).await;
     becomes(&mut watch, "patroni-paused", Level::Warning).await;
+    until("the replica's Patroni knows of the pause", async || {
+        let answer = replica.rest("GET", "/patroni", "").await;
+        answer.is_some_and(|(_, body)| body.contains(r#""pause": true"#))
+    })
+    .await;
     signal(&postmaster(&replica), "INT");
     becomes(&mut watch, "patroni-member-state", Level::Warning).await;
     watch
