@@ -44,17 +44,6 @@ pub fn of_group(name: &str) -> Vec<&'static Check<'static>> {
     all.filter(|check| check.group.name() == name).collect()
 }
 
-/// Returns the id that looks most like `text`, if one does.
-pub fn nearest(text: &str) -> Option<&'static str> {
-    let scored = CHECKS
-        .iter()
-        .map(|check| (strsim::jaro_winkler(text, check.id), check.id));
-    scored
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .filter(|(score, _)| *score > 0.75)
-        .map(|(_, id)| id)
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -113,11 +102,5 @@ mod tests {
                 }
             }
         }
-    }
-
-    #[test]
-    fn a_misspelt_id_finds_its_neighbour() {
-        assert_eq!(nearest("conections"), Some("connections"));
-        assert_eq!(nearest("zzzz"), None);
     }
 }

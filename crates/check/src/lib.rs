@@ -30,7 +30,7 @@ mod vacuum;
 mod wal;
 mod warehouse;
 
-pub use catalogue::{CHECKS, find, nearest, of_group};
+pub use catalogue::{CHECKS, find, of_group};
 pub use check::{Check, Direction, Floor, Group, Observation, Scope};
 pub use evaluate::{Policy, Resolved, evaluate, evaluate_all};
 pub use question::{backup_columns, freshness_columns, load_columns, user_columns};

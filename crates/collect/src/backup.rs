@@ -4,10 +4,9 @@ use std::fs::{self, Metadata};
 use std::path::{Path, PathBuf};
 
 use jiff::SignedDuration;
+use pawang_config::matches;
 use pawang_core::{Blind, Column, ColumnKind, Cost, Missing, Sighting, Snapshot, Timestamp, Value};
 use serde::Deserialize;
-
-use crate::observe::matches;
 
 /// Backups in one directory that are looked at.
 const BACKUPS_MAX: usize = 10_000;

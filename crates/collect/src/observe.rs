@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use pawang_config::matches;
 use pawang_core::{
     Blind, Cost, DownFacts, Facts, Instance, Missing, Role, Server, Sighting, Snapshot, Timestamp,
     Value,
@@ -709,36 +710,4 @@ fn is_gone(error: &Error) -> bool {
 
 fn quoted(identifier: &str) -> String {
     format!("\"{}\"", identifier.replace('"', "\"\""))
-}
-
-/// Returns whether `name` matches a pattern in which `*` stands for any text.
-pub(crate) fn matches(pattern: &str, name: &str) -> bool {
-    match pattern.split_once('*') {
-        None => pattern == name,
-        Some((prefix, rest)) => name.strip_prefix(prefix).is_some_and(|tail| {
-            rest.is_empty()
-                || (0..=tail.len())
-                    .any(|at| tail.is_char_boundary(at) && matches(rest, &tail[at..]))
-        }),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::matches;
-
-    #[test]
-    fn a_star_stands_for_any_text() {
-        for (pattern, name, expected) in [
-            ("dw", "dw", true),
-            ("dw", "dwh", false),
-            ("dw*", "dwh", true),
-            ("*_test", "a_test", true),
-            ("*a*b", "xaybzb", true),
-            ("*a*b", "xayb-", false),
-            ("*", "", true),
-        ] {
-            assert_eq!(matches(pattern, name), expected, "{pattern} {name}");
-        }
-    }
 }

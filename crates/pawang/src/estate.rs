@@ -380,6 +380,11 @@ impl Policy for Limited<'_> {
     }
 }
 
+/// Returns the built-in check whose id looks most like a word.
+pub(crate) fn nearest_check(word: &str) -> Option<&'static str> {
+    pawang_config::nearest(word, CHECKS.iter().map(|check| check.id))
+}
+
 /// Returns what the configuration must know of the built-in checks.
 pub(crate) fn known_checks() -> Vec<KnownCheck> {
     CHECKS.iter().map(|check| known(check)).collect()

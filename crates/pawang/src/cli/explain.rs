@@ -8,7 +8,7 @@ use pawang_core::{Kind, Report};
 
 use crate::cli::Global;
 use crate::cli::check::as_json;
-use crate::estate::{CommandLimits, Estate, Limited, known, told};
+use crate::estate::{CommandLimits, Estate, Limited, known, nearest_check, told};
 use crate::output::{self, Exit};
 
 const EXAMPLES: &str = "\
@@ -43,7 +43,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<Exit, Report> {
     let own = own.iter().find(|check| check.id == args.check);
     let Some(check) = built_in.or(own) else {
         let report = Report::new(Kind::Usage, format!("there is no check \"{}\"", args.check));
-        return Err(match pawang_check::nearest(&args.check) {
+        return Err(match nearest_check(&args.check) {
             Some(nearest) => report.with_hint(format!("pawang explain {nearest}")),
             None => report.with_hint("pawang check list"),
         });

@@ -12,7 +12,9 @@ use pawang_store::Sample;
 use super::{FailOn, Run, show};
 use crate::cli::Global;
 use crate::each::each;
-use crate::estate::{CommandLimits, Estate, Job, Limited, known, known_checks, told};
+use crate::estate::{
+    CommandLimits, Estate, Job, Limited, known, known_checks, nearest_check, told,
+};
 use crate::output::{self, Exit};
 use crate::{alias, environment, profile};
 
@@ -115,7 +117,7 @@ fn choose<'a>(
         };
         if found.is_empty() {
             let report = Report::new(Kind::Usage, format!("there is no check \"{name}\""));
-            return Err(match pawang_check::nearest(name) {
+            return Err(match nearest_check(name) {
                 Some(nearest) => report.with_hint(format!("pawang check {nearest}")),
                 None => report.with_hint("pawang check list"),
             });
