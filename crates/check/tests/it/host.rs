@@ -34,6 +34,13 @@ const FILES: [&str; 18] = [
 /// A root directory with copies of the kernel's files, below the cluster's own directory, so that it goes with it.
 struct Staged(PathBuf);
 
+impl Drop for Staged {
+    fn drop(&mut self) {
+        // It belongs to whoever runs the tests, so the cluster's owner could not remove it.
+        let _gone = fs::remove_dir_all(&self.0);
+    }
+}
+
 impl Staged {
     fn beside(cluster: &Cluster) -> Staged {
         let root = cluster.socket_directory().join("root");

@@ -42,6 +42,23 @@ fn signal(pid: &str, name: &str) {
     assert!(status.unwrap().success());
 }
 
+/// Holds back WAL, so that it is not even received.
+async fn stopped_receiver(watch: &mut Watch, leader: &PatroniNode, replica: &PatroniNode) {
+    let receiver = replica
+        .sql("postgres", "SELECT pid FROM pg_stat_wal_receiver")
+        .await;
+    let receiver = receiver[0][0].clone().unwrap();
+    signal(&receiver, "STOP");
+    let write = "CREATE TABLE t AS SELECT repeat('x', 100) FROM generate_series(1, 30000)";
+    leader.sql("postgres", write).await;
+    becomes(watch, "patroni-lag", Level::Warning).await;
+    watch.found("patroni-lag", Level::Warning, "two").await;
+    becomes(watch, "patroni-failover-candidates", Level::Warning).await;
+    signal(&receiver, "CONT");
+    becomes(watch, "patroni-lag", Level::Ok).await;
+    becomes(watch, "patroni-failover-candidates", Level::Ok).await;
+}
+
 /// Judges facts of the real cluster with one value changed by hand, for faults that Patroni heals or prevents itself.
 async fn constructed(watch: &mut Watch) {
     let cases = [
@@ -124,21 +141,7 @@ async fn a_cluster_of_two_and_what_can_befall_it() {
     })
     .await;
 
-    // WAL that is not even received.
-    let receiver = replica
-        .sql("postgres", "SELECT pid FROM pg_stat_wal_receiver")
-        .await;
-    let receiver = receiver[0][0].clone().unwrap();
-    signal(&receiver, "STOP");
-    let write = "CREATE TABLE t AS SELECT repeat('x', 100) FROM generate_series(1, 30000)";
-    leader.sql("postgres", write).await;
-    becomes(&mut watch, "patroni-lag", Level::Warning).await;
-    watch.found("patroni-lag", Level::Warning, "two").await;
-    becomes(&mut watch, "patroni-failover-candidates", Level::Warning).await;
-    signal(&receiver, "CONT");
-    becomes(&mut watch, "patroni-lag", Level::Ok).await;
-    becomes(&mut watch, "patroni-failover-candidates", Level::Ok).await;
-
+    stopped_receiver(&mut watch, &leader, &replica).await;
     constructed(&mut watch).await;
 
     let change = r#"{"postgresql": {"parameters": {"max_connections": 60}}}"#;
