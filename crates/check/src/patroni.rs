@@ -35,7 +35,7 @@ pub(crate) static CHECKS: &[Check] = &[
         id: "patroni-member-state",
         title: "state of the members",
         needs: &["patroni-cluster"],
-        what: "The state of each member in GET /cluster: running and streaming are good, creating replica and starting are on the way, all else is not. \
+        what: "The state of each member by GET /patroni of its own, else by GET /cluster: running and streaming are good, creating replica and starting are on the way, all else is not. \
                A member that should run and does not answer GET /patroni itself is reported as not seen.",
         why: "A member that does not run cannot take over, and holds WAL back by its slot.",
         fix: "patronictl list; journalctl -u patroni on that member; patronictl reinit CLUSTER MEMBER builds a replica anew.",
@@ -267,11 +267,14 @@ fn own_word(row: Row<'_>) -> Own<'_> {
 
 fn states(view: &View<'_>) -> Result<Vec<Observation>, Missing> {
     let observation = |row: Row<'_>| {
-        let (name, state) = (text(row, "name"), text(row, "state"));
+        let (name, listed) = (text(row, "name"), text(row, "state"));
         let problem = row.text("own_problem");
+        // What a member says of itself is newer than what it last wrote into the store.
+        let own = row.text("own_state").filter(|own| *own != "running");
+        let state = own.unwrap_or(listed);
         let level = match state {
             _ if runs(&row) && problem.is_some() => Level::Unknown,
-            _ if runs(&row) => Level::Ok,
+            "running" | "streaming" | "in archive recovery" => Level::Ok,
             "starting" | "creating replica" | "restarting" | "running custom bootstrap script" => {
                 Level::Info
             }

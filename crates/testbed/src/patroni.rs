@@ -13,8 +13,8 @@ use crate::template;
 use crate::until::until;
 use crate::version::{Installation, installations};
 
-/// The shortest times that Patroni accepts, so that tests need not wait.
-const DYNAMIC: &str = r#"{"ttl": 20, "loop_wait": 1, "retry_timeout": 3, "postgresql": {"parameters": {"max_connections": 50}}}"#;
+/// Short times, so that tests need not wait; `retry_timeout` is what a leader on a busy machine survives.
+const DYNAMIC: &str = r#"{"ttl": 20, "loop_wait": 1, "retry_timeout": 6, "postgresql": {"parameters": {"max_connections": 50}}}"#;
 /// Below this many bytes nothing of Patroni's answers is cut off.
 const ANSWER_BYTES_MAX: u64 = 1024 * 1024;
 

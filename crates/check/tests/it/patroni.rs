@@ -123,10 +123,12 @@ async fn a_cluster_of_two_and_what_can_befall_it() {
     })
     .await;
     signal(&postmaster(&replica), "INT");
-    becomes(&mut watch, "patroni-member-state", Level::Warning).await;
-    watch
-        .found("patroni-member-state", Level::Warning, "two")
-        .await;
+    until("the replica is found stopped", async || {
+        let verdict = watch.verdict("patroni-member-state").await;
+        let mut findings = verdict.findings.iter();
+        findings.any(|f| f.level == Level::Warning && f.object == "two")
+    })
+    .await;
     pause(false).await;
     becomes(&mut watch, "patroni-member-state", Level::Ok).await;
     until("the replica streams again", async || {
