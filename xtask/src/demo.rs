@@ -4,7 +4,6 @@
 
 use std::fs::{self, File};
 use std::io::{self, IsTerminal};
-use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
@@ -170,12 +169,8 @@ fn folder(cluster: &Cluster) -> Result<PathBuf, String> {
     let folder = cluster.socket_directory().to_owned();
     let told =
         |error: io::Error| format!("could not write below \"{}\": {error}", folder.display());
-    let owner = fs::metadata(&folder).map_err(told)?;
     for name in ["state", "backups"] {
-        let path = folder.join(name);
-        fs::create_dir(&path).map_err(told)?;
-        // The cluster's owner removes the folder in the end, also when root made this one.
-        chown(&path, Some(owner.uid()), Some(owner.gid())).map_err(told)?;
+        cluster.folder(name);
     }
     let backup = File::create(folder.join("backups/data_mart_1.dump")).map_err(told)?;
     backup.set_len(BACKUP_BYTES).map_err(told)?;

@@ -94,6 +94,20 @@ impl Cluster {
         self.guard.directory()
     }
 
+    /// Creates a folder beside the data directory, such as `a/b`, that goes away with the cluster.
+    ///
+    /// Folders made by other means belong to whoever runs the tests, and the cluster's owner cannot empty them.
+    pub fn folder(&self, name: &str) -> PathBuf {
+        let mut path = self.socket_directory().to_owned();
+        for part in Path::new(name).components() {
+            path.push(part);
+            if !path.exists() {
+                owner::create_directory(&path);
+            }
+        }
+        path
+    }
+
     /// Returns the port; without TCP it only names the socket.
     pub fn port(&self) -> u16 {
         self.port

@@ -1,13 +1,10 @@
 //! `cargo xtask bench check`: what one look at a server costs, beside the tools that Debian packages.
 
 use std::fmt::Write;
-use std::fs;
-use std::os::unix::fs::{MetadataExt, chown};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
-use pawang_testbed::Cluster;
 use serde_json::Value;
 
 use super::measure::{Cost, cost, peak_memory_mb};
@@ -20,6 +17,10 @@ use crate::test::build_release;
 /// Runs of Pawang in each round; the others take long enough for one to be exact.
 const RUNS: u32 = 10;
 
+/// What the runs under locks are called.
+const LOCKED: &str = "pawang check while ACCESS EXCLUSIVE is held on every table";
+/// How much longer a run may take under locks.
+const LOCKED_MAX: f64 = 1.2;
 /// How many collectors are told by name.
 const COSTLIEST: usize = 10;
 /// "postgres" and the one that is measured.
@@ -88,7 +89,8 @@ pub(crate) fn run(large: bool) -> Result<(), String> {
 async fn measure(scale: &Scale, binary: &Path) -> Result<(Vec<Measured>, String), String> {
     println!("\ncreating {} tables", scale.tables);
     let cluster = database::start(scale.tables).await;
-    let folder = folder(&cluster)?;
+    cluster.folder("home/pawang");
+    let folder = cluster.folder("home");
     let rows = cluster.sql("postgres", "SHOW server_version").await;
     let version = rows[0][0].clone().unwrap_or_default();
     let pawang = || {
@@ -104,11 +106,15 @@ async fn measure(scale: &Scale, binary: &Path) -> Result<(Vec<Measured>, String)
     // The first run of each finds cold caches and no earlier sample.
     cost(&cluster, &mut [pawang()]).await?;
     let mut ours = Cost::default();
+    let mut locked = Cost::default();
     let mut theirs: Vec<(Cost, Vec<String>)> = vec![(Cost::default(), Vec::new()); tools.len()];
     for round in 1..=scale.rounds {
         println!("round {round} of {}", scale.rounds);
         let mut runs: Vec<Command> = (0..RUNS).map(|_| pawang()).collect();
         ours.add(cost(&cluster, &mut runs).await?.0);
+        let holder = cluster.hold(database::DATABASE, database::LOCK_ALL).await;
+        locked.add(cost(&cluster, &mut runs).await?.0);
+        drop(holder);
         for (tool, sum) in tools.iter().zip(&mut theirs) {
             let (cost, blind) = cost(&cluster, &mut tool.commands(&cluster, &folder)).await?;
             sum.0.add(cost);
@@ -120,6 +126,11 @@ async fn measure(scale: &Scale, binary: &Path) -> Result<(Vec<Measured>, String)
         cost: ours.per(RUNS * scale.rounds),
         memory_mb: peak_memory_mb(&mut pawang())?,
     }];
+    measured.push(Measured {
+        name: LOCKED.to_owned(),
+        cost: locked.per(RUNS * scale.rounds),
+        memory_mb: measured[0].memory_mb,
+    });
     for (tool, (cost, blind)) in tools.iter().zip(theirs) {
         let mut commands = tool.commands(&cluster, &folder);
         let mut memory_mb = 0.0_f64;
@@ -180,21 +191,6 @@ fn answer(pawang: &mut Command) -> Result<String, String> {
     }
 }
 
-/// Returns a folder for state that the cluster's owner can remove.
-fn folder(cluster: &Cluster) -> Result<PathBuf, String> {
-    let folder = cluster.socket_directory().join("home");
-    let owner = fs::metadata(cluster.socket_directory());
-    let made = owner.and_then(|owner| {
-        for path in [&folder, &folder.join("pawang")] {
-            fs::create_dir(path)?;
-            chown(path, Some(owner.uid()), Some(owner.gid()))?;
-        }
-        Ok(())
-    });
-    made.map_err(|error| format!("could not create \"{}\": {error}", folder.display()))?;
-    Ok(folder)
-}
-
 fn table(measured: &[Measured]) -> String {
     let mut text = "| | wall ms | own CPU ms | peak MB | statements | connections | statement ms | backend CPU ms |\n\
                     |---|---:|---:|---:|---:|---:|---:|---:|\n"
@@ -240,6 +236,14 @@ fn goals(scale: &Scale, measured: &[Measured]) -> Vec<Goal> {
         reached: format!("{:.1}", ours.cost.connections),
         met: ours.cost.connections <= DATABASES,
     }];
+    if let Some(locked) = measured.iter().find(|tool| tool.name == LOCKED) {
+        let times = locked.cost.wall_ms / ours.cost.wall_ms;
+        goals.push(Goal {
+            text: "normal time + 20 % while every table is locked",
+            reached: format!("{times:.2} of it"),
+            met: times <= LOCKED_MAX,
+        });
+    }
     let other = measured
         .iter()
         .find(|tool| tool.name.starts_with("check_postgres"));

@@ -15,9 +15,19 @@ const SETTINGS: [(&str, &str); 8] = [
     ("autovacuum", "off"),
     ("shared_buffers", "256MB"),
     ("max_wal_size", "4GB"),
-    ("max_locks_per_transaction", "256"),
+    ("max_locks_per_transaction", "1024"),
     ("full_page_writes", "off"),
 ];
+
+/// Locks every table of the database against everybody.
+pub(super) const LOCK_ALL: &str = "DO $$
+DECLARE
+  name regclass;
+BEGIN
+  FOR name IN SELECT c.oid FROM pg_class AS c WHERE c.relnamespace = 'dwh'::regnamespace AND c.relkind = 'r' LOOP
+    EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', name);
+  END LOOP;
+END $$";
 
 /// Starts a server with a database of so many tables and three times as many indexes.
 pub(super) async fn start(tables: u32) -> Cluster {

@@ -1,6 +1,6 @@
 //! Faults of the group `backup`: silent when healthy, found when injected, gone when cleared.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -59,7 +59,7 @@ async fn backups_in_a_directory() {
             finding.title
         );
     }
-    fs::create_dir(&folder).unwrap();
+    cluster.folder("backups");
     watch.found("backup-age", Level::Critical, "nightly").await;
     watch
         .found("backup-count", Level::Critical, "nightly")

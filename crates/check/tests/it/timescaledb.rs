@@ -142,9 +142,8 @@ async fn start() -> Option<Cluster> {
         ..Setup::default()
     })
     .await;
-    let share = cluster.socket_directory().join("share");
-    let files = share.join("extension");
-    std::fs::create_dir_all(&files).unwrap();
+    let files = cluster.folder("share/extension");
+    let share = cluster.folder("share");
     offer(&files, NEWEST);
     let parts: [(&str, &[&str]); 3] = [
         ("2.0.2", &[TABLES, GRANT]),
