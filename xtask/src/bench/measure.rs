@@ -84,8 +84,10 @@ pub(super) async fn cost(
     let wall_ms = begin.elapsed().as_secs_f64() * 1e3;
     let cpu_ms = children_cpu_ms(std::process::id())? - own_before;
     until("the sessions are over", async || {
+        // A session of the bench may hold locks meanwhile: it is idle in its transaction.
         let others = "SELECT count(*)::float8 AS of_bench FROM pg_stat_activity \
-                      WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()";
+                      WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() \
+                        AND state IS DISTINCT FROM 'idle in transaction'";
         number(others).await == Ok(0.0)
     })
     .await;
