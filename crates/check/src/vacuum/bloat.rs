@@ -35,7 +35,7 @@ pub(super) const TABLE_BLOAT: Check = Check {
     floors: &[SIZE],
     what: "Share of a table's pages that VACUUM FULL would give back: pages now (pg_class.relpages) against a model of the \
            rewritten table built from row count, column widths, alignment, NULL bitmaps and fillfactor. It reads no page and \
-           describes the moment of the last VACUUM or ANALYZE, and judges the 200 largest tables. The statistics of a column can only be read by a role that \
+           describes the moment of the last VACUUM or ANALYZE, and judges the 100 largest tables. The statistics of a column can only be read by a role that \
            may read the column: without pg_read_all_data the bloat of most tables is not known.",
     why: "Every sequential scan, cache and backup carries the empty space; dead tuples alone do not show it, because space \
           that VACUUM freed is no longer dead.",

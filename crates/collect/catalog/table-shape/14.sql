@@ -14,7 +14,7 @@ WITH wanted AS MATERIALIZED (
           AND c.relpersistence <> 't'
           AND m.amname = 'heap'
         ORDER BY c.relpages DESC, c.oid
-        LIMIT 200)
+        LIMIT 100)
 SELECT k.schemaname,
        k.relname,
        k.attnum,

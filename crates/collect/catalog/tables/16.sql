@@ -25,7 +25,7 @@ WITH wanted AS MATERIALIZED (
               pg_catalog.sum(pg_catalog.pg_stat_get_blocks_fetched(i.indexrelid) - pg_catalog.pg_stat_get_blocks_hit(i.indexrelid))::bigint AS idx_blks_read,
               pg_catalog.sum(pg_catalog.pg_stat_get_blocks_hit(i.indexrelid))::bigint AS idx_blks_hit
          FROM pg_catalog.pg_index AS i
-        WHERE i.indrelid = ANY ((SELECT w.tables_and_toast FROM wanted AS w)::oid[])
+        WHERE i.indrelid IN (SELECT pg_catalog.unnest(w.tables_and_toast) FROM wanted AS w)
         GROUP BY i.indrelid)
 SELECT n.nspname AS schemaname,
        c.relname,
