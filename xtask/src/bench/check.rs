@@ -110,11 +110,13 @@ async fn measure(scale: &Scale, binary: &Path) -> Result<(Vec<Measured>, String)
     let mut theirs: Vec<(Cost, Vec<String>)> = vec![(Cost::default(), Vec::new()); tools.len()];
     for round in 1..=scale.rounds {
         println!("round {round} of {}", scale.rounds);
-        let mut runs: Vec<Command> = (0..RUNS).map(|_| pawang()).collect();
-        ours.add(cost(&cluster, &mut runs).await?.0);
-        let holder = cluster.hold(database::DATABASE, database::LOCK_ALL).await;
-        locked.add(cost(&cluster, &mut runs).await?.0);
-        drop(holder);
+        // In turns, so that a machine that changes its speed changes it for both.
+        for _ in 0..RUNS {
+            ours.add(cost(&cluster, &mut [pawang()]).await?.0);
+            let holder = cluster.hold(database::DATABASE, database::LOCK_ALL).await;
+            locked.add(cost(&cluster, &mut [pawang()]).await?.0);
+            drop(holder);
+        }
         for (tool, sum) in tools.iter().zip(&mut theirs) {
             let (cost, blind) = cost(&cluster, &mut tool.commands(&cluster, &folder)).await?;
             sum.0.add(cost);
