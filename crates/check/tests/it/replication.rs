@@ -350,7 +350,12 @@ async fn a_slot_that_nobody_uses_is_found_before_and_after_it_is_lost() {
     for version in versions() {
         let cluster = Cluster::start(&Setup {
             version: Some(version),
-            settings: &[("max_replication_slots", "2")],
+            // A checkpoint of the server's own would lose the slot before the test does.
+            settings: &[
+                ("max_replication_slots", "2"),
+                ("max_wal_size", "4GB"),
+                ("checkpoint_timeout", "1h"),
+            ],
             ..Setup::default()
         })
         .await;
