@@ -1,5 +1,7 @@
 //! The columns that the statements of `pawang.toml` must return, so that checks can judge their answers.
 
+use std::sync::Arc;
+
 use pawang_core::{Column, ColumnKind};
 
 /// What `[[instance.backup]]` of kind `sql` returns, one row per backup.
@@ -31,26 +33,26 @@ const FRESHNESS: &[(&str, ColumnKind)] = &[
 const USER: &[(&str, ColumnKind)] = &[("object", ColumnKind::Label), ("value", ColumnKind::Gauge)];
 
 /// Returns the columns of a backup source.
-pub fn backup_columns() -> Vec<Column> {
+pub fn backup_columns() -> Arc<[Column]> {
     columns(BACKUP)
 }
 
 /// Returns the columns of a load source; the caller appends `maximum_age` in seconds to every row.
-pub fn load_columns() -> Vec<Column> {
+pub fn load_columns() -> Arc<[Column]> {
     columns(LOAD)
 }
 
 /// Returns the columns of a freshness source; the caller appends `maximum_age` in seconds to every row.
-pub fn freshness_columns() -> Vec<Column> {
+pub fn freshness_columns() -> Arc<[Column]> {
     columns(FRESHNESS)
 }
 
 /// Returns the columns of a check of the user's own.
-pub fn user_columns() -> Vec<Column> {
+pub fn user_columns() -> Arc<[Column]> {
     columns(USER)
 }
 
-fn columns(declared: &[(&str, ColumnKind)]) -> Vec<Column> {
+fn columns(declared: &[(&str, ColumnKind)]) -> Arc<[Column]> {
     let column = |(name, kind): &(&str, ColumnKind)| Column {
         name: (*name).to_owned(),
         kind: *kind,

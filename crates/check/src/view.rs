@@ -160,7 +160,7 @@ mod tests {
             at,
             epoch: None,
             cost: Cost::default(),
-            columns: vec![column],
+            columns: [column].into(),
             rows: vec![vec![Value::Int(count)]],
         };
         Facts {

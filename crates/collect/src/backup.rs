@@ -109,7 +109,7 @@ fn snapshot(name: &str, backups: Vec<Backup>, now: Timestamp) -> Snapshot {
             rows: backups.len(),
             ..Cost::default()
         },
-        columns: columns.map(column).to_vec(),
+        columns: columns.map(column).into(),
         rows: backups.into_iter().map(row).collect(),
     }
 }

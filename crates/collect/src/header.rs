@@ -1,6 +1,7 @@
 //! The TOML header of a collector.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use pawang_core::{Column, ColumnKind, Role};
@@ -53,7 +54,7 @@ pub struct Header {
     pub timeout: Option<Duration>,
     /// Columns in order: name to `kind` or `kind unit`.
     #[serde(deserialize_with = "columns")]
-    pub columns: Vec<Column>,
+    pub columns: Arc<[Column]>,
 }
 
 fn default_grant() -> String {
@@ -70,7 +71,7 @@ fn some_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Du
     duration(deserializer).map(Some)
 }
 
-fn columns<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Column>, D::Error> {
+fn columns<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<[Column]>, D::Error> {
     struct InOrder;
     impl<'de> serde::de::Visitor<'de> for InOrder {
         type Value = Vec<Column>;
@@ -90,7 +91,7 @@ fn columns<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Column>, D:
             Ok(columns)
         }
     }
-    deserializer.deserialize_map(InOrder)
+    deserializer.deserialize_map(InOrder).map(Arc::from)
 }
 
 fn column(name: String, description: &str) -> Result<Column, String> {

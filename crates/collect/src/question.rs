@@ -1,5 +1,6 @@
 //! A user's own SQL from `pawang.toml`, asked like a collector.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use pawang_core::{Blind, Column, Missing, Value};
@@ -15,7 +16,7 @@ pub struct Question {
     /// One `SELECT`.
     pub sql: String,
     /// The columns of the snapshot: first those that the answer must have, by position, then the constants.
-    pub columns: Vec<Column>,
+    pub columns: Arc<[Column]>,
     /// Values from the configuration that are appended to every row.
     pub constants: Vec<Value>,
     /// `statement_timeout` of the statement.

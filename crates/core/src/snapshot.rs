@@ -1,6 +1,7 @@
 //! What one collector saw at one instant.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -86,8 +87,8 @@ pub struct Snapshot {
     pub epoch: Option<Epoch>,
     /// What reading cost.
     pub cost: Cost,
-    /// Every declared column, in the header's order.
-    pub columns: Vec<Column>,
+    /// Every declared column, in the header's order; shared by all snapshots of the collector.
+    pub columns: Arc<[Column]>,
     /// One value per column.
     pub rows: Vec<Vec<Value>>,
 }
@@ -310,10 +311,11 @@ mod tests {
             at: at.parse().unwrap(),
             epoch: Some(Epoch::default()),
             cost: Cost::default(),
-            columns: vec![
+            columns: [
                 column("datname", ColumnKind::Label),
                 column("deadlocks", ColumnKind::Counter),
-            ],
+            ]
+            .into(),
             rows: rows
                 .iter()
                 .map(|(name, count)| vec![Value::Text((*name).into()), Value::Int(*count)])

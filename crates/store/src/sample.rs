@@ -139,7 +139,7 @@ mod tests {
             at: Timestamp::UNIX_EPOCH,
             epoch: None,
             cost: Cost::default(),
-            columns: Vec::new(),
+            columns: [].into(),
             rows: Vec::new(),
         };
         Sighting {

@@ -1,5 +1,6 @@
 //! Faults of the group `warehouse`: silent when healthy, found when injected, gone when cleared.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::SignedDuration;
@@ -31,7 +32,7 @@ const CHECKS: [&str; 6] = [
     "load-running",
 ];
 
-fn question(name: &str, sql: &str, columns: Vec<Column>, maximum_age: Value) -> Question {
+fn question(name: &str, sql: &str, columns: Arc<[Column]>, maximum_age: Value) -> Question {
     Question {
         name: name.to_owned(),
         database: None,

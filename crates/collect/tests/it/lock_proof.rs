@@ -118,7 +118,7 @@ fn question(sql: &str) -> Question {
         name: "user:question".to_owned(),
         database: None,
         sql: sql.to_owned(),
-        columns: Vec::new(),
+        columns: [].into(),
         constants: Vec::new(),
         timeout: Duration::from_secs(120),
     }

@@ -146,7 +146,7 @@ fn collectors() -> String {
                 "\n### {}\n\n{}\n\n| column | kind | unit |\n|---|---|---|",
                 collector.name, header.summary
             );
-            for column in &header.columns {
+            for column in header.columns.iter() {
                 let kind = format!("{:?}", column.kind).to_lowercase();
                 let _ = writeln!(
                     out,
