@@ -10,6 +10,7 @@ mod read;
 mod schema;
 mod secrets;
 mod sense;
+mod serve;
 mod tree;
 mod verify;
 mod walk;
@@ -21,6 +22,9 @@ pub use quantity::{Period, Quantity, Size};
 pub use read::{example, load, parse};
 pub use schema::{reference, schema};
 pub use secrets::redact;
+pub use serve::{
+    MetricsConfig, QueryText, RemoteWriteConfig, RetentionConfig, ServeConfig, TlsConfig,
+};
 pub use tree::{
     BackupSource, CheckConfig, CollectorsConfig, Config, Defaults, Direction, FreshnessSource,
     InstanceConfig, LoadSource, Override, UserCheck,

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::problem::Origin;
 use crate::quantity::{Period, Quantity, Size};
+use crate::serve::ServeConfig;
 
 /// What Pawang looks after and how it judges it.
 ///
@@ -39,6 +40,8 @@ pub struct Config {
     pub state_directory: Option<PathBuf>,
     /// How Pawang behaves towards every server.
     pub defaults: Defaults,
+    /// How `pawang serve` observes, remembers and shows.
+    pub serve: ServeConfig,
     /// Things to know about the file that are no errors, such as a password inside a URL.
     #[serde(skip)]
     pub warnings: Vec<String>,
