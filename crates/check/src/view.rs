@@ -172,7 +172,7 @@ mod tests {
             sightings: vec![Sighting {
                 collector: "wal".to_owned(),
                 database: None,
-                seen: Ok(snapshot),
+                seen: Ok(snapshot.into()),
             }],
             notes: Vec::new(),
         }

@@ -2,6 +2,7 @@
 
 use std::fs::{self, Metadata};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use jiff::SignedDuration;
 use pawang_config::matches;
@@ -76,7 +77,7 @@ pub(crate) fn observe(place: &BackupPlace, now: Timestamp) -> Sighting {
     Sighting {
         collector: place.name.clone(),
         database: None,
-        seen: seen.map_err(Missing::Blind),
+        seen: seen.map(Arc::new).map_err(Missing::Blind),
     }
 }
 

@@ -1,6 +1,7 @@
 //! One run over one instance: asks every wanted collector once and loses nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pawang_config::matches;
@@ -409,7 +410,7 @@ impl<'a> Run<'a> {
         Sighting {
             collector: question.name.clone(),
             database: None,
-            seen,
+            seen: seen.map(Arc::new),
         }
     }
 
@@ -656,7 +657,7 @@ fn sighting(
     Sighting {
         collector: collector.name.clone(),
         database: database.map(str::to_owned),
-        seen,
+        seen: seen.map(Arc::new),
     }
 }
 

@@ -35,7 +35,7 @@ pub(crate) async fn observe(
         sightings.push(Sighting {
             collector: collector.name.clone(),
             database: None,
-            seen: seen.map(|rows| snapshot(collector, rows, now, started)),
+            seen: seen.map(|rows| snapshot(collector, rows, now, started).into()),
         });
     }
     sightings

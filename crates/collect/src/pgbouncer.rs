@@ -1,5 +1,6 @@
 //! PgBouncer's console.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use pawang_core::{Blind, Column, ColumnKind, Cost, Missing, Sighting, Snapshot, Timestamp, Value};
@@ -36,7 +37,7 @@ pub(crate) async fn observe(
         sightings.push(Sighting {
             collector: collector.name.clone(),
             database: None,
-            seen,
+            seen: seen.map(Arc::new),
         });
     }
     sightings

@@ -1,5 +1,7 @@
 //! Everything that one run saw of one instance.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +15,7 @@ pub struct Sighting {
     /// The database it was read in, for collectors of scope `database`.
     pub database: Option<String>,
     /// What it saw, or why it saw nothing.
-    pub seen: Result<Snapshot, Missing>,
+    pub seen: Result<Arc<Snapshot>, Missing>,
 }
 
 /// Everything that one run saw of one instance: the input of every check.
@@ -46,7 +48,7 @@ impl Facts {
         let found =
             sightings.find(|s| s.collector == collector && s.database.as_deref() == database);
         match (found, &self.server) {
-            (Some(sighting), _) => sighting.seen.as_ref().map_err(Clone::clone),
+            (Some(sighting), _) => sighting.seen.as_deref().map_err(Clone::clone),
             (None, Err(blind)) => Err(blind.clone().into()),
             (None, Ok(_)) => Err(Blind::Failed {
                 what: format!("collector \"{collector}\" was not asked"),

@@ -2,8 +2,11 @@
 
 use std::fmt;
 
+use serde::Serialize;
+
 /// What kind of failure it is; the kind picks the exit code and the HTTP status.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Kind {
     /// The answer itself is bad: a finding, a mismatch. Exit code 1.
     Answer,
@@ -18,7 +21,7 @@ pub enum Kind {
 /// An error for people: what was tried, the facts around it, and what to do next.
 ///
 /// `primary` is a lower-case fragment without full stop; `hint` is a runnable command or a link into `docs/`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Report {
     /// What was tried and did not work.
     pub primary: String,

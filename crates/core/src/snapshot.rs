@@ -225,7 +225,8 @@ impl<'a> Row<'a> {
         self.labels().join("\0")
     }
 
-    fn labels(&self) -> Vec<String> {
+    /// Returns the label columns, in their order, as texts.
+    pub fn labels(&self) -> Vec<String> {
         let labels = self
             .columns
             .iter()

@@ -1,8 +1,16 @@
 //! Remembers: what Pawang keeps between runs.
 //!
 //! A one-shot run keeps one small file per instance, the last sample, so that the next run can
-//! compute rates and find a data directory when the server is down.
+//! compute rates and find a data directory when the server is down. The daemon keeps history and
+//! state in one data directory, and its present in memory.
 
+mod error;
+pub mod history;
+pub mod live;
+mod open;
 mod sample;
+pub mod state;
 
-pub use sample::{Error, Sample, load, save};
+pub use error::Error;
+pub use open::{Opened, Store};
+pub use sample::{Sample, load, save};

@@ -6,30 +6,11 @@ use std::path::{Path, PathBuf};
 use pawang_core::Facts;
 use serde::{Deserialize, Serialize};
 
+use crate::Error;
+
 const FORMAT: &str = "pawang.sample/1";
 /// A larger file is not a sample of ours.
 const FILE_BYTES_MAX: u64 = 64 << 20;
-
-/// A sample cannot be kept or read.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The file or its directory refuses.
-    #[error("could not use the sample file \"{}\"", path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// The operating system's answer.
-        source: std::io::Error,
-    },
-    /// The file is not a sample.
-    #[error("cannot read \"{}\" as a sample", path.display())]
-    Content {
-        /// The file.
-        path: PathBuf,
-        /// Where and why.
-        source: serde_json::Error,
-    },
-}
 
 /// What is kept of one run until the next.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -146,7 +127,7 @@ mod tests {
             collector: collector.to_owned(),
             database: None,
             seen: if seen {
-                Ok(snapshot)
+                Ok(snapshot.into())
             } else {
                 Err(Missing::Blind(Blind::FirstSample))
             },

@@ -9,8 +9,8 @@ const ROOMS: [&[&str]; 5] = [
     &["core"],
     &["config", "postgres", "store"],
     &[
-        "collect", "check", "alert", "logs", "act", "maintain", "backup", "pipeline", "access",
-        "settings", "rescue", "report",
+        "collect", "check", "metrics", "alert", "logs", "act", "maintain", "backup", "pipeline",
+        "access", "settings", "rescue", "report",
     ],
     &["web", "top"],
     &["pawang"],

@@ -1,6 +1,7 @@
 //! Faults of the group `availability`: silent when healthy, found when injected, gone when cleared.
 
 use std::io::Write;
+use std::sync::Arc;
 
 use pawang_check::{CHECKS, Group, evaluate, find};
 use pawang_core::{Blind, Level, Outcome};
@@ -276,7 +277,7 @@ async fn old_releases_and_wrong_clocks_are_found() {
         let mut shifted = facts.clone();
         for sighting in &mut shifted.sightings {
             let snapshot = sighting.seen.as_mut().unwrap();
-            snapshot.at += jiff::SignedDuration::from_hours(hours);
+            Arc::make_mut(snapshot).at += jiff::SignedDuration::from_hours(hours);
         }
         assert_eq!(judge(&shifted, "server-clock").level, level, "{hours}");
     }

@@ -1,5 +1,7 @@
 //! Faults of Patroni: silent when healthy, found when injected, gone when cleared.
 
+use std::sync::Arc;
+
 use pawang_check::{evaluate, find};
 use pawang_core::{Level, Value};
 use pawang_testbed::{PatroniNode, until};
@@ -78,7 +80,7 @@ async fn constructed(watch: &mut Watch) {
         let snapshot = sighting.unwrap().seen.as_mut().unwrap();
         let place = |name: &str| snapshot.columns.iter().position(|c| c.name == name);
         let (name, column) = (place("name").unwrap(), place(column).unwrap());
-        let mut rows = snapshot.rows.iter_mut();
+        let mut rows = Arc::make_mut(snapshot).rows.iter_mut();
         let row = rows.find(|row| row[name] == text(member)).unwrap();
         row[column] = value;
         let verdict = evaluate(find(id).unwrap(), &facts, None, &()).unwrap();

@@ -5,6 +5,7 @@
 //! the choice among them by version, and the judgement are tested, not what TimescaleDB writes into its views.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use pawang_core::{Level, Outcome};
 use pawang_testbed::{Cluster, Setup, versions};
@@ -335,7 +336,7 @@ async fn a_job_seen_without_a_run_long_ago_never_ran() {
     watch.found(id, Level::Info, "load_daily").await;
     let older = watch.older.as_mut().unwrap();
     for snapshot in older.sightings.iter_mut().flat_map(|s| &mut s.seen) {
-        snapshot.at -= jiff::SignedDuration::from_hours(2);
+        Arc::make_mut(snapshot).at -= jiff::SignedDuration::from_hours(2);
     }
     watch.found(id, Level::Warning, "load_daily").await;
 }

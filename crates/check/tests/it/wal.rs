@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use pawang_check::{CHECKS, Group, evaluate, find};
@@ -333,7 +334,7 @@ impl Story {
             Sighting {
                 collector: name.to_owned(),
                 database: database.clone(),
-                seen: Ok(Snapshot {
+                seen: Ok(Arc::new(Snapshot {
                     collector: name.to_owned(),
                     database,
                     at,
@@ -341,7 +342,7 @@ impl Story {
                     cost: Cost::default(),
                     columns: header.columns.clone(),
                     rows: rows.collect(),
-                }),
+                })),
             }
         });
         Facts {

@@ -64,7 +64,7 @@ pub(crate) fn observe(
         Sighting {
             collector: collector.name.clone(),
             database: None,
-            seen: seen.map(|rows| snapshot(collector, rows, now, started)),
+            seen: seen.map(|rows| snapshot(collector, rows, now, started).into()),
         }
     };
     wanted.iter().map(look).collect()

@@ -1,0 +1,3 @@
+//! Facts as Prometheus metrics: text exposition, OpenMetrics, and remote-write.
+//!
+//! Never asks a server: everything comes from the last snapshot.

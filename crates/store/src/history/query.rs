@@ -1,0 +1,142 @@
+//! What is asked of the history, and what it answers.
+
+use std::time::Duration;
+
+use pawang_core::{ColumnKind, Timestamp, Value};
+use serde::Serialize;
+
+/// A stretch of time, both ends included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Span {
+    /// Its first instant.
+    pub from: Timestamp,
+    /// Its last instant.
+    pub to: Timestamp,
+}
+
+/// Which rows of a collector are meant.
+#[derive(Clone, Copy, Debug, Default)]
+pub enum Rows<'a> {
+    /// Every row.
+    #[default]
+    All,
+    /// The rows with these labels, all label columns in their order.
+    Only(&'a [Vec<String>]),
+}
+
+/// Whether rows are told apart.
+#[derive(Clone, Copy, Debug, Default)]
+pub enum Fold<'a> {
+    /// One series per row.
+    #[default]
+    Each,
+    /// One series per combination of these label columns, the sum of its rows; none of them is the sum of all rows.
+    SumBy(&'a [&'a str]),
+}
+
+/// Asks for values over time.
+#[derive(Clone, Copy, Debug)]
+pub struct SeriesQuery<'a> {
+    /// The instance.
+    pub instance: &'a str,
+    /// The collector.
+    pub collector: &'a str,
+    /// The database it was read in; `None` means all of them and the server as a whole.
+    pub database: Option<&'a str>,
+    /// Columns of kind counter or gauge; counters are answered as growth per second.
+    pub columns: &'a [&'a str],
+    /// Which rows.
+    pub rows: Rows<'a>,
+    /// Whether rows are told apart.
+    pub fold: Fold<'a>,
+    /// From when to when.
+    pub span: Span,
+    /// One point per so much time; `None` means the resolution that is stored.
+    pub step: Option<Duration>,
+}
+
+/// One row (or sum of rows) and column over time.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Series {
+    /// The database, for collectors that are read in each.
+    pub database: Option<String>,
+    /// The labels that tell it apart from the other series of the answer.
+    pub labels: Vec<String>,
+    /// The column.
+    pub column: String,
+    /// What the column means; the readings of a counter are per second.
+    pub kind: ColumnKind,
+    /// The column's unit.
+    pub unit: Option<String>,
+    /// Time from one point to the next.
+    pub step: Duration,
+    /// One point per step, oldest first.
+    pub points: Vec<Point>,
+}
+
+/// One step of a series.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Point {
+    /// The end of the step.
+    pub at: Timestamp,
+    /// What was seen; `None` is a gap: nothing was seen, or the counter was reset.
+    pub reading: Option<Reading>,
+}
+
+/// The values of one step.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Reading {
+    /// Mean of a gauge, or growth per second of a counter.
+    pub mean: f64,
+    /// Smallest.
+    pub min: f64,
+    /// Largest.
+    pub max: f64,
+}
+
+/// Asks how much counters grew, and where gauges ended.
+#[derive(Clone, Copy, Debug)]
+pub struct GrowthQuery<'a> {
+    /// The instance.
+    pub instance: &'a str,
+    /// The collector.
+    pub collector: &'a str,
+    /// The database it was read in; `None` means all of them and the server as a whole.
+    pub database: Option<&'a str>,
+    /// Columns of kind counter or gauge.
+    pub columns: &'a [&'a str],
+    /// From when to when.
+    pub span: Span,
+}
+
+/// What became of one row over a span.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Growth {
+    /// The database, for collectors that are read in each.
+    pub database: Option<String>,
+    /// The labels of the row.
+    pub labels: Vec<String>,
+    /// Per column: the sum of all growth within epochs, never across one and never negative; for a gauge, last minus first.
+    pub growth: Vec<Option<f64>>,
+    /// Per column: the last value.
+    pub last: Vec<Option<f64>>,
+    /// How many seconds of the span were seen in a way that growth could be told.
+    pub seconds: f64,
+}
+
+/// A label or info column that changed, or a row that came or went.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Change {
+    /// When the change was first seen.
+    pub at: Timestamp,
+    /// The database, for collectors that are read in each.
+    pub database: Option<String>,
+    /// The labels of the row.
+    pub labels: Vec<String>,
+    /// The column; `None` when the whole row came (`before` is `None`) or went (`after` is `None`).
+    pub column: Option<String>,
+    /// What it was.
+    pub before: Option<Value>,
+    /// What it is.
+    pub after: Option<Value>,
+}

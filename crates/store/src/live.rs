@@ -1,0 +1,203 @@
+//! What the daemon knows right now, in memory: the newest sighting of everything, and how observing goes.
+//!
+//! The daemon writes it, dashboard and exporter read it; nobody asks a server on behalf of a reader.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use pawang_core::{Blind, Evaluation, Facts, Instance, Report, Snapshot, Timestamp};
+use serde::Serialize;
+use tokio::sync::watch;
+
+/// The present of the whole estate.
+pub struct Live {
+    estate: RwLock<BTreeMap<String, Arc<Present>>>,
+    daemon: RwLock<Arc<DaemonStatus>>,
+    changes: watch::Sender<u64>,
+}
+
+/// The present of one instance; never changed, only replaced.
+#[derive(Clone, Debug)]
+pub struct Present {
+    /// Which instance.
+    pub instance: Instance,
+    /// Free texts of the configuration, such as `site = "jakarta"`.
+    pub labels: BTreeMap<String, String>,
+    /// The newest sighting of every collector and database; `facts.at` is the time of the newest round.
+    pub facts: Arc<Facts>,
+    /// The newest verdicts, once there are any.
+    pub evaluation: Option<Arc<Evaluation>>,
+    /// Since when each open finding is open, by fingerprint.
+    pub since: Arc<BTreeMap<String, Timestamp>>,
+    /// How each collector is doing, by name.
+    pub collectors: Arc<[CollectorStatus]>,
+    /// What observing costs the server.
+    pub budget: BudgetStatus,
+    /// The newest samples of active sessions, oldest first, at most some minutes: collector `activity-samples`.
+    pub activity: Arc<[Arc<Snapshot>]>,
+    /// When the server last answered.
+    pub answered_at: Option<Timestamp>,
+}
+
+/// How one collector is doing on one instance, all its databases together.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct CollectorStatus {
+    /// The collector's name.
+    pub name: String,
+    /// The interval that its header asks for.
+    pub interval: Duration,
+    /// The interval in force, longer under pressure.
+    pub interval_now: Duration,
+    /// When it was asked last.
+    pub asked_at: Option<Timestamp>,
+    /// What asking cost last, from the first statement to the last row.
+    pub elapsed: Duration,
+    /// Rows received last.
+    pub rows: usize,
+    /// Share of one core of the server over the last minutes, in percent.
+    pub percent: f64,
+    /// How often it was asked.
+    pub runs: u64,
+    /// How often it saw nothing though it should have.
+    pub failures: u64,
+    /// Why it saw nothing last time.
+    pub blind: Option<Blind>,
+}
+
+/// What observing one instance costs its server, against what it may cost.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct BudgetStatus {
+    /// Share of one core that may be used, in percent.
+    pub limit_percent: f64,
+    /// Share of one core that was used over the last minutes, in percent.
+    pub used_percent: f64,
+    /// How many times longer than asked for intervals are, to keep the budget; 1 when nothing is held back.
+    pub stretch: f64,
+    /// Why intervals are longer, for people.
+    pub note: Option<String>,
+}
+
+/// How the daemon itself is doing.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct DaemonStatus {
+    /// Pawang's version.
+    pub version: String,
+    /// When it started.
+    pub started_at: Timestamp,
+    /// The configuration file, if there is one.
+    pub config_file: Option<PathBuf>,
+    /// When the configuration in force was read.
+    pub config_loaded_at: Timestamp,
+    /// Why the newest configuration was refused; the one before is in force.
+    pub config_refused: Option<Report>,
+    /// How the store is doing.
+    pub store: StoreStatus,
+    /// Resident memory of the daemon, in bytes.
+    pub memory_bytes: u64,
+    /// CPU time of the daemon since its start.
+    pub cpu_time: Duration,
+    /// How each remote store is doing.
+    pub remote_writes: Vec<RemoteWriteStatus>,
+    /// Things to know, such as a history file that was set aside because it was damaged.
+    pub notes: Vec<String>,
+}
+
+/// How the store is doing.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct StoreStatus {
+    /// The data directory.
+    pub directory: PathBuf,
+    /// Size of the history and state files.
+    pub bytes: u64,
+    /// Snapshots that wait in memory for the disk.
+    pub waiting_snapshots: usize,
+    /// Memory that they take.
+    pub waiting_bytes: usize,
+    /// Snapshots that were dropped because memory ran out while the disk refused.
+    pub dropped_snapshots: u64,
+    /// Since when and why nothing can be written.
+    pub trouble: Option<Report>,
+    /// When something was last written for good.
+    pub committed_at: Option<Timestamp>,
+}
+
+/// How one remote store is doing.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct RemoteWriteStatus {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Samples that it has acknowledged.
+    pub samples_sent: u64,
+    /// Bytes that wait on disk.
+    pub waiting_bytes: u64,
+    /// Samples dropped because the queue was full or the store refused them for good.
+    pub samples_dropped: u64,
+    /// Why the last attempt did not work out.
+    pub trouble: Option<String>,
+}
+
+impl Default for Live {
+    fn default() -> Live {
+        Live {
+            estate: RwLock::default(),
+            daemon: RwLock::default(),
+            changes: watch::Sender::new(0),
+        }
+    }
+}
+
+impl Live {
+    /// Returns the present of one instance.
+    pub fn instance(&self, name: &str) -> Option<Arc<Present>> {
+        let estate = self.estate.read().unwrap_or_else(PoisonError::into_inner);
+        estate.get(name).cloned()
+    }
+
+    /// Returns the present of all instances, by name.
+    pub fn instances(&self) -> Vec<Arc<Present>> {
+        let estate = self.estate.read().unwrap_or_else(PoisonError::into_inner);
+        estate.values().cloned().collect()
+    }
+
+    /// Replaces the present of one instance and tells whoever watches.
+    pub fn put(&self, present: Present) {
+        let name = present.instance.name.clone();
+        let mut estate = self.estate.write().unwrap_or_else(PoisonError::into_inner);
+        estate.insert(name, Arc::new(present));
+        drop(estate);
+        self.changed();
+    }
+
+    /// Forgets the present of an instance that is no longer looked after.
+    pub fn remove(&self, name: &str) {
+        let mut estate = self.estate.write().unwrap_or_else(PoisonError::into_inner);
+        estate.remove(name);
+        drop(estate);
+        self.changed();
+    }
+
+    /// Returns how the daemon is doing.
+    pub fn daemon(&self) -> Arc<DaemonStatus> {
+        let daemon = self.daemon.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&daemon)
+    }
+
+    /// Replaces how the daemon is doing.
+    pub fn put_daemon(&self, status: DaemonStatus) {
+        let mut daemon = self.daemon.write().unwrap_or_else(PoisonError::into_inner);
+        *daemon = Arc::new(status);
+        drop(daemon);
+        self.changed();
+    }
+
+    /// Returns a receiver that sees a new number after every change.
+    pub fn watch(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    fn changed(&self) {
+        self.changes.send_modify(|count| *count += 1);
+    }
+}

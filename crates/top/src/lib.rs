@@ -1,0 +1,1 @@
+//! The terminal dashboard: draws what the daemon, or one look at a server, says.

@@ -1,0 +1,57 @@
+//! What every request shares: the present, the store, the settings, and the way to the daemon.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use pawang_config::{MetricsConfig, QueryText};
+use pawang_core::{Report, Timestamp};
+use pawang_store::Store;
+use pawang_store::live::Live;
+use tokio::sync::{mpsc, oneshot};
+
+/// What every request shares.
+pub struct Site {
+    /// The present of the estate.
+    pub live: Arc<Live>,
+    /// History and state.
+    pub store: Store,
+    /// How it is served.
+    pub settings: Settings,
+    /// Orders to the daemon; bounded, and refused when the daemon is busy.
+    pub commands: mpsc::Sender<Command>,
+    /// The clock; only the binary has one.
+    pub now: fn() -> Timestamp,
+}
+
+/// How the site is served.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// Whether everybody must sign in; always so on addresses that are not loopback.
+    pub sign_in: bool,
+    /// Whether browsers reach it by TLS, its own or that of a proxy: cookies are `Secure` then.
+    pub secure: bool,
+    /// Names of the `Host` header besides the address itself.
+    pub hosts: Vec<String>,
+    /// Whether query texts keep their values.
+    pub query_text: QueryText,
+    /// What `/metrics` shows.
+    pub metrics: MetricsConfig,
+}
+
+/// An order to the daemon.
+pub enum Command {
+    /// Read `pawang.toml` again; refused whole when it is wrong.
+    Reload {
+        /// Where the answer goes.
+        answer: oneshot::Sender<Result<(), Vec<Report>>>,
+    },
+    /// Ask all collectors of an instance now.
+    Ask {
+        /// The instance.
+        instance: String,
+        /// Whether there is such an instance.
+        answer: oneshot::Sender<bool>,
+    },
+}
