@@ -33,6 +33,7 @@ mod warehouse;
 pub use catalogue::{CHECKS, find, of_group};
 pub use check::{Check, Direction, Floor, Group, Observation, Scope};
 pub use evaluate::{Policy, Resolved, evaluate, evaluate_all};
+pub use locks::{Branch, forest};
 pub use question::{backup_columns, freshness_columns, load_columns, user_columns};
 pub use user::observe_user_rows;
 pub use view::{Growth, View};

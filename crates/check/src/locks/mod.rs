@@ -1,11 +1,14 @@
 //! Who waits for whom, and how much room there is for locks.
 
+mod forest;
 mod held;
 mod tree;
 
 use pawang_core::Unit;
 
 use crate::{Check, Direction, Floor, Group, Scope};
+
+pub use forest::{Branch, forest};
 
 const ACTIVE_FLOOR: &[Floor] = &[Floor {
     name: "active",
