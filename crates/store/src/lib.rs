@@ -4,12 +4,14 @@
 //! compute rates and find a data directory when the server is down. The daemon keeps history and
 //! state in one data directory, and its present in memory.
 
+mod database;
 mod error;
 pub mod history;
 pub mod live;
 mod open;
 mod sample;
 pub mod state;
+pub mod text;
 
 pub use error::Error;
 pub use open::{Opened, Store};

@@ -2,6 +2,7 @@
 
 mod query;
 mod reader;
+pub(crate) mod schema;
 mod writer;
 
 pub use query::{

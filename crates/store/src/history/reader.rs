@@ -4,12 +4,22 @@ use pawang_core::{Facts, Snapshot, Timestamp};
 
 use super::{Change, Growth, GrowthQuery, Series, SeriesQuery, Span};
 use crate::Error;
-use crate::state::{FindingQuery, FindingRecord};
+use crate::state::{FindingQuery, FindingRecord, State};
 
 /// One connection that only reads.
-pub struct Reader {}
+pub struct Reader {
+    state: State,
+}
 
 impl Reader {
+    pub(crate) fn new(
+        _connection: rusqlite::Connection,
+        _path: std::path::PathBuf,
+        state: State,
+    ) -> Result<Reader, Error> {
+        Ok(Reader { state })
+    }
+
     /// Returns the names of all instances that there is history of.
     pub fn instances(&self) -> Result<Vec<String>, Error> {
         Ok(Vec::new())
@@ -57,12 +67,12 @@ impl Reader {
     }
 
     /// Returns the normalised text of a statement.
-    pub fn text(&self, _queryid: i64) -> Result<Option<String>, Error> {
-        Ok(None)
+    pub fn text(&self, queryid: i64) -> Result<Option<String>, Error> {
+        self.state.text(queryid)
     }
 
     /// Returns findings, newest first.
-    pub fn findings(&self, _query: &FindingQuery<'_>) -> Result<Vec<FindingRecord>, Error> {
-        Ok(Vec::new())
+    pub fn findings(&self, query: &FindingQuery<'_>) -> Result<Vec<FindingRecord>, Error> {
+        self.state.findings(query)
     }
 }

@@ -6,9 +6,12 @@ use std::time::Duration;
 use pawang_core::{Evaluation, Facts, Timestamp};
 
 use crate::Error;
+use crate::state::State;
 
 /// The one connection that writes.
-pub struct Writer {}
+pub struct Writer {
+    state: State,
+}
 
 /// How long each resolution is kept, and in how much space.
 #[derive(Clone, Copy, Debug)]
@@ -33,22 +36,27 @@ pub struct Tended {
 }
 
 impl Writer {
+    pub(crate) fn new(
+        _connection: rusqlite::Connection,
+        _path: std::path::PathBuf,
+        state: State,
+    ) -> Result<Writer, Error> {
+        Ok(Writer { state })
+    }
+
     /// Adds what one round saw; nothing is durable before [`Writer::commit`].
     pub fn append(&mut self, _facts: &Facts) -> Result<(), Error> {
         Ok(())
     }
 
     /// Opens, updates and closes findings; returns since when each open one is open, by fingerprint.
-    pub fn judge(
-        &mut self,
-        _evaluation: &Evaluation,
-    ) -> Result<BTreeMap<String, Timestamp>, Error> {
-        Ok(BTreeMap::new())
+    pub fn judge(&mut self, evaluation: &Evaluation) -> Result<BTreeMap<String, Timestamp>, Error> {
+        self.state.judge(evaluation)
     }
 
     /// Keeps the normalised text of a statement once.
-    pub fn text(&mut self, _queryid: i64, _text: &str, _now: Timestamp) -> Result<(), Error> {
-        Ok(())
+    pub fn text(&mut self, queryid: i64, text: &str, now: Timestamp) -> Result<(), Error> {
+        self.state.put_texts(&[(queryid, text.to_owned())], now)
     }
 
     /// Makes everything added so far durable.

@@ -1,96 +1,170 @@
-//! What must never be lost: accounts, sessions, tokens, the journal, findings.
+//! What must never be lost: accounts, sessions, tokens, the journal, findings; and the texts of statements.
 
 mod account;
 mod finding;
 mod journal;
+mod judge;
+mod schema;
+mod statement;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pawang_core::Timestamp;
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 pub use account::{Account, ApiToken, Permission, SignIn};
 pub use finding::{FindingQuery, FindingRecord};
-pub use journal::{Entry, JournalRecord};
+pub use journal::{Entry, JournalCheck, JournalRecord};
 
 use crate::Error;
+use crate::database::{self, Durability};
+
+/// In `meta`: there may have been accounts that are no longer there.
+const ACCOUNTS_LOST: &str = "accounts-lost";
 
 /// The state file, for any thread; every change is durable when its function returns.
 #[derive(Clone)]
-pub struct State {}
+pub struct State {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    path: PathBuf,
+    writing: Mutex<Connection>,
+    /// Of its own, so that a page does not wait for the disk that somebody else writes to.
+    reading: Mutex<Connection>,
+    judged: Mutex<judge::Memory>,
+}
 
 impl State {
-    /// Adds an account, or replaces password and permission of the one with that name.
-    pub fn put_account(&self, _account: &Account) -> Result<(), Error> {
-        Ok(())
+    /// Opens the state for reading and writing.
+    pub(crate) fn open(path: &Path) -> Result<State, Error> {
+        let writing = database::open(path, Durability::Commit, schema::MIGRATIONS)?;
+        let reading = database::open_to_read(path, schema::MIGRATIONS.len())?;
+        Ok(State::new(path, writing, reading))
     }
 
-    /// Returns an account by name.
-    pub fn account(&self, _name: &str) -> Result<Option<Account>, Error> {
-        Ok(None)
+    /// Opens the state for reading; every change is refused.
+    pub(crate) fn open_to_read(path: &Path) -> Result<State, Error> {
+        let open = || database::open_to_read(path, schema::MIGRATIONS.len());
+        Ok(State::new(path, open()?, open()?))
     }
 
-    /// Returns all accounts by name.
-    pub fn accounts(&self) -> Result<Vec<Account>, Error> {
-        Ok(Vec::new())
+    /// Makes a new state file that remembers whether accounts were lost; it has its name only when it is whole.
+    pub(crate) fn begin(path: &Path, lost: bool) -> Result<(), Error> {
+        // Two programs may begin at once; each has its own unfinished file, and the first whole one stays.
+        let unfinished = database::with_suffix(path, &format!(".new-{}", std::process::id()));
+        match std::fs::remove_file(&unfinished) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            done => done.map_err(|source| database::file_error(&unfinished, source))?,
+        }
+        let connection = database::open(&unfinished, Durability::Commit, schema::MIGRATIONS)?;
+        if lost {
+            connection
+                .execute("INSERT INTO meta VALUES (?1, '')", [ACCOUNTS_LOST])
+                .map_err(|source| Error::of_database(&unfinished, source))?;
+        }
+        connection
+            .close()
+            .map_err(|(_, source)| Error::of_database(&unfinished, source))?;
+        match std::fs::hard_link(&unfinished, path) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            done => done.map_err(|source| database::file_error(path, source))?,
+        }
+        std::fs::remove_file(&unfinished)
+            .map_err(|source| database::file_error(&unfinished, source))?;
+        database::sync_directory(path)
     }
 
-    /// Removes an account with its sign-ins and tokens; says whether there was one.
-    pub fn remove_account(&self, _name: &str) -> Result<bool, Error> {
-        Ok(false)
+    /// Reads the file, and tells the first damage.
+    pub(crate) fn check(&self, unclean: bool) -> Result<(), Error> {
+        database::check(&self.reading(), self.path(), unclean)
     }
 
-    /// Keeps a sign-in (a browser session).
-    pub fn put_sign_in(&self, _sign_in: &SignIn) -> Result<(), Error> {
-        Ok(())
+    /// Returns where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.shared.path
     }
 
-    /// Returns the sign-in with this hash that has not expired, with its account.
-    pub fn sign_in(
+    /// Returns whether there may have been accounts that are no longer there, since the file was damaged or vanished:
+    /// nobody may come in without signing in then, until somebody makes an account again.
+    ///
+    /// # Errors
+    /// The file cannot be read; nobody may come in then either.
+    pub fn accounts_lost(&self) -> Result<bool, Error> {
+        self.read(|connection| {
+            connection.query_row(
+                "SELECT EXISTS (SELECT 1 FROM meta WHERE name = ?1)",
+                [ACCOUNTS_LOST],
+                |row| row.get(0),
+            )
+        })
+    }
+
+    fn new(path: &Path, writing: Connection, reading: Connection) -> State {
+        State {
+            shared: Arc::new(Shared {
+                path: path.to_owned(),
+                writing: Mutex::new(writing),
+                reading: Mutex::new(reading),
+                judged: Mutex::default(),
+            }),
+        }
+    }
+
+    fn reading(&self) -> MutexGuard<'_, Connection> {
+        let reading = self.shared.reading.lock();
+        reading.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn judged(&self) -> MutexGuard<'_, judge::Memory> {
+        let judged = self.shared.judged.lock();
+        judged.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs `work` in one view of the file.
+    fn read<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, Error> {
+        work(&self.reading()).map_err(|source| self.error(source))
+    }
+
+    /// Runs `work` in one transaction, which is on disk when this returns.
+    fn write<T>(
         &self,
-        _token_hash: &[u8; 32],
-        _now: Timestamp,
-    ) -> Result<Option<(SignIn, Account)>, Error> {
-        Ok(None)
+        work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
+    ) -> Result<T, Error> {
+        let writing = self.shared.writing.lock();
+        let mut writing = writing.unwrap_or_else(PoisonError::into_inner);
+        let run = || {
+            let transaction = writing.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let done = work(&transaction)?;
+            transaction.commit()?;
+            Ok(done)
+        };
+        run().map_err(|source| self.error(source))
     }
 
-    /// Ends a sign-in.
-    pub fn remove_sign_in(&self, _token_hash: &[u8; 32]) -> Result<(), Error> {
-        Ok(())
+    fn error(&self, source: rusqlite::Error) -> Error {
+        Error::of_database(self.path(), source)
     }
+}
 
-    /// Keeps an API token.
-    pub fn put_token(&self, _token: &ApiToken) -> Result<(), Error> {
-        Ok(())
-    }
+/// Returns an instant as the files keep it: nanoseconds since 1970.
+fn stored(at: Timestamp) -> i64 {
+    let nanoseconds = at.as_nanosecond();
+    i64::try_from(nanoseconds).unwrap_or(if nanoseconds < 0 { i64::MIN } else { i64::MAX })
+}
 
-    /// Returns the API token with this hash that has not expired.
-    pub fn token(
-        &self,
-        _token_hash: &[u8; 32],
-        _now: Timestamp,
-    ) -> Result<Option<ApiToken>, Error> {
-        Ok(None)
-    }
+/// Returns the instant that a file keeps.
+fn instant(nanoseconds: i64) -> Timestamp {
+    Timestamp::from_nanosecond(nanoseconds.into())
+        .expect("jiff's instants reach further than 64 bits of nanoseconds")
+}
 
-    /// Returns all API tokens by name.
-    pub fn tokens(&self) -> Result<Vec<ApiToken>, Error> {
-        Ok(Vec::new())
-    }
-
-    /// Removes an API token by name; says whether there was one.
-    pub fn remove_token(&self, _name: &str) -> Result<bool, Error> {
-        Ok(false)
-    }
-
-    /// Appends to the journal; the record names the hash of the one before.
-    pub fn journal(&self, _entry: &Entry) -> Result<JournalRecord, Error> {
-        unreachable!("not written yet")
-    }
-
-    /// Returns journal records, newest first, older than `before`.
-    pub fn journal_page(
-        &self,
-        _before: Option<i64>,
-        _limit: usize,
-    ) -> Result<Vec<JournalRecord>, Error> {
-        Ok(Vec::new())
-    }
+/// Returns the error of a value that no version of Pawang writes.
+fn unreadable(
+    column: usize,
+    what: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, what.into())
 }

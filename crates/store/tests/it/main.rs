@@ -1,0 +1,10 @@
+//! What is remembered, on a real disk.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on should say where"
+)]
+
+mod open;
+mod state;
+mod world;
