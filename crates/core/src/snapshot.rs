@@ -235,6 +235,16 @@ impl<'a> Row<'a> {
         labels.map(|(_, value)| value.to_string()).collect()
     }
 
+    /// Returns the info columns that are not NULL and their values as texts.
+    pub fn infos(&self) -> Vec<(&'a str, String)> {
+        let columns = self.columns.iter().zip(self.values);
+        let infos =
+            columns.filter(|(c, value)| c.kind == ColumnKind::Info && **value != Value::Null);
+        infos
+            .map(|(column, value)| (column.name.as_str(), value.to_string()))
+            .collect()
+    }
+
     /// Returns the named columns that are not NULL and their values as texts: the evidence of a finding.
     pub fn evidence(&self, names: &[&str]) -> Vec<(String, String)> {
         let named = names.iter().map(|name| (*name, self.value(name)));
