@@ -10,6 +10,9 @@ use pawang_store::state::Account;
 
 use crate::Site;
 
+/// The parameters of an address that say which stretch of time is shown.
+const RANGE_PARAMETERS: [&str; 4] = ["range", "from", "to", "at"];
+
 /// One person's look at one page.
 pub(crate) struct Visit<'a> {
     /// What every request shares.
@@ -101,6 +104,16 @@ pub(crate) enum PageError {
 }
 
 impl Visit<'_> {
+    /// Returns a path with the stretch of time that is shown, so that it stays the same from page to page.
+    pub(crate) fn link(&self, path: &str) -> String {
+        let kept = self.query.iter().filter(|(key, _)| RANGE_PARAMETERS.contains(&key.as_str()));
+        let kept: Vec<(String, String)> = kept.cloned().collect();
+        if kept.is_empty() {
+            return path.to_owned();
+        }
+        format!("{path}{}", crate::words::address(&kept, &[]))
+    }
+
     /// Returns a parameter of the address.
     pub(crate) fn parameter(&self, name: &str) -> Option<&str> {
         let mut found = self.query.iter().filter(|(key, _)| key == name);
