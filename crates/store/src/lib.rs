@@ -9,10 +9,12 @@ mod error;
 pub mod history;
 pub mod live;
 mod open;
+mod recorder;
 mod sample;
 pub mod state;
 pub mod text;
 
 pub use error::Error;
 pub use open::{Opened, Store};
+pub use recorder::{Recorder, WAITING_BYTES_MAX};
 pub use sample::{Sample, load, save};

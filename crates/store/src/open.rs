@@ -178,6 +178,11 @@ impl Store {
         ))
     }
 
+    /// Sets the damaged state aside and begins a new one with what could be saved. Returns what people must know.
+    pub(crate) fn renew_state(&self, what: &str, now: Timestamp) -> Result<String, Error> {
+        self.state().renew(what, now)
+    }
+
     fn new(history: PathBuf, state: State, lock: Option<Lock>) -> Store {
         Store {
             shared: Arc::new(Shared {
@@ -218,11 +223,9 @@ fn open_state(
         match State::open(&path).and_then(|state| state.check(unclean).map(|()| state)) {
             Err(Error::Damaged { what, .. }) => {
                 let aside = database::set_aside(&path, now)?;
-                notes.push(format!(
-                    "ACCOUNTS, TOKENS AND JOURNAL WERE LOST: the state was damaged ({what}) and is kept as \"{}\"; \
-                     nobody can sign in before pawang account create",
-                    aside.display()
-                ));
+                let state = begin_state(directory)?;
+                notes.push(state.rescue(&aside, now)?.note(&what, &aside));
+                return Ok(state);
             }
             opened => return opened,
         }

@@ -88,19 +88,26 @@ impl State {
     /// # Errors
     /// The disk refuses.
     pub fn put_account(&self, account: &Account) -> Result<(), Error> {
+        self.put_accounts(std::slice::from_ref(account))
+    }
+
+    /// Adds or replaces all of them, or none.
+    pub(super) fn put_accounts(&self, accounts: &[Account]) -> Result<(), Error> {
         self.write(|transaction| {
-            transaction.execute(
-                "INSERT INTO account (name, permission, password_hash, created_at) VALUES (?1, ?2, ?3, ?4)
-                 ON CONFLICT (name) DO UPDATE
-                 SET permission = excluded.permission, password_hash = excluded.password_hash",
-                params![
-                    account.name,
-                    account.permission.as_str(),
-                    account.password_hash,
-                    stored(account.created_at)
-                ],
-            )?;
-            transaction.execute("DELETE FROM sign_in WHERE account = ?1", [&account.name])?;
+            for account in accounts {
+                transaction.execute(
+                    "INSERT INTO account (name, permission, password_hash, created_at) VALUES (?1, ?2, ?3, ?4)
+                     ON CONFLICT (name) DO UPDATE
+                     SET permission = excluded.permission, password_hash = excluded.password_hash",
+                    params![
+                        account.name,
+                        account.permission.as_str(),
+                        account.password_hash,
+                        stored(account.created_at)
+                    ],
+                )?;
+                transaction.execute("DELETE FROM sign_in WHERE account = ?1", [&account.name])?;
+            }
             transaction.execute("DELETE FROM meta WHERE name = ?1", [ACCOUNTS_LOST])?;
             Ok(())
         })

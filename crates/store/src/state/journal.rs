@@ -60,10 +60,10 @@ pub struct JournalCheck {
 }
 
 /// A record as the file has it.
-struct Stored {
-    id: i64,
-    entry: String,
-    hash: String,
+pub(super) struct Stored {
+    pub id: i64,
+    pub entry: String,
+    pub hash: String,
 }
 
 impl State {
@@ -89,11 +89,7 @@ impl State {
                 "INSERT INTO journal (id, entry, hash) VALUES (?1, ?2, ?3)",
                 params![id, text, hash],
             )?;
-            transaction.execute(
-                "INSERT INTO meta (name, value) VALUES (?1, ?2)
-                 ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-                params![HEAD, format!("{id} {hash}")],
-            )?;
+            put_head(transaction, id, &hash)?;
             Ok(JournalRecord { id, entry, hash })
         })
     }
@@ -133,11 +129,7 @@ impl State {
     /// # Errors
     /// The file cannot be read.
     pub fn journal_verify(&self) -> Result<JournalCheck, Error> {
-        let mut check = JournalCheck {
-            records: 0,
-            hash: FIRST_HASH.to_owned(),
-            broken: None,
-        };
+        let mut check = start();
         let whole = self.read(ends_as_written)?;
         loop {
             // A page at a time, so that a long chain neither fills memory nor keeps others waiting.
@@ -160,6 +152,41 @@ impl State {
         }
         Ok(check)
     }
+}
+
+impl State {
+    /// Returns the records after `end`, as far as the chain holds; at most one page.
+    pub(super) fn journal_after(&self, end: &JournalCheck) -> Result<Vec<Stored>, Error> {
+        let mut page = self.read(|connection| page_after(connection, end.records))?;
+        let mut end = end.clone();
+        let broken = page.iter().position(|stored| {
+            let broken = break_of(&end, stored).is_some();
+            end.records = stored.id;
+            end.hash.clone_from(&stored.hash);
+            broken
+        });
+        page.truncate(broken.unwrap_or(page.len()));
+        Ok(page)
+    }
+}
+
+/// Returns the chain before its first record.
+pub(super) fn start() -> JournalCheck {
+    JournalCheck {
+        records: 0,
+        hash: FIRST_HASH.to_owned(),
+        broken: None,
+    }
+}
+
+/// Remembers which record is the newest.
+pub(super) fn put_head(connection: &Connection, id: i64, hash: &str) -> rusqlite::Result<()> {
+    connection.execute(
+        "INSERT INTO meta (name, value) VALUES (?1, ?2)
+         ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        params![HEAD, format!("{id} {hash}")],
+    )?;
+    Ok(())
 }
 
 /// Returns what is wrong with the record after those of `check`.

@@ -4,6 +4,7 @@ mod account;
 mod finding;
 mod journal;
 mod judge;
+mod rescue;
 mod schema;
 mod statement;
 
@@ -40,8 +41,7 @@ struct Shared {
 impl State {
     /// Opens the state for reading and writing.
     pub(crate) fn open(path: &Path) -> Result<State, Error> {
-        let writing = database::open(path, Durability::Commit, schema::MIGRATIONS)?;
-        let reading = database::open_to_read(path, schema::MIGRATIONS.len())?;
+        let (writing, reading) = connections(path)?;
         Ok(State::new(path, writing, reading))
     }
 
@@ -75,6 +75,26 @@ impl State {
         std::fs::remove_file(&unfinished)
             .map_err(|source| database::file_error(&unfinished, source))?;
         database::sync_directory(path)
+    }
+
+    /// Sets the damaged file aside while everybody goes on with a new one, which holds what could be saved; returns
+    /// what people must know.
+    pub(crate) fn renew(&self, what: &str, now: Timestamp) -> Result<String, Error> {
+        let path = self.path();
+        let aside = {
+            let writing = self.shared.writing.lock();
+            let mut writing = writing.unwrap_or_else(PoisonError::into_inner);
+            let mut reading = self.reading();
+            // Until there is a new file everything is refused, which lets nobody in.
+            let nothing = || Connection::open_in_memory().map_err(|source| self.error(source));
+            (*writing, *reading) = (nothing()?, nothing()?);
+            let aside = database::set_aside(path, now)?;
+            State::begin(path, true)?;
+            (*writing, *reading) = connections(path)?;
+            aside
+        };
+        *self.judged() = judge::Memory::default();
+        Ok(self.rescue(&aside, now)?.note(what, &aside))
     }
 
     /// Reads the file, and tells the first damage.
@@ -147,6 +167,12 @@ impl State {
     fn error(&self, source: rusqlite::Error) -> Error {
         Error::of_database(self.path(), source)
     }
+}
+
+fn connections(path: &Path) -> Result<(Connection, Connection), Error> {
+    let writing = database::open(path, Durability::Commit, schema::MIGRATIONS)?;
+    let reading = database::open_to_read(path, schema::MIGRATIONS.len())?;
+    Ok((writing, reading))
 }
 
 /// Returns an instant as the files keep it: nanoseconds since 1970.
