@@ -17,6 +17,8 @@ pub(crate) struct Layout {
     pub(crate) database_label: &'static str,
     /// Columns that become labels, and their names.
     pub(crate) labels: Vec<(usize, String)>,
+    /// The column of the schema, where rows of system schemas are left out.
+    pub(crate) user_schemas: Option<usize>,
     /// Metrics, in the order of the columns.
     pub(crate) families: Vec<Family>,
 }
@@ -52,6 +54,8 @@ pub(crate) enum Read {
     Number(Scale),
     Flag,
     Time,
+    /// The difference to another column, never negative.
+    Less(usize),
     /// Always 1, with further labels.
     One(Vec<(usize, String)>),
 }
@@ -88,6 +92,10 @@ impl Family {
             }
             (Read::Number(scale), Value::Float(number)) => {
                 (!number.is_nan()).then(|| Number::Float(scale.apply(*number)))
+            }
+            (Read::Less(other), Value::Int(number)) => {
+                let other = row[*other].as_int()?;
+                Some(Number::Whole(number.saturating_sub(other).max(0)))
             }
             (Read::Flag | Read::Number(_), Value::Bool(flag)) => {
                 Some(Number::Whole(i64::from(*flag)))

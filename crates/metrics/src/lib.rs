@@ -3,6 +3,7 @@
 //! Never asks a server: everything comes from the last snapshot.
 
 mod choice;
+mod compatible;
 mod fold;
 mod layout;
 mod name;

@@ -290,7 +290,6 @@ impl Dropped {
 pub(crate) fn parts<'a>(
     presents: &[&'a Present],
     daemon: &DaemonStatus,
-    now: Timestamp,
     dropped: &mut Dropped,
 ) -> Vec<Part<'a>> {
     let mut pawang = of_daemon(presents.len(), daemon);
@@ -303,7 +302,7 @@ pub(crate) fn parts<'a>(
     }
     for present in presents {
         pawang.push(of_collectors(present));
-        checks.extend(of_checks(present, now, dropped));
+        checks.extend(of_checks(present, dropped));
     }
     vec![
         Part {
@@ -324,7 +323,7 @@ pub(crate) fn of_present<'a>(present: &'a Present, dropped: &mut Dropped) -> Vec
         description(present),
         of_collectors(present),
     ];
-    sheets.extend(of_checks(present, present.facts.at, dropped));
+    sheets.extend(of_checks(present, dropped));
     sheets
 }
 
@@ -422,7 +421,7 @@ fn of_collectors(present: &Present) -> Sheet<'_> {
     )
 }
 
-fn of_checks<'a>(present: &'a Present, _now: Timestamp, dropped: &mut Dropped) -> Vec<Sheet<'a>> {
+fn of_checks<'a>(present: &'a Present, dropped: &mut Dropped) -> Vec<Sheet<'a>> {
     let Some(evaluation) = &present.evaluation else {
         return Vec::new();
     };
@@ -469,8 +468,8 @@ pub(crate) fn code(level: Level) -> i64 {
     }
 }
 
-/// Makes rows of labels, then one number per metric, into a sheet.
-fn sheet<'a>(
+/// Returns rows of labels, then one number per metric, into a sheet.
+pub(crate) fn sheet<'a>(
     server: Option<&'a str>,
     labels: &[&str],
     metrics: &[Metric],
@@ -507,7 +506,7 @@ fn described<'a>(
     finish(server, labels, vec![family], vec![row])
 }
 
-fn finish<'a>(
+pub(crate) fn finish<'a>(
     server: Option<&'a str>,
     labels: &[&str],
     families: Vec<Family>,
@@ -530,6 +529,7 @@ fn finish<'a>(
     let layout = Layout {
         server_label: "server",
         database_label: "database",
+        user_schemas: None,
         labels: labels
             .iter()
             .map(|label| (*label).to_owned())

@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt::Write;
 
+use jiff::SignedDuration;
 use pawang_config::{MetricsConfig, matches};
 use pawang_core::{ColumnKind, Snapshot, Timestamp, Value};
 use pawang_store::live::Present;
@@ -26,6 +27,9 @@ const SIZES: [&str; 6] = [
     "total_time",
     "calls",
 ];
+
+/// Schemas whose tables are not the user's.
+const SYSTEM_SCHEMAS: [&str; 2] = ["pg_catalog", "information_schema"];
 
 /// Some rows of one snapshot, with their labels.
 pub(crate) struct Sheet<'a> {
@@ -68,23 +72,35 @@ impl<'a> Sheet<'a> {
         let rows = sheet.snapshot.rows.len();
         sheet.rows.reserve(rows);
         for row in 0..rows {
+            if sheet.is_of_system(row) {
+                continue;
+            }
             let begin = sheet.text.len();
             sheet.write_labels(row);
             let end = sheet.text.len();
             sheet.rows.push(Line { row, begin, end });
         }
-        let mut seen = HashSet::with_capacity(rows);
+        let all = sheet.rows.len();
+        let mut seen = HashSet::with_capacity(all);
         let text = &sheet.text;
         sheet
             .rows
             .retain(|line| seen.insert(&text[line.begin..line.end]));
-        let repeated = rows - sheet.rows.len();
+        let repeated = all - sheet.rows.len();
         (sheet, repeated)
     }
 
     /// Returns the labels of a row as they are written, without the braces.
     pub(crate) fn labels(&self, line: Line) -> &str {
         &self.text[line.begin..line.end]
+    }
+
+    fn is_of_system(&self, row: usize) -> bool {
+        let schema = self.layout.user_schemas;
+        let schema = schema.and_then(|column| self.snapshot.rows[row][column].as_text());
+        schema.is_some_and(|schema| {
+            SYSTEM_SCHEMAS.contains(&schema) || schema.starts_with("pg_toast")
+        })
     }
 
     fn write_labels(&mut self, row: usize) {
@@ -191,10 +207,11 @@ pub(crate) fn of_collector<'a>(
     collector: &str,
     make: MakeLayout<'_>,
     samples_max: usize,
+    now: Timestamp,
 ) -> (Vec<Sheet<'a>>, usize) {
     let mut sheets = Vec::new();
     let mut dropped = 0;
-    for snapshot in current(present, collector) {
+    for snapshot in current(present, collector, now) {
         let snapshot = fold::fold(snapshot);
         let layout = make(
             &snapshot.collector,
@@ -218,6 +235,7 @@ pub(crate) fn of_collector<'a>(
 pub(crate) fn current<'a>(
     present: &'a Present,
     collector: &str,
+    now: Timestamp,
 ) -> impl Iterator<Item = &'a Snapshot> {
     let answers = present.facts.server.is_ok();
     let mut databases = HashSet::new();
@@ -225,7 +243,7 @@ pub(crate) fn current<'a>(
     let snapshots = sightings
         .filter(move |sighting| sighting.collector == collector)
         .filter_map(|sighting| sighting.seen.as_deref().ok());
-    let oldest = oldest(present, collector);
+    let oldest = oldest(present, collector, now);
     // What a server said before it went away is no longer so.
     snapshots
         .filter(move |snapshot| answers || snapshot.epoch.is_none())
@@ -233,8 +251,9 @@ pub(crate) fn current<'a>(
         .filter(move |snapshot| databases.insert(snapshot.database.as_deref()))
 }
 
-/// The server's clock stamps snapshots, and it may differ from ours: age is told by the newest of its own snapshots.
-fn oldest(present: &Present, collector: &str) -> Option<Timestamp> {
+/// The server's clock stamps snapshots, and it may differ from ours: age is told by the newest of its own snapshots,
+/// and by the time that passed here since the newest round.
+fn oldest(present: &Present, collector: &str, now: Timestamp) -> Option<Timestamp> {
     let status = present
         .collectors
         .iter()
@@ -243,7 +262,11 @@ fn oldest(present: &Present, collector: &str) -> Option<Timestamp> {
     let snapshots = sightings.filter_map(|sighting| sighting.seen.as_deref().ok());
     let newest = snapshots.map(|snapshot| snapshot.at).max()?;
     let age = status.interval_now.max(status.interval) * INTERVALS_MAX;
-    newest.checked_sub(age).ok()
+    let since = now
+        .duration_since(present.facts.at)
+        .max(SignedDuration::ZERO);
+    let age = SignedDuration::try_from(age).ok()?;
+    newest.checked_sub(age).ok()?.checked_add(since).ok()
 }
 
 /// Keeps the largest rows so that at most `samples_max` samples are left; returns the number of those that are not.

@@ -8,6 +8,7 @@ use pawang_config::MetricsConfig;
 use pawang_core::Timestamp;
 use pawang_store::live::{DaemonStatus, Present};
 
+use crate::compatible;
 use crate::layout::{Family, Kind, Number, Read, native};
 use crate::own::{self, Dropped};
 use crate::sheet::{self, MakeLayout, Sheet};
@@ -102,23 +103,18 @@ pub fn write(
     let collect = scrape.collect.as_deref();
     let wanted = |name: &str| sheet::wanted(name, scrape.config, collect);
     let presents = once_each(presents);
-    for part in own::parts(&presents, daemon, scrape.now, &mut dropped) {
+    for part in own::parts(&presents, daemon, &mut dropped) {
         if wanted(part.group) {
             writer.sheets(&part.sheets)?;
         }
     }
-    let samples_max = scrape.config.series_per_collector as usize;
     for name in collectors(&presents) {
         if wanted(name) {
-            collector(
-                &mut writer,
-                &presents,
-                name,
-                &native,
-                samples_max,
-                &mut dropped,
-            )?;
+            collector(&mut writer, &presents, name, &native, scrape, &mut dropped)?;
         }
+    }
+    if scrape.config.postgres_exporter_names {
+        compatible(&mut writer, &presents, scrape, &mut dropped)?;
     }
     if wanted("pawang") {
         writer.sheets(&[dropped.sheet(&presents)])?;
@@ -129,17 +125,42 @@ pub fn write(
     writer.flush()
 }
 
+/// Writes the names of postgres_exporter.
+fn compatible(
+    writer: &mut Writer<'_, impl io::Write>,
+    presents: &[&Present],
+    scrape: &Scrape<'_>,
+    dropped: &mut Dropped,
+) -> io::Result<()> {
+    let wanted = |name: &str| sheet::wanted(name, scrape.config, scrape.collect.as_deref());
+    for twin in compatible::TWINS
+        .iter()
+        .filter(|twin| wanted(twin.collector))
+    {
+        let make: MakeLayout<'_> = &|_, columns, _| twin.layout(columns);
+        collector(writer, presents, twin.collector, make, scrape, dropped)?;
+    }
+    if wanted("pawang") {
+        let extras = presents
+            .iter()
+            .flat_map(|present| compatible::extras(present, scrape.now));
+        writer.sheets(&extras.collect::<Vec<_>>())?;
+    }
+    Ok(())
+}
+
 fn collector(
     writer: &mut Writer<'_, impl io::Write>,
     presents: &[&Present],
     name: &str,
     make: MakeLayout<'_>,
-    samples_max: usize,
+    scrape: &Scrape<'_>,
     dropped: &mut Dropped,
 ) -> io::Result<()> {
+    let samples_max = scrape.config.series_per_collector as usize;
     let mut sheets: Vec<Sheet<'_>> = Vec::new();
     for present in presents {
-        let (found, left_out) = sheet::of_collector(present, name, make, samples_max);
+        let (found, left_out) = sheet::of_collector(present, name, make, samples_max, scrape.now);
         sheets.extend(found);
         dropped.add(&present.instance.name, name, left_out);
     }
