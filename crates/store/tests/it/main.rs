@@ -5,6 +5,8 @@
     reason = "a test that cannot go on should say where"
 )]
 
+mod findings;
+mod journal;
 mod open;
 mod state;
 mod world;
