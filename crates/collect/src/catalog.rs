@@ -284,7 +284,10 @@ mod tests {
         assert!(!catalog.collectors.is_empty());
         for collector in catalog.collectors.values() {
             let has_sql = !collector.statements.is_empty();
-            let wants_sql = !matches!(collector.header.scope, Scope::Host | Scope::Patroni);
+            let wants_sql = !matches!(
+                collector.header.scope,
+                Scope::Host | Scope::Patroni | Scope::Derived
+            );
             assert_eq!(has_sql, wants_sql, "{}", collector.name);
             assert!(!collector.header.columns.is_empty(), "{}", collector.name);
         }

@@ -21,6 +21,8 @@ pub enum Scope {
     Patroni,
     /// From the operating system, when the server is local.
     Host,
+    /// Nowhere: computed by the daemon from what other collectors saw.
+    Derived,
 }
 
 /// The header of a collector: everything about it except its SQL.

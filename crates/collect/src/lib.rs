@@ -2,6 +2,7 @@
 //!
 //! What to read is data: one folder per collector under `catalog/`. This crate judges nothing.
 
+pub mod activity;
 mod backup;
 mod catalog;
 pub mod down;
@@ -11,10 +12,11 @@ mod observe;
 mod patroni;
 mod pgbouncer;
 mod question;
+pub mod schedule;
 
 pub use backup::{BackupKind, BackupPlace};
 pub use catalog::{Catalog, Collector, Error};
 pub use header::{Exclusions, Header, Scope};
 pub use host::{HostRequest, log_directory};
-pub use observe::{Request, observe};
+pub use observe::{Observer, Request, TEXT_CHARACTERS_MAX, TEXTS_MAX, observe};
 pub use question::Question;

@@ -43,6 +43,8 @@ pub struct Session {
     pub server: Server,
     link: Link,
     pooled: bool,
+    /// Whether the peer of the connection is on this machine.
+    local: bool,
 }
 
 /// A session with PgBouncer's console.
@@ -121,7 +123,41 @@ impl Session {
             server,
             link,
             pooled: !direct,
+            local,
         })
+    }
+
+    /// Asks the server again what it is: a promotion changes role and timeline without ending any session.
+    pub async fn refresh(&mut self) -> Result<(), Error> {
+        let limit = self.link.statement_timeout;
+        let both = future::join(self.link.read(FACTS, limit), self.link.read(CONTROL, limit));
+        let (facts, control) = self.link.run(async { Ok(both.await) }, limit).await?;
+        let control = control.unwrap_or_default();
+        let known = self.server.epoch.clone();
+        self.server = server(
+            &facts?,
+            &control,
+            self.local,
+            !self.pooled,
+            &self.link.address,
+        )?;
+        if control.rows.is_empty() && self.server.epoch.started_at == known.started_at {
+            self.server.epoch = known;
+        }
+        Ok(())
+    }
+
+    /// Measures the time from asking nothing to its answer: what the network takes of every statement.
+    pub async fn round_trip(&self) -> Result<Duration, Error> {
+        let started = Instant::now();
+        let nothing = self.link.read_text("");
+        self.link.run(nothing, self.link.statement_timeout).await?;
+        Ok(started.elapsed())
+    }
+
+    /// Says whether the connection still stood when it was last used.
+    pub fn alive(&self) -> bool {
+        !self.link.client.is_closed()
     }
 
     /// Returns `host:port` of the host that was chosen.

@@ -11,7 +11,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use pawang_core::{Blind, Cost, Facts, Missing, Sighting, Snapshot, Timestamp, Value};
+use pawang_core::{Blind, Cost, Facts, Missing, Server, Sighting, Snapshot, Timestamp, Value};
 
 use crate::Collector;
 
@@ -47,14 +47,25 @@ struct Host<'a> {
     child: Option<i64>,
 }
 
+/// What the server has told that helps to look at its host, in this round or an earlier one.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Told<'a> {
+    /// What it says about itself, when it answers.
+    pub(crate) server: Option<&'a Server>,
+    /// Whether it was on this machine when it last answered.
+    pub(crate) was_local: bool,
+    /// Its places: collector `host-paths`.
+    pub(crate) paths: Option<&'a Snapshot>,
+}
+
 /// Reads the wanted host collectors, or says why they cannot be read here.
 pub(crate) fn observe(
     request: &HostRequest,
-    facts: &Facts,
+    told: Told<'_>,
     wanted: &[&Collector],
     now: Timestamp,
 ) -> Vec<Sighting> {
-    let host = locate(request, facts);
+    let host = locate(request, told);
     let look = |collector: &&Collector| {
         let started = Instant::now();
         let seen = match &host {
@@ -99,17 +110,15 @@ pub(crate) fn snapshot(
     }
 }
 
-fn locate<'a>(request: &'a HostRequest, facts: &Facts) -> Result<Host<'a>, Blind> {
+fn locate<'a>(request: &'a HostRequest, told: Told<'_>) -> Result<Host<'a>, Blind> {
     let root = request.root.as_deref().unwrap_or(Path::new("/"));
-    let paths = Paths::of(facts);
-    let server = facts.server.as_ref().ok();
-    let told = server.and_then(|server| server.data_directory.clone());
+    let paths = told.paths.map(Paths::of).unwrap_or_default();
+    let directory = told.server.and_then(|server| server.data_directory.clone());
     let configured = request.data_directory.clone();
-    let local = match server {
+    let exists = |path: &Path| under(root, path).exists();
+    let local = match told.server {
         Some(server) => server.local,
-        None => configured
-            .as_deref()
-            .is_some_and(|path| under(root, path).exists()),
+        None => told.was_local || configured.as_deref().is_some_and(exists),
     };
     if !local {
         return Err(Blind::NotLocal {
@@ -118,7 +127,7 @@ fn locate<'a>(request: &'a HostRequest, facts: &Facts) -> Result<Host<'a>, Blind
     }
     Ok(Host {
         root,
-        data: paths.data.or(told.map(PathBuf::from)).or(configured),
+        data: paths.data.or(directory.map(PathBuf::from)).or(configured),
         log: paths.log.or_else(|| request.log_directory.clone()),
         tablespaces: paths.tablespaces,
         child: paths.child,
@@ -127,7 +136,13 @@ fn locate<'a>(request: &'a HostRequest, facts: &Facts) -> Result<Host<'a>, Blind
 
 /// Returns the directory of the server log, when the server told it in this run.
 pub fn log_directory(facts: &Facts) -> Option<PathBuf> {
-    Paths::of(facts).log
+    let snapshot = facts.snapshot("host-paths", None).ok()?;
+    Paths::of(snapshot).log
+}
+
+/// Returns the data directory that the collector `host-paths` found.
+pub(crate) fn data_directory(paths: &Snapshot) -> Option<PathBuf> {
+    Paths::of(paths).data
 }
 
 /// What the server itself says about its places, by the collector `host-paths`.
@@ -140,11 +155,8 @@ struct Paths {
 }
 
 impl Paths {
-    fn of(facts: &Facts) -> Paths {
+    fn of(snapshot: &Snapshot) -> Paths {
         let mut paths = Paths::default();
-        let Ok(snapshot) = facts.snapshot("host-paths", None) else {
-            return paths;
-        };
         for row in snapshot.rows() {
             let path = row.text("path").map(PathBuf::from);
             match (row.text("purpose"), path) {
