@@ -1,10 +1,21 @@
 //! The web: HTTP API and dashboard. Shows what store and check say; contains no SQL and no judgement.
 
+mod api;
 mod assets;
+mod auth;
 mod chart;
+mod events;
+mod health;
 mod layout;
+mod metrics;
 mod page;
+mod problem;
+mod routes;
+mod server;
 mod site;
 mod words;
 
+pub use api::openapi;
+pub use routes::{RouteFacts, routes};
+pub use server::{TlsError, serve, tls_config};
 pub use site::{Command, Settings, Site};

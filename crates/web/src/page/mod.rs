@@ -1,5 +1,16 @@
 //! The pages: one file each, all of the same form.
 
+pub(crate) mod account;
+pub(crate) mod activity;
+pub(crate) mod indexes;
+pub(crate) mod journal;
+pub(crate) mod parts;
+pub(crate) mod queries;
+pub(crate) mod query;
+pub(crate) mod range;
+pub(crate) mod settings;
+pub(crate) mod tables;
+
 use std::sync::Arc;
 
 use maud::Markup;
@@ -106,7 +117,10 @@ pub(crate) enum PageError {
 impl Visit<'_> {
     /// Returns a path with the stretch of time that is shown, so that it stays the same from page to page.
     pub(crate) fn link(&self, path: &str) -> String {
-        let kept = self.query.iter().filter(|(key, _)| RANGE_PARAMETERS.contains(&key.as_str()));
+        let kept = self
+            .query
+            .iter()
+            .filter(|(key, _)| RANGE_PARAMETERS.contains(&key.as_str()));
         let kept: Vec<(String, String)> = kept.cloned().collect();
         if kept.is_empty() {
             return path.to_owned();

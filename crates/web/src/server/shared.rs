@@ -1,0 +1,82 @@
+//! What all requests share beside the site itself.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::http::HeaderMap;
+use tokio::sync::{Semaphore, watch};
+
+use super::readers::Readers;
+use crate::Site;
+use crate::auth::{Doors, token};
+use crate::problem::Problem;
+
+/// Streams of events at the same time, each an open page of somebody.
+const STREAMS_MAX: usize = 128;
+/// Scrapes of `/metrics` at the same time; each holds a thread.
+const SCRAPES_MAX: usize = 4;
+/// Passwords that are verified at the same time; each takes 19 MiB and a core.
+const HASHINGS_MAX: usize = 2;
+
+/// What all requests share beside the site itself.
+pub(crate) struct Shared {
+    /// Live, store, settings, orders.
+    pub site: Arc<Site>,
+    /// Readers of the history.
+    pub readers: Arc<Readers>,
+    /// How often whom was refused.
+    pub doors: Doors,
+    /// What forms carry where nobody signs in.
+    pub open_csrf: String,
+    /// Room for event streams.
+    pub streams: Arc<Semaphore>,
+    /// Room for scrapes.
+    pub scrapes: Arc<Semaphore>,
+    /// Room for the verification of passwords.
+    pub hashings: Arc<Semaphore>,
+    /// Turns true when the server stops.
+    pub stop: watch::Receiver<bool>,
+    /// Whether a proxy in front ends TLS, and says whose request it is.
+    pub behind_proxy: bool,
+}
+
+impl Shared {
+    /// Returns what all requests share.
+    pub(crate) fn new(site: Arc<Site>, own_tls: bool, stop: watch::Receiver<bool>) -> Shared {
+        Shared {
+            readers: Arc::new(Readers::new(site.store.clone())),
+            doors: Doors::default(),
+            open_csrf: token::random(),
+            streams: Arc::new(Semaphore::new(STREAMS_MAX)),
+            scrapes: Arc::new(Semaphore::new(SCRAPES_MAX)),
+            hashings: Arc::new(Semaphore::new(HASHINGS_MAX)),
+            behind_proxy: site.settings.secure && !own_tls,
+            site,
+            stop,
+        }
+    }
+
+    /// Says whether everybody must sign in: also when there were accounts that are lost, since whoever made them
+    /// wanted the door shut. Reads the store: call it where a thread may block.
+    ///
+    /// # Errors
+    /// The store does not answer; nobody may come in then.
+    pub(crate) fn signs_in(&self) -> Result<bool, Problem> {
+        Ok(self.site.settings.sign_in || self.site.store.state().accounts_lost()?)
+    }
+
+    /// Returns the address of whoever asks: the last one that the proxy in front saw, else the other end.
+    ///
+    /// Only the last entry of `X-Forwarded-For` is the proxy's own word; the ones before are the visitor's.
+    pub(crate) fn address(&self, headers: &HeaderMap, peer: IpAddr) -> IpAddr {
+        if !self.behind_proxy {
+            return peer;
+        }
+        let forwarded = headers.get_all("x-forwarded-for").iter().next_back();
+        let last = forwarded
+            .and_then(|value| value.to_str().ok())
+            .and_then(|value| value.rsplit(',').next());
+        last.and_then(|address| address.trim().parse().ok())
+            .unwrap_or(peer)
+    }
+}
