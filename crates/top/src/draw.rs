@@ -261,7 +261,7 @@ fn footer_line(state: &State) -> Paragraph<'static> {
                 format!("filter \"{}\"   ", state.filter)
             };
             format!(
-                "{filter}? keys   / filter   : screen   s sort   Enter details   n next instance   q leave"
+                "{filter}? keys   / filter   : screen   s sort   Enter details   n next   q leave"
             )
         }
     };

@@ -7,6 +7,8 @@ mod memory;
 mod screen;
 mod state;
 mod table;
+#[cfg(test)]
+mod tests;
 mod words;
 
 use std::io;

@@ -8,6 +8,8 @@ use crate::screen::Screen;
 
 /// Characters of a filter or command.
 const INPUT_CHARACTERS_MAX: usize = 60;
+/// No detail is longer.
+const SCROLL_LINES_MAX: isize = 10_000;
 /// Lines that one page key moves.
 const PAGE_LINES: usize = 15;
 
@@ -159,8 +161,8 @@ impl State {
             _ => return,
         };
         if self.detail {
-            let scroll = isize::from(u16::try_from(self.scroll).unwrap_or(u16::MAX).cast_signed());
-            let moved = scroll.saturating_add(lines).clamp(0, 10_000);
+            let scroll = isize::try_from(self.scroll).unwrap_or(0);
+            let moved = scroll.saturating_add(lines).clamp(0, SCROLL_LINES_MAX);
             self.scroll = u16::try_from(moved).unwrap_or(0);
             return;
         }

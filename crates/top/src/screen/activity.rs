@@ -11,12 +11,12 @@ use crate::words::{NOTHING, line, seconds};
 const IDLE_SECONDS_MAX: f64 = 60.0;
 
 const HEADINGS: [Heading; 7] = [
-    Heading::number("pid", 8),
-    Heading::text("database", 10),
-    Heading::text("user", 10),
-    Heading::number("xact", 7),
-    Heading::number("query", 7),
-    Heading::text("waits for", 18),
+    Heading::number("pid", 7),
+    Heading::text("database", 9),
+    Heading::text("user", 9),
+    Heading::number("xact", 6),
+    Heading::number("query", 6),
+    Heading::text("waits for", 16),
     Heading::text("state and query", 0),
 ];
 
@@ -50,7 +50,7 @@ fn notes(seen: &Seen) -> Vec<String> {
     if let Some(pair) = seen.rows("sessions").first() {
         let count = |column: &str| pair.row.int(column).unwrap_or(0);
         notes.push(format!(
-            "{} of {} connections: {} active, {} idle, {} idle in transaction, {} waiting for a lock",
+            "{} of {} connections: {} active, {} idle, {} idle in xact, {} wait for a lock",
             count("client_backends"),
             count("usable_connections"),
             count("active"),
@@ -90,7 +90,7 @@ fn session(row: Row<'_>) -> Line {
     let shown = if state == "active" {
         query
     } else {
-        format!("[{state}] {query}")
+        format!("[{}] {query}", state.replace("transaction", "xact"))
     };
     let of = |column: &str| {
         let value = row.float(column);

@@ -9,11 +9,11 @@ use crate::table::{Cell, Heading, Line, Table};
 use crate::words::{NOTHING, line, seconds};
 
 const HEADINGS: [Heading; 6] = [
-    Heading::text("pid", 14),
+    Heading::text("pid", 12),
     Heading::number("blocks", 6),
-    Heading::number("waits", 7),
-    Heading::text("user", 10),
-    Heading::text("lock", 26),
+    Heading::number("waits", 6),
+    Heading::text("user", 9),
+    Heading::text("lock", 24),
     Heading::text("state and query", 0),
 ];
 
@@ -55,7 +55,7 @@ fn branch_line(branch: Branch<'_>) -> Line {
     };
     let wait = row.and_then(|row| row.float("wait_seconds"));
     let lock = match row.and_then(|row| row.text("mode")) {
-        Some(mode) => format!("{mode} {}", text("relation")),
+        Some(mode) => format!("{} {}", mode.trim_end_matches("Lock"), text("relation")),
         None if circle => "deadlock".to_owned(),
         None => NOTHING.to_owned(),
     };
@@ -64,7 +64,7 @@ fn branch_line(branch: Branch<'_>) -> Line {
     let what = match row {
         None => "was gone before it could be read".to_owned(),
         Some(_) if state == "active" => query,
-        Some(_) => format!("[{state}] {query}"),
+        Some(_) => format!("[{}] {query}", state.replace("transaction", "xact")),
     };
     Line {
         key: process.to_string(),
