@@ -1,0 +1,5 @@
+//! The exposition and remote-write against Debian's Prometheus, promtool and postgres_exporter.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod exposition;
+mod scene;
