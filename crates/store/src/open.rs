@@ -99,6 +99,14 @@ impl Store {
         }
     }
 
+    /// Opens accounts, tokens and journal for reading; changes nothing and takes no lock.
+    ///
+    /// # Errors
+    /// There is no such file, or it is damaged or written by a newer Pawang.
+    pub fn open_state_to_read(directory: &Path) -> Result<State, Error> {
+        State::open_to_read(&directory.join(STATE_FILE))
+    }
+
     /// Returns the one writer; calling it twice is a bug.
     ///
     /// # Errors

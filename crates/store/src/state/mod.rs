@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use pawang_core::Timestamp;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
-pub use account::{Account, ApiToken, Permission, SignIn};
+pub use account::{Account, ApiToken, Permission, SignIn, token_hash};
 pub use finding::{FindingQuery, FindingRecord};
 pub use journal::{Entry, JournalCheck, JournalRecord};
 
