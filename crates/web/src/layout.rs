@@ -377,7 +377,7 @@ fn seen(visit: &Visit<'_>, page: &Page, stale: bool) -> Markup {
             @match page.seen_at {
                 Some(at) if visit.range.frozen => { "as of " (crate::words::moment(visit.now, at)) }
                 Some(at) if stale => { "not seen since " (crate::words::moment(visit.now, at)) }
-                Some(at) => { span .beat {} "seen " (ago(visit.now, at)) }
+                Some(at) => { span .beat {} span .said { "seen " } (ago(visit.now, at)) }
                 None => {}
             }
         }

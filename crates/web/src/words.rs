@@ -26,6 +26,15 @@ pub(crate) fn quantity(value: f64, unit: &str) -> String {
     }
 }
 
+/// Returns an amount with its unit, unless the unit is a word that the heading says: `412/s`, `1.5 GB`, `12`.
+pub(crate) fn figure(value: f64, unit: &str) -> String {
+    match unit {
+        "bytes" | "bytes/s" | "s" | "ms" | "%" => quantity(value, unit),
+        unit if unit.starts_with('/') => quantity(value, unit),
+        _ => number(value),
+    }
+}
+
 /// Returns a number that is read at a glance: `412`, `1,930`, `19.3 k`, `1.93 G`.
 pub(crate) fn number(value: f64) -> String {
     if !value.is_finite() {

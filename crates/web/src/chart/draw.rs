@@ -88,7 +88,7 @@ fn plot(chart: &Chart<'_>, form: Form, lines: &[Vec<Point>]) -> Markup {
             svg .axis width=(AXIS) height=(full) aria-hidden="true" {
                 @for tick in &scale.ticks { text x="100%" dx="-8" y=(y(*tick)) dy=".32em" { (label(*tick, chart.unit)) } }
             }
-            svg .area width="100%" height=(full) role="img" aria-label=(said) {
+            svg .area width="100%" height=(full) role="img" aria-label=(said) tabindex="0" {
                 g .grid aria-hidden="true" {
                     @for tick in &scale.ticks { line x1="0" x2="100%" y1=(y(*tick)) y2=(y(*tick)) {} }
                 }

@@ -5,7 +5,7 @@ use pawang_store::history::Point;
 
 use super::Chart;
 use super::colour::class;
-use crate::words::{exact, instant, quantity};
+use crate::words::{exact, figure, instant};
 
 /// Rows of the table of values.
 const ROWS_MAX: usize = 12;
@@ -38,7 +38,7 @@ pub(super) fn summary(points: &[Point]) -> Summary {
 /// Draws the legend.
 pub(super) fn legend(chart: &Chart<'_>, lines: &[Vec<Point>]) -> Markup {
     let show = |value: Option<f64>| {
-        value.map_or_else(|| "-".to_owned(), |value| quantity(value, chart.unit))
+        value.map_or_else(|| "-".to_owned(), |value| figure(value, chart.unit))
     };
     html! {
         table .legend {
@@ -81,7 +81,7 @@ pub(super) fn values(chart: &Chart<'_>, lines: &[Vec<Point>]) -> Markup {
                     th scope="row" { time datetime=(instant(row.at)) { (exact(row.at).trim_end_matches(" UTC")) } }
                     @for points in lines {
                         td { @match at(points, row) {
-                            Some(reading) => { (quantity(reading.mean, chart.unit)) }
+                            Some(reading) => { (figure(reading.mean, chart.unit)) }
                             None => { "not seen" }
                         } }
                     }

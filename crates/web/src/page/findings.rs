@@ -1,0 +1,151 @@
+//! All findings: what is open, worst first, and what was closed lately.
+
+use std::collections::BTreeSet;
+
+use maud::{Markup, html};
+use pawang_core::{Level, Timestamp};
+use pawang_store::live::Present;
+use pawang_store::state::{FindingQuery, FindingRecord};
+
+use super::parts::{Field, Here, filter, matches};
+use super::verdict::{Open, address, list, name, open, place};
+use super::{Page, PageError, Place, Visit};
+use crate::layout::Counts;
+use crate::words::{age, empty, encode, glyph, moment};
+
+/// Findings of one page; the rest is reached by filters.
+const SHOWN_MAX: usize = 300;
+/// Findings closed lately.
+const CLOSED_MAX: usize = 50;
+const PARAMETERS: [&str; 3] = ["level", "instance", "check"];
+
+/// Draws the page.
+pub(crate) fn render(visit: &Visit<'_>) -> Result<Page, PageError> {
+    let instances = visit.site.live.instances();
+    let presents = || instances.iter().map(AsRef::as_ref);
+    let all = open(visit, presents())?;
+    let here = Here {
+        visit,
+        path: "/findings".to_owned(),
+        keeps: &PARAMETERS,
+    };
+    let chosen: Vec<Open> = all
+        .iter()
+        .filter(|open| wanted(&here, open))
+        .cloned()
+        .collect();
+    let closed = closed(visit, &here)?;
+    let shown = &chosen[..chosen.len().min(SHOWN_MAX)];
+    let body = html! {
+        @if !visit.range.frozen { (Counts::of(presents()).show()) }
+        (filter(&here, &fields(&all, presents())))
+        @if shown.is_empty() { (nothing(&all, presents().count())) } @else { (list(visit, shown, true)) }
+        @if chosen.len() > shown.len() {
+            p .muted { (chosen.len() - shown.len()) " more: choose a level, an instance or a check." }
+        }
+        h2 { "Closed lately" small { "in the stretch of time that is shown" } }
+        (ended(visit, &closed))
+    };
+    Ok(Page {
+        title: "Findings".to_owned(),
+        place: Place::Findings,
+        instance: None,
+        body,
+        seen_at: presents().filter_map(|present| present.answered_at).max(),
+    })
+}
+
+fn wanted(here: &Here<'_>, open: &Open) -> bool {
+    matches(here, "level", open.finding.level.as_str())
+        && matches(here, "instance", &open.instance)
+        && matches(here, "check", &open.finding.check)
+}
+
+fn fields<'a>(all: &[Open], instances: impl Iterator<Item = &'a Present>) -> [Field; 3] {
+    let levels = [Level::Critical, Level::Warning, Level::Unknown, Level::Info];
+    let checks: BTreeSet<String> = all.iter().map(|open| open.finding.check.clone()).collect();
+    [
+        Field::Choice {
+            key: "level",
+            title: "Level",
+            values: levels
+                .iter()
+                .map(|level| level.as_str().to_owned())
+                .collect(),
+        },
+        Field::Choice {
+            key: "instance",
+            title: "Instance",
+            values: instances
+                .map(|present| present.instance.name.clone())
+                .collect(),
+        },
+        Field::Choice {
+            key: "check",
+            title: "Check",
+            values: checks,
+        },
+    ]
+}
+
+fn nothing(all: &[Open], instances: usize) -> Markup {
+    match (all.len(), instances) {
+        (_, 0) => empty("No instance is observed yet.", Some("pawang serve")),
+        (0, _) => empty(
+            "Nothing is open: every check that could see found nothing to do.",
+            None,
+        ),
+        _ => empty("No open finding is like that.", None),
+    }
+}
+
+fn closed(visit: &Visit<'_>, here: &Here<'_>) -> Result<Vec<FindingRecord>, PageError> {
+    let records = visit.reader.findings(&FindingQuery {
+        instance: visit.parameter("instance").filter(|name| !name.is_empty()),
+        since: Some(visit.range.span.from),
+        limit: CLOSED_MAX * 4,
+        ..FindingQuery::default()
+    })?;
+    let ended = records.into_iter().filter(|record| {
+        record.closed_at.is_some_and(|at| at <= visit.range.span.to)
+            && matches(here, "level", record.worst.as_str())
+            && matches(here, "check", &record.finding.check)
+    });
+    let mut ended: Vec<FindingRecord> = ended.collect();
+    ended.sort_by_key(|record| std::cmp::Reverse(record.closed_at));
+    ended.truncate(CLOSED_MAX);
+    Ok(ended)
+}
+
+/// Draws findings that are over.
+fn ended(visit: &Visit<'_>, records: &[FindingRecord]) -> Markup {
+    if records.is_empty() {
+        return html! { p .muted { "None." } };
+    }
+    html! {
+        ul .findings .over {
+            @for record in records {
+                li {
+                    (glyph(record.worst))
+                    div {
+                        a .title href=(visit.link(&address(&record.finding))) { b { (name(&record.finding)) } " " (record.finding.title) }
+                        div .where {
+                            a href=(visit.link(&format!("/instances/{}", encode(&record.instance)))) { (record.instance) }
+                            @if !place(&record.finding).is_empty() { " · " (place(&record.finding)) }
+                        }
+                    }
+                    (until(visit.now, record))
+                }
+            }
+        }
+    }
+}
+
+fn until(now: Timestamp, record: &FindingRecord) -> Markup {
+    html! {
+        span .since { @if let Some(closed) = record.closed_at {
+            "until " (moment(now, closed)) ", lasted "
+            (age(closed.duration_since(record.opened_at).as_secs_f64()))
+        } }
+    }
+}
