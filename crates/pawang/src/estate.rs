@@ -134,6 +134,12 @@ impl Estate {
             .or_else(environment::state_directory)
     }
 
+    /// Returns the folder of history and state of `pawang serve`.
+    pub(crate) fn data_directory(&self) -> Option<PathBuf> {
+        let configured = self.config.serve.data_directory.clone();
+        configured.or_else(|| Some(self.state_directory()?.join("data")))
+    }
+
     /// Returns the user's checks as checks.
     pub(crate) fn user_checks(&self) -> Vec<Check<'_>> {
         self.config.user_checks.iter().map(user_check).collect()

@@ -2,6 +2,7 @@
 
 mod alias;
 mod cli;
+mod daemon;
 mod each;
 mod environment;
 mod estate;

@@ -1,11 +1,15 @@
 //! The command tree: `pawang <noun> <verb>`, one file per verb.
 
+mod account;
 mod check;
 mod config;
 mod estate;
 mod explain;
 mod init;
+mod journal;
 mod reference;
+mod serve;
+mod token;
 
 use std::path::PathBuf;
 
@@ -61,9 +65,13 @@ pub(crate) struct Global {
 #[derive(Debug, Subcommand)]
 enum Command {
     Check(check::Args),
+    Serve(serve::Args),
     Explain(explain::Args),
     Estate(estate::Args),
     Config(config::Args),
+    Account(account::Args),
+    Token(token::Args),
+    Journal(journal::Args),
     Init(init::Args),
     Reference(reference::Args),
 }
@@ -86,12 +94,17 @@ pub(crate) fn run() -> Result<Exit, Report> {
         }
     };
     let explain = matches!(&cli.command, Command::Check(args) if args.explain());
-    start_diagnostics(cli.global.verbose, explain);
+    let daemon = matches!(&cli.command, Command::Serve(args) if args.is_daemon());
+    start_diagnostics(cli.global.verbose, explain, daemon);
     match cli.command {
         Command::Check(args) => check::run(args, &cli.global),
+        Command::Serve(args) => serve::run(args, &cli.global),
         Command::Explain(args) => explain::run(&args, &cli.global),
         Command::Estate(args) => estate::run(&args, &cli.global),
         Command::Config(args) => config::run(&args, &cli.global),
+        Command::Account(args) => account::run(&args, &cli.global),
+        Command::Token(args) => token::run(&args, &cli.global),
+        Command::Journal(args) => journal::run(&args, &cli.global),
         Command::Init(args) => init::run(&args),
         Command::Reference(args) => reference::run(&args),
     }
@@ -102,16 +115,17 @@ pub(crate) fn tree() -> clap::Command {
     <Cli as clap::CommandFactory>::command()
 }
 
-/// Sends diagnostics to stderr: warnings always, statements with `--explain`, everything with `-vv`.
-fn start_diagnostics(verbose: u8, explain: bool) {
+/// Sends diagnostics to stderr: warnings always, statements with `--explain`, everything with `-vv`; a daemon also tells
+/// what it does, with the time where the journal of systemd does not add it.
+fn start_diagnostics(verbose: u8, explain: bool, daemon: bool) {
     use tracing_subscriber::filter::{LevelFilter, Targets};
     use tracing_subscriber::layer::SubscriberExt;
     use tracing_subscriber::util::SubscriberInitExt;
 
-    let level = if verbose >= 2 {
-        LevelFilter::DEBUG
-    } else {
-        LevelFilter::WARN
+    let level = match (verbose, daemon) {
+        (2.., _) => LevelFilter::DEBUG,
+        (_, true) => LevelFilter::INFO,
+        (_, false) => LevelFilter::WARN,
     };
     let mut targets = Targets::new().with_default(LevelFilter::WARN);
     for name in [
@@ -120,6 +134,8 @@ fn start_diagnostics(verbose: u8, explain: bool) {
         "pawang_postgres",
         "pawang_config",
         "pawang_store",
+        "pawang_metrics",
+        "pawang_web",
     ] {
         targets = targets.with_target(name, level);
     }
@@ -131,9 +147,12 @@ fn start_diagnostics(verbose: u8, explain: bool) {
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_target(false)
-        .without_time();
-    tracing_subscriber::registry()
-        .with(targets)
-        .with(lines.with_ansi(false))
-        .init();
+        .with_ansi(false);
+    let timed = daemon && crate::environment::variable("JOURNAL_STREAM").is_none();
+    let registry = tracing_subscriber::registry().with(targets);
+    if timed {
+        registry.with(lines).init();
+    } else {
+        registry.with(lines.without_time()).init();
+    }
 }

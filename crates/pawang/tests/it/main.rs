@@ -8,5 +8,7 @@ mod explain;
 mod formats;
 mod init;
 mod program;
+mod serve;
+mod serve_daemon;
 mod trouble;
 mod wrong;

@@ -1,0 +1,256 @@
+//! The daemon's Unix socket: one line in, `reload` or `status`, and one line of JSON out.
+
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use pawang_core::{Kind, Report};
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+
+const SOCKET_FILE: &str = "pawang.sock";
+/// No order is longer.
+const ORDER_BYTES_MAX: u64 = 64;
+/// No answer is longer.
+const ANSWER_BYTES_MAX: u64 = 16 << 20;
+/// Whoever connects says what he wants within this time.
+const ORDER_WAIT: Duration = Duration::from_secs(2);
+/// The daemon answers within this time; reading a configuration does not take longer.
+const ANSWER_WAIT: Duration = Duration::from_secs(30);
+/// The address of a Unix socket may have 107 bytes.
+const ADDRESS_BYTES_MAX: usize = 107;
+/// After an error of the listener, so that it does not spin.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// An order, and where its answer goes.
+pub(super) struct Order {
+    /// What is wanted.
+    pub wanted: Wanted,
+    /// Where the answer goes.
+    pub answer: oneshot::Sender<Answer>,
+}
+
+/// What can be wanted of a daemon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// Read the configuration again.
+    Reload,
+    /// Say how it is doing.
+    Status,
+}
+
+impl Wanted {
+    const ALL: [Wanted; 2] = [Wanted::Reload, Wanted::Status];
+
+    /// Returns its word on the wire.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Wanted::Reload => "reload",
+            Wanted::Status => "status",
+        }
+    }
+}
+
+/// What the daemon answers.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Answer {
+    /// It was done; here is what there is to know.
+    Done(serde_json::Value),
+    /// It was not done, and why.
+    Refused(Vec<Told>),
+}
+
+/// A report as it goes over the wire.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Told {
+    /// What was tried and did not work.
+    pub primary: String,
+    /// The facts around it.
+    pub detail: Option<String>,
+    /// What to do next.
+    pub hint: Option<String>,
+}
+
+impl From<&Report> for Told {
+    fn from(report: &Report) -> Told {
+        Told {
+            primary: report.primary.clone(),
+            detail: report.detail.clone(),
+            hint: report.hint.clone(),
+        }
+    }
+}
+
+impl Told {
+    /// Returns the report that it was.
+    pub(crate) fn report(self) -> Report {
+        Report {
+            primary: self.primary,
+            detail: self.detail,
+            hint: self.hint,
+            kind: Kind::Usage,
+        }
+    }
+}
+
+/// Returns the path of the socket in a data directory.
+fn path_of(directory: &Path) -> PathBuf {
+    directory.join(SOCKET_FILE)
+}
+
+/// Calls `open` with a path of the socket that is short enough; the directory is held open meanwhile.
+fn with_short_path<T>(
+    directory: &Path,
+    open: impl FnOnce(&Path) -> std::io::Result<T>,
+) -> std::io::Result<T> {
+    let path = path_of(directory);
+    if path.as_os_str().len() <= ADDRESS_BYTES_MAX {
+        return open(&path);
+    }
+    let handle = std::fs::File::open(directory)?;
+    let short = format!("/proc/self/fd/{}/{SOCKET_FILE}", handle.as_raw_fd());
+    open(Path::new(&short))
+}
+
+/// Begins to listen; only whoever may use the data directory may connect.
+///
+/// # Errors
+/// The directory refuses a socket.
+pub(super) fn listen(directory: &Path) -> Result<UnixListener, Report> {
+    let path = path_of(directory);
+    // The lock of the data directory is held: a socket that is there was left by a process that is no more.
+    let _ = std::fs::remove_file(&path);
+    let bind = with_short_path(directory, |path| UnixListener::bind(path));
+    let listener = bind.and_then(|listener| {
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600))?;
+        Ok(listener)
+    });
+    listener.map_err(|error| {
+        Report::new(
+            Kind::Refused,
+            format!("could not listen on socket \"{}\"", path.display()),
+        )
+        .with_detail(error.to_string())
+    })
+}
+
+/// Removes the socket at the end.
+pub(super) fn remove(directory: &Path) {
+    let _ = std::fs::remove_file(path_of(directory));
+}
+
+/// Answers one after the other, until it is dropped.
+pub(super) async fn serve(listener: UnixListener, orders: mpsc::Sender<Order>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                if let Err(error) = answer(stream, &orders).await {
+                    tracing::debug!("an order was not answered: {error}");
+                }
+            }
+            Err(error) => {
+                tracing::warn!("could not accept on the control socket: {error}");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn answer(mut stream: UnixStream, orders: &mpsc::Sender<Order>) -> std::io::Result<()> {
+    let answer = match timeout(ORDER_WAIT, read_order(&mut stream)).await {
+        Ok(Ok(wanted)) => ask(wanted, orders).await,
+        Ok(Err(told)) => Answer::Refused(vec![told]),
+        Err(_) => Answer::Refused(vec![told("no order came in time", None)]),
+    };
+    let mut line = serde_json::to_vec(&answer).map_err(std::io::Error::other)?;
+    line.push(b'\n');
+    timeout(ORDER_WAIT, stream.write_all(&line)).await??;
+    stream.shutdown().await
+}
+
+async fn read_order(stream: &mut UnixStream) -> Result<Wanted, Told> {
+    let mut bytes = Vec::new();
+    let mut limited = stream.take(ORDER_BYTES_MAX);
+    loop {
+        let read = limited.read_buf(&mut bytes).await;
+        let read =
+            read.map_err(|error| told("could not read the order", Some(error.to_string())))?;
+        if read == 0 || bytes.contains(&b'\n') {
+            break;
+        }
+    }
+    let line = bytes
+        .split(|byte| *byte == b'\n')
+        .next()
+        .unwrap_or_default();
+    let word = String::from_utf8_lossy(line);
+    let word = word.trim();
+    let mut all = Wanted::ALL.into_iter();
+    all.find(|wanted| wanted.word() == word).ok_or_else(|| {
+        let primary = format!("there is no order \"{}\"", word.escape_debug());
+        told(&primary, Some("expected reload or status".to_owned()))
+    })
+}
+
+async fn ask(wanted: Wanted, orders: &mpsc::Sender<Order>) -> Answer {
+    let (answer, receiver) = oneshot::channel();
+    let busy = || Answer::Refused(vec![told("the daemon is busy or about to end", None)]);
+    if orders.try_send(Order { wanted, answer }).is_err() {
+        return busy();
+    }
+    match timeout(ANSWER_WAIT, receiver).await {
+        Ok(Ok(answer)) => answer,
+        _ => busy(),
+    }
+}
+
+fn told(primary: &str, detail: Option<String>) -> Told {
+    Told {
+        primary: primary.to_owned(),
+        detail,
+        hint: None,
+    }
+}
+
+/// Asks the daemon of a data directory; for the command line.
+///
+/// # Errors
+/// No daemon runs there, or it does not answer.
+pub(crate) fn order(directory: &Path, wanted: Wanted) -> Result<Answer, Report> {
+    use std::io::{Read, Write};
+
+    let nobody = |error: std::io::Error| {
+        Report::new(
+            Kind::Target,
+            format!(
+                "no pawang serve answers for data directory \"{}\"",
+                directory.display()
+            ),
+        )
+        .with_detail(error.to_string())
+        .with_hint("pawang serve")
+    };
+    let connect = |path: &Path| std::os::unix::net::UnixStream::connect(path);
+    let mut stream = with_short_path(directory, connect).map_err(nobody)?;
+    let mut exchange = || -> std::io::Result<Vec<u8>> {
+        let most = ORDER_WAIT + ANSWER_WAIT;
+        stream.set_read_timeout(Some(most))?;
+        stream.set_write_timeout(Some(most))?;
+        writeln!(stream, "{}", wanted.word())?;
+        let mut bytes = Vec::new();
+        (&mut stream)
+            .take(ANSWER_BYTES_MAX)
+            .read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    let bytes = exchange().map_err(nobody)?;
+    serde_json::from_slice(&bytes).map_err(|error| {
+        Report::new(Kind::Target, "could not read the daemon's answer")
+            .with_detail(error.to_string())
+    })
+}

@@ -1,0 +1,522 @@
+//! The daemon's main loop: signals, orders, reloads, the watchdog, and the orderly end.
+
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use pawang_config::ServeConfig;
+use pawang_core::{Kind, Report, Timestamp};
+use pawang_store::Store;
+use pawang_store::live::{DaemonStatus, Live};
+use pawang_web::{Command, Settings, Site};
+use serde_json::json;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+use super::beat::SILENCE_MAX;
+use super::control::{self, Answer, Order, Told, Wanted};
+use super::fleet::Fleet;
+use super::notify::Notify;
+use super::recorder::{Message, Recording, Thread};
+use super::remote::Remotes;
+use super::setup::{self, Setup};
+use super::shared::Shared;
+use super::{Options, greet, journal, process, status};
+use crate::output::Exit;
+
+/// How often the daemon looks at itself.
+const TICK: Duration = Duration::from_secs(2);
+/// Orders that wait.
+const ORDERS_MAX: usize = 8;
+/// What the orderly end may take, part by part: workers, dashboard, store.
+const WORKERS_END_MAX: Duration = Duration::from_secs(5);
+const WEB_END_MAX: Duration = Duration::from_secs(5);
+const STORE_END_MAX: Duration = Duration::from_secs(20);
+/// Notes that people see; the newest go first.
+const NOTES_MAX: usize = 30;
+
+/// Everything that was taken before the start.
+pub(super) struct Parts {
+    /// The command line.
+    pub options: Options,
+    /// The configuration in force.
+    pub setup: Arc<Setup>,
+    /// History and state.
+    pub store: Store,
+    /// The data directory.
+    pub directory: PathBuf,
+    /// What opening the store had to tell.
+    pub notes: Vec<String>,
+    /// How the dashboard is served.
+    pub settings: Settings,
+    /// TLS of the dashboard's own.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// The dashboard's address.
+    pub listener: TcpListener,
+    /// The present of the estate.
+    pub live: Arc<Live>,
+    /// The way to the recorder.
+    pub recording: Recording,
+    /// The recorder.
+    pub thread: Thread,
+    /// The clock.
+    pub now: fn() -> Timestamp,
+}
+
+/// The daemon while it runs.
+pub(super) struct Daemon {
+    options: Options,
+    setup: Arc<Setup>,
+    store: Store,
+    directory: PathBuf,
+    address: String,
+    notes: Vec<String>,
+    restart_notes: Vec<String>,
+    started_with: ServeConfig,
+    started_at: Timestamp,
+    config_refused: Option<Report>,
+    shared: Arc<Shared>,
+    thread: Thread,
+    fleet: Fleet,
+    remotes: Remotes,
+    /// Dashboard and control socket.
+    services: JoinSet<&'static str>,
+    web_stop: watch::Sender<bool>,
+    orders: mpsc::Receiver<Order>,
+    commands: mpsc::Receiver<Command>,
+    notify: Notify,
+    signals: Signals,
+}
+
+struct Signals {
+    hang_up: Signal,
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+/// What the main loop heard.
+enum Event {
+    Reload,
+    End,
+    Tick,
+    Order(Order),
+    Command(Command),
+    WorkerBroke,
+    ServiceEnded(&'static str),
+}
+
+impl Daemon {
+    /// Starts everything.
+    ///
+    /// # Errors
+    /// The control socket or the signals cannot be had.
+    pub(super) fn start(parts: Parts) -> Result<Daemon, Report> {
+        let now = (parts.now)();
+        let shared = Arc::new(Shared {
+            live: Arc::clone(&parts.live),
+            recording: parts.recording,
+            outlets: Mutex::default(),
+            thinking: Semaphore::new(1),
+            now: parts.now,
+        });
+        let (commands_sender, commands) = mpsc::channel(ORDERS_MAX);
+        let (orders_sender, orders) = mpsc::channel(ORDERS_MAX);
+        let (web_stop, web_stopped) = watch::channel(false);
+        let scheme = if parts.tls.is_some() { "https" } else { "http" };
+        let address = format!("{scheme}://{}", parts.settings.listen);
+        let site = Arc::new(Site {
+            live: parts.live,
+            store: parts.store.clone(),
+            settings: parts.settings,
+            commands: commands_sender,
+            now: parts.now,
+        });
+        let socket = control::listen(&parts.directory)?;
+        let listener = tokio::net::TcpListener::from_std(parts.listener).map_err(start_report)?;
+        let mut services = JoinSet::new();
+        services.spawn(async move {
+            control::serve(socket, orders_sender).await;
+            "control socket"
+        });
+        services.spawn(async move {
+            pawang_web::serve(listener, parts.tls, site, web_stopped).await;
+            "dashboard"
+        });
+        let mut daemon = Daemon {
+            options: parts.options,
+            store: parts.store,
+            directory: parts.directory,
+            address,
+            notes: parts.notes,
+            restart_notes: Vec::new(),
+            started_with: parts.setup.estate.config.serve.clone(),
+            setup: parts.setup,
+            started_at: now,
+            config_refused: None,
+            shared,
+            thread: parts.thread,
+            fleet: Fleet::default(),
+            remotes: Remotes::default(),
+            services,
+            web_stop,
+            orders,
+            commands,
+            notify: Notify::from_environment(),
+            signals: Signals::new()?,
+        };
+        daemon.begin();
+        Ok(daemon)
+    }
+
+    fn begin(&mut self) {
+        self.set_remotes();
+        self.tell_status();
+        let names = self.setup.jobs.keys();
+        self.fleet.start(names, &self.setup, &self.shared);
+        let detail = json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "pid": std::process::id(),
+            "listen": self.address,
+            "instances": self.setup.jobs.len(),
+        });
+        journal(&self.store, "daemon.start", "done", detail);
+        greet(&self.address, self.setup.jobs.len(), &self.directory);
+        self.notify.ready(&self.summary());
+    }
+
+    /// Runs until a signal, or until something ends that must not.
+    pub(super) async fn run(mut self) -> Exit {
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let watchdog = self.notify.watchdog.map(|every| every / 3);
+        let mut alive_at = tokio::time::Instant::now();
+        let exit = loop {
+            match self.event(&mut tick).await {
+                Event::Reload => {
+                    let _ = self.reload("signal").await;
+                }
+                Event::End => break Exit::Good,
+                Event::Tick => {
+                    self.fleet.mend(&self.setup, &self.shared);
+                    self.tell_status();
+                    if watchdog.is_some_and(|every| alive_at.elapsed() >= every) && self.moves() {
+                        alive_at = tokio::time::Instant::now();
+                        self.notify.alive();
+                    }
+                }
+                Event::Order(order) => {
+                    let answer = self.answer(order.wanted).await;
+                    // Whoever asked may have hung up.
+                    let _ = order.answer.send(answer);
+                }
+                Event::Command(command) => self.obey(command).await,
+                Event::WorkerBroke => {}
+                Event::ServiceEnded(what) => {
+                    tracing::error!("the {what} ended by itself: the daemon ends too");
+                    break Exit::Refused;
+                }
+            }
+        };
+        self.end(exit).await
+    }
+
+    async fn event(&mut self, tick: &mut tokio::time::Interval) -> Event {
+        tokio::select! {
+            _ = self.signals.hang_up.recv() => Event::Reload,
+            _ = self.signals.interrupt.recv() => Event::End,
+            _ = self.signals.terminate.recv() => Event::End,
+            _ = tick.tick() => Event::Tick,
+            Some(order) = self.orders.recv() => Event::Order(order),
+            Some(command) = self.commands.recv() => Event::Command(command),
+            () = self.fleet.broke() => Event::WorkerBroke,
+            Some(ended) = self.services.join_next() => {
+                Event::ServiceEnded(ended.unwrap_or("dashboard or control socket"))
+            }
+        }
+    }
+
+    /// Ends everything in order; a second signal ends it at once.
+    async fn end(mut self, exit: Exit) -> Exit {
+        self.notify.stopping();
+        tracing::info!("ending");
+        let mut signals = std::mem::replace(
+            &mut self.signals,
+            match Signals::new() {
+                Ok(signals) => signals,
+                Err(_) => return Exit::Interrupted,
+            },
+        );
+        tokio::select! {
+            () = self.end_in_order(exit) => exit,
+            _ = signals.interrupt.recv() => Exit::Interrupted,
+            _ = signals.terminate.recv() => Exit::Interrupted,
+        }
+    }
+
+    async fn end_in_order(self, exit: Exit) {
+        let Daemon {
+            mut fleet,
+            mut services,
+            web_stop,
+            mut remotes,
+            shared,
+            thread,
+            store,
+            directory,
+            orders,
+            commands,
+            ..
+        } = self;
+        drop((orders, commands));
+        web_stop.send_replace(true);
+        fleet.stop_all(WORKERS_END_MAX).await;
+        remotes.stop(&shared).await;
+        // The control socket would listen for ever; the dashboard ends by itself, within its time.
+        let drained = timeout(WEB_END_MAX, async {
+            while let Some(ended) = services.join_next().await {
+                if ended.is_ok_and(|name| name == "dashboard") {
+                    break;
+                }
+            }
+        });
+        if drained.await.is_err() {
+            tracing::warn!("some requests were not answered in time");
+        }
+        services.shutdown().await;
+        control::remove(&directory);
+        drop(shared);
+        let whole = thread.join(STORE_END_MAX).await;
+        if !whole {
+            tracing::error!("the store did not take everything in time");
+        }
+        let outcome = if whole && exit == Exit::Good {
+            "done"
+        } else {
+            "failed"
+        };
+        journal(
+            &store,
+            "daemon.stop",
+            outcome,
+            json!({ "pid": std::process::id() }),
+        );
+    }
+
+    async fn answer(&mut self, wanted: Wanted) -> Answer {
+        match wanted {
+            Wanted::Reload => match self.reload("pawang serve reload").await {
+                Ok(outcome) => Answer::Done(outcome),
+                Err(reports) => Answer::Refused(reports.iter().map(Told::from).collect()),
+            },
+            Wanted::Status => {
+                self.tell_status();
+                let status = status::status(&self.shared.live, &self.address);
+                Answer::Done(serde_json::to_value(status).unwrap_or_default())
+            }
+        }
+    }
+
+    async fn obey(&mut self, command: Command) {
+        // Whoever asked may have hung up.
+        match command {
+            Command::Reload { answer } => {
+                let outcome = self.reload("dashboard").await;
+                let _ = answer.send(outcome.map(drop));
+            }
+            Command::Ask { instance, answer } => {
+                let _ = answer.send(self.fleet.wake(&instance));
+            }
+        }
+    }
+
+    /// Reads the configuration again; a wrong one is refused whole, and the one in force stays.
+    async fn reload(&mut self, by: &str) -> Result<serde_json::Value, Vec<Report>> {
+        self.notify.reloading();
+        let file = self
+            .setup
+            .estate
+            .file
+            .clone()
+            .or_else(|| self.options.config.clone());
+        let instances = self.options.instances.clone();
+        let now = (self.shared.now)();
+        let read = move || Setup::read(file.as_deref(), &instances, now);
+        let read = tokio::task::spawn_blocking(read)
+            .await
+            .unwrap_or_else(|error| {
+                let report = Report::new(Kind::Usage, "could not read the configuration");
+                Err(vec![report.with_detail(error.to_string())])
+            });
+        let outcome = match read {
+            Ok(setup) => Ok(self.take_setup(Arc::new(setup)).await),
+            Err(reports) => {
+                self.config_refused = Some(combined(&reports));
+                Err(reports)
+            }
+        };
+        let (word, detail) = match &outcome {
+            Ok(detail) => ("done", detail.clone()),
+            Err(reports) => {
+                let reasons: Vec<&str> = reports.iter().map(|r| r.primary.as_str()).collect();
+                ("refused", json!({ "reasons": reasons }))
+            }
+        };
+        if let Err(reports) = &outcome {
+            let report = combined(reports);
+            tracing::error!(
+                detail = report.detail.as_deref(),
+                "the configuration was refused, and the one before stays: {}",
+                report.primary
+            );
+        }
+        let detail = json!({ "by": by, "detail": detail });
+        journal(&self.store, "daemon.reload", word, detail);
+        self.tell_status();
+        self.notify.ready(&self.summary());
+        outcome
+    }
+
+    /// Puts another configuration in force; instances that are the same in both go on untouched.
+    async fn take_setup(&mut self, new: Arc<Setup>) -> serde_json::Value {
+        let old = std::mem::replace(&mut self.setup, Arc::clone(&new));
+        self.config_refused = None;
+        let removed: Vec<String> = old
+            .jobs
+            .keys()
+            .filter(|name| !new.jobs.contains_key(*name))
+            .cloned()
+            .collect();
+        let changed: Vec<String> = new
+            .jobs
+            .keys()
+            .filter(|name| old.jobs.contains_key(*name) && !old.same_instance(&new, name))
+            .cloned()
+            .collect();
+        let added: Vec<String> = new
+            .jobs
+            .keys()
+            .filter(|name| !old.jobs.contains_key(*name))
+            .cloned()
+            .collect();
+        let ended: Vec<String> = removed.iter().chain(&changed).cloned().collect();
+        self.fleet.stop(&ended, WORKERS_END_MAX).await;
+        for name in &removed {
+            self.shared.live.remove(name);
+        }
+        self.fleet.take_setup(&new);
+        let begun = changed.iter().chain(&added);
+        self.fleet.start(begun, &new, &self.shared);
+        let config = &new.estate.config.serve;
+        let retention = setup::retention(&config.retention);
+        self.shared
+            .recording
+            .send(Message::Retention(retention))
+            .await;
+        if old.estate.config.serve.remote_write != config.remote_write {
+            self.remotes.stop(&self.shared).await;
+            self.set_remotes();
+        }
+        self.restart_notes = setup::needs_restart(&self.started_with, config);
+        for warning in new.estate.config.warnings.iter().chain(&self.restart_notes) {
+            tracing::warn!("{warning}");
+        }
+        tracing::info!(
+            ?added,
+            ?removed,
+            ?changed,
+            "the configuration was read again"
+        );
+        json!({
+            "instances": new.jobs.len(),
+            "added": added,
+            "removed": removed,
+            "changed": changed,
+            "warnings": new.estate.config.warnings,
+            "needs_restart": self.restart_notes,
+        })
+    }
+
+    fn set_remotes(&mut self) {
+        let stores = &self.setup.estate.config.serve.remote_write;
+        let notes = self.remotes.start(stores, &self.directory, &self.shared);
+        for note in notes {
+            tracing::error!("{note}");
+            self.notes.push(note);
+        }
+    }
+
+    /// Replaces what readers see of the daemon itself.
+    fn tell_status(&mut self) {
+        let news = self.thread.news.borrow().clone();
+        let mut notes = self.restart_notes.clone();
+        notes.extend(news.notes);
+        notes.extend(self.notes.iter().cloned());
+        notes.truncate(NOTES_MAX);
+        self.shared.live.put_daemon(DaemonStatus {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started_at: self.started_at,
+            config_file: self.setup.estate.file.clone(),
+            config_loaded_at: self.setup.read_at,
+            config_refused: self.config_refused.clone(),
+            store: news.status,
+            memory_bytes: process::memory_bytes(),
+            cpu_time: process::cpu_time(),
+            remote_writes: self.remotes.status(),
+            notes,
+        });
+    }
+
+    /// Says whether everything shows signs of life; systemd is only told so while it does.
+    fn moves(&self) -> bool {
+        let silent = self.fleet.silent(SILENCE_MAX);
+        if !silent.is_empty() {
+            tracing::error!(?silent, "tasks do not move");
+        }
+        let recorder = !self.thread.is_finished() && self.thread.beat.silence() <= SILENCE_MAX;
+        if !recorder {
+            tracing::error!("the recorder does not move");
+        }
+        silent.is_empty() && recorder
+    }
+
+    fn summary(&self) -> String {
+        format!(
+            "observing {} instances, {}",
+            self.setup.jobs.len(),
+            self.address
+        )
+    }
+}
+
+impl Signals {
+    fn new() -> Result<Signals, Report> {
+        Ok(Signals {
+            hang_up: signal(SignalKind::hangup()).map_err(start_report)?,
+            interrupt: signal(SignalKind::interrupt()).map_err(start_report)?,
+            terminate: signal(SignalKind::terminate()).map_err(start_report)?,
+        })
+    }
+}
+
+fn start_report(error: std::io::Error) -> Report {
+    Report::new(Kind::Refused, "could not start").with_detail(error.to_string())
+}
+
+/// Returns the first of several reports, with how many more there are.
+fn combined(reports: &[Report]) -> Report {
+    let first = reports.first().cloned();
+    let mut report =
+        first.unwrap_or_else(|| Report::new(Kind::Usage, "the configuration has mistakes"));
+    if reports.len() > 1 {
+        let more = format!("and {} more mistakes", reports.len() - 1);
+        report.detail = Some(match report.detail.take() {
+            Some(detail) => format!("{detail}\n{more}"),
+            None => more,
+        });
+        report.hint = Some("pawang config check".to_owned());
+    }
+    report
+}
