@@ -1,0 +1,25 @@
+//! What the pages share: addresses, tables, filters, values over time, and what could not be seen.
+
+mod address;
+mod filter;
+mod forecast;
+mod history;
+mod line;
+mod query;
+mod say;
+mod secret;
+mod table;
+mod unseen;
+
+pub(crate) use address::{Here, instance_path, path};
+pub(crate) use filter::{Field, choices, filter, matches};
+pub(crate) use forecast::{Forecast, forecast};
+pub(crate) use history::{
+    Ask, active_by, class_name, combine, day_before, growth, series, single, summed, wait_classes,
+};
+pub(crate) use line::{Line, lines, lines_of};
+pub(crate) use query::{HIDDEN, shown, text_of};
+pub(crate) use say::{change, dash, figure, milliseconds, one_line, or_dash, per_second, percent};
+pub(crate) use secret::without_secrets;
+pub(crate) use table::{Column, Table};
+pub(crate) use unseen::unseen;

@@ -1,0 +1,181 @@
+//! The list of tables.
+
+use std::collections::BTreeSet;
+
+use maud::{Markup, html};
+use pawang_core::{Missing, Timestamp};
+use pawang_store::live::Present;
+
+use super::Relation;
+use crate::page::Visit;
+use crate::page::parts::{
+    Column, Field, Here, Table, choices, dash, figure, filter, matches, path, per_second, percent,
+    unseen,
+};
+use crate::words;
+
+/// Draws sums, filter and table.
+pub(super) fn draw(here: &Here<'_>, present: &Present, mut relations: Vec<Relation<'_>>) -> Markup {
+    let missing = not_seen(present, "tables");
+    let fields = [
+        Field::Choice {
+            key: "database",
+            title: "Database",
+            values: choices(relations.iter().map(|r| r.database)),
+        },
+        Field::Choice {
+            key: "schema",
+            title: "Schema",
+            values: choices(relations.iter().map(|r| r.line.word("schemaname"))),
+        },
+        Field::Search {
+            key: "q",
+            title: "Table",
+        },
+    ];
+    let form = filter(here, &fields);
+    let text = here.visit.parameter("q").unwrap_or_default().to_lowercase();
+    let all = relations.len();
+    relations.retain(|r| {
+        matches(here, "database", r.database)
+            && matches(here, "schema", r.line.word("schemaname"))
+            && (text.is_empty() || r.name.to_lowercase().contains(&text))
+    });
+    let cut = relations.len() < all;
+    html! {
+        (missing)
+        (figures(&relations))
+        (form)
+        (table(here, cut).draw(here, relations))
+    }
+}
+
+/// Says which databases were not seen and why, each reason once.
+pub(in crate::page) fn not_seen(present: &Present, collector: &str) -> Markup {
+    let sightings = present.facts.sightings.iter();
+    let missing: Vec<(&str, &Missing)> = sightings
+        .filter(|sighting| sighting.collector == collector)
+        .filter_map(|s| Some((s.database.as_deref().unwrap_or(""), s.seen.as_ref().err()?)))
+        .collect();
+    let reasons: Vec<&Missing> = missing.iter().map(|(_, missing)| *missing).collect();
+    let mut shown: Vec<&Missing> = Vec::new();
+    for reason in reasons {
+        if !shown.contains(&reason) {
+            shown.push(reason);
+        }
+    }
+    let asked = present
+        .facts
+        .sightings
+        .iter()
+        .any(|s| s.collector == collector);
+    html! {
+        @if !asked {
+            @match &present.facts.server {
+                Err(blind) => (words::not_seen(blind)),
+                Ok(_) => p .muted { "Not asked yet: the first sample is on its way." },
+            }
+        }
+        @for reason in shown {
+            @let databases: BTreeSet<&str> = missing.iter().filter(|(_, m)| m == &reason).map(|(d, _)| *d).collect();
+            p .muted { "Not seen in " (databases.into_iter().take(20).collect::<Vec<_>>().join(", ")) ":" }
+            (unseen(reason))
+        }
+    }
+}
+
+fn figures(relations: &[Relation<'_>]) -> Markup {
+    let total: f64 = relations.iter().map(Relation::total_bytes).sum();
+    let grown: Option<f64> = relations
+        .iter()
+        .map(|r| r.grown("size_bytes"))
+        .flatten()
+        .reduce(|a, b| a + b);
+    let dead: f64 = relations
+        .iter()
+        .filter_map(|r| r.line.number("n_dead_tup"))
+        .sum();
+    let live: f64 = relations
+        .iter()
+        .filter_map(|r| r.line.number("n_live_tup"))
+        .sum();
+    html! {
+        dl .figures {
+            (figure("tables", html! { (words::number(relations.len() as f64)) }, "of at least 64 pages or 1,000 row versions; smaller ones are not sampled"))
+            (figure("size", html! { (words::bytes(total)) }, "tables with their TOAST and indexes"))
+            (figure("growth", html! { @match grown { Some(grown) => (words::bytes(grown)), None => (dash("two samples are needed")) } }, "of the tables alone, in the range"))
+            (figure("live rows", html! { (words::number(live)) }, "as the statistics estimate them"))
+            (figure("dead rows", html! { (words::number(dead)) }, "as the statistics estimate them"))
+        }
+    }
+}
+
+fn table<'a>(here: &'a Here<'a>, filtered: bool) -> Table<'a, Relation<'a>> {
+    type R<'a> = Relation<'a>;
+    let now = here.visit.now;
+    let rate = |key, title, hint, column: &'static str| {
+        Column::number(
+            key,
+            title,
+            hint,
+            move |r: &R<'a>| r.rate(column),
+            per_second,
+        )
+    };
+    Table {
+        what: "tables",
+        sorted: "size",
+        columns: vec![
+            Column::text("table", "Table", "schema and name", |r: &R<'a>| r.name.clone(), move |r| link(here.visit, here, r)),
+            Column::text("database", "Database", "", |r: &R<'a>| r.database.to_owned(), |r| html! { (r.database) }),
+            Column::number("size", "Size", "table, TOAST and indexes", |r: &R<'a>| Some(r.total_bytes()), words::bytes)
+                .shown(|r| html! { span title={ "table " (words::bytes(r.heap_bytes)) ", TOAST " (words::bytes(r.toast_bytes)) ", indexes " (words::bytes(r.index_bytes)) } { (words::bytes(r.total_bytes())) } }),
+            Column::number("growth", "Growth", "of the table alone, in the range", |r: &R<'a>| r.grown("size_bytes"), words::bytes),
+            Column::number("rows", "Live rows", "estimate of the statistics", |r: &R<'a>| r.line.number("n_live_tup"), words::number),
+            Column::number("dead", "Dead", "dead row versions", |r: &R<'a>| r.line.number("n_dead_tup"), words::number),
+            Column::number("dead_share", "Dead %", "share of dead row versions", Relation::dead_percent, percent),
+            Column::number("bloat", "Bloat", "share of its pages that a rewrite would give back, by the check table-bloat", |r: &R<'a>| r.bloat_percent, percent)
+                .shown(|r| r.bloat_percent.map_or_else(|| dash("not estimated: not among the 100 largest, not analyzed, or its statistics may not be read"), |v| html! { (percent(v)) })),
+            rate("seq", "Seq scans", "sequential scans per second", "seq_scan"),
+            rate("idx", "Index scans", "index scans per second", "idx_scan"),
+            rate("ins", "Inserts", "rows inserted per second", "n_tup_ins"),
+            rate("upd", "Updates", "rows updated per second", "n_tup_upd"),
+            rate("del", "Deletes", "rows deleted per second", "n_tup_del"),
+            Column::number("hot", "HOT", "share of updates that stayed on their page", Relation::hot_percent, percent)
+                .shown(|r| r.hot_percent().map_or_else(|| dash("no updates in the range"), |v| html! { (percent(v)) })),
+            when("vacuum", "Vacuumed", "last VACUUM or autovacuum", now, Relation::vacuumed_at),
+            when("analyze", "Analyzed", "last ANALYZE or autoanalyze", now, Relation::analyzed_at),
+            Column::number("freeze", "Freeze age", "transactions since its oldest unfrozen row", |r: &R<'a>| r.line.number("frozen_xid_age"), words::number),
+        ],
+        empty: if filtered {
+            html! { p { "No table passes the filter." } }
+        } else {
+            html! { p { "No table is large enough to be sampled: 64 pages or 1,000 row versions." } }
+        },
+    }
+}
+
+fn when<'a>(
+    key: &'static str,
+    title: &'static str,
+    hint: &'static str,
+    now: Timestamp,
+    at: fn(&Relation<'a>) -> Option<Timestamp>,
+) -> Column<'a, Relation<'a>> {
+    let seconds = move |r: &Relation<'a>| at(r).map(|at| words::seconds_since(now, at));
+    Column::number(key, title, hint, seconds, words::age).shown(move |r| match at(r) {
+        Some(at) => words::ago(now, at),
+        None => dash("not since the statistics were reset"),
+    })
+}
+
+fn link(visit: &Visit<'_>, here: &Here<'_>, relation: &Relation<'_>) -> Markup {
+    let pairs = [
+        ("table", relation.name.as_str()),
+        ("database", relation.database),
+    ];
+    html! {
+        a href=(path(visit, &here.path, &pairs)) { (relation.name) }
+        @if !relation.kind().is_empty() { small { " " (relation.kind()) } }
+    }
+}
