@@ -4,12 +4,15 @@
 
 mod choice;
 mod compatible;
+mod error;
 mod fold;
 mod layout;
 mod name;
 mod own;
+pub mod remote_write;
 mod setting;
 mod sheet;
 mod text;
 
+pub use error::Error;
 pub use text::{Format, Scrape, write};

@@ -118,6 +118,12 @@ impl<'a> Sheet<'a> {
         self.text = text;
     }
 
+    /// Returns how many samples all rows have.
+    pub(crate) fn samples_of_all(&self) -> u64 {
+        let samples = self.rows.iter().map(|line| self.samples(*line) as u64);
+        samples.sum()
+    }
+
     /// Returns how many samples a row has.
     fn samples(&self, line: Line) -> usize {
         let row = &self.snapshot.rows[line.row];
