@@ -19,7 +19,8 @@ use crate::until::DEADLINE;
 
 /// SIGCONT follows the stop signal because a test may have frozen its server. A server that was killed leaves the
 /// System V segment that `postmaster.pid` names; the next start would remove it, but there is none. Patroni, when killed,
-/// leaves its postmaster, which works in the directory that it serves.
+/// leaves its postmaster, which works in the directory that it serves; a browser's driver leaves the browser, whose
+/// profile is in the directory.
 const SCRIPT: &str = r#"
 directory=$1 signal=$2 child=
 trap '' HUP INT TERM PIPE
@@ -35,6 +36,13 @@ if [ -n "$child" ]; then
   kill -s "$signal" "$child" && kill -s CONT "$child"
   wait "$child"
 fi
+while orphans=$(grep -lsz -e "[u]ser-data-dir=$directory/" /proc/[0-9]*/cmdline); do
+  for orphan in $orphans; do
+    orphan=${orphan#/proc/}
+    kill -s KILL "${orphan%/cmdline}"
+  done
+  sleep 0.05
+done
 if [ -f "$directory/data/postmaster.pid" ]; then
   orphan=$(sed -n 1p "$directory/data/postmaster.pid")
   while [ "/proc/$orphan/cwd" -ef "$directory/data" ]; do

@@ -8,6 +8,7 @@
     reason = "the testbed starts programs, reads the environment and drives connections in tasks"
 )]
 
+mod browser;
 mod cluster;
 mod guard;
 mod owner;
@@ -20,6 +21,7 @@ mod template;
 mod until;
 mod version;
 
+pub use browser::{Browser, CONTROL, ENTER, ESCAPE};
 pub use cluster::{Cluster, Setup, Stop};
 pub use patroni::PatroniNode;
 pub use pooler::Pooler;

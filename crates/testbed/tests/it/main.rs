@@ -5,6 +5,7 @@
     reason = "one test starts itself again to be killed"
 )]
 
+mod browser;
 mod cluster;
 mod leftovers;
 mod patroni;
