@@ -1,12 +1,26 @@
 //! The history: every snapshot of every collector, in one SQLite file, at three resolutions.
+//!
+//! The unit is a collector's snapshot. Frames (`hot`) hold the newest hour, each as what differs from the one before;
+//! finished hours and days are segments, column by column. `format/v1.md` describes the file.
 
+mod builder;
+mod encode;
+mod frame;
+mod index;
 mod query;
 mod reader;
+mod rollup;
+mod run;
 pub(crate) mod schema;
+mod segment;
+mod shelf;
+mod tend;
 mod writer;
 
+pub use encode::TEXT_BYTES_MAX;
 pub use query::{
-    Change, Fold, Growth, GrowthQuery, Point, Reading, Rows, Series, SeriesQuery, Span,
+    Change, Fold, GROWTH_ROWS_MAX, Growth, GrowthQuery, POINTS_MAX, Point, Reading, Rows,
+    SERIES_MAX, STEPS_MAX, Series, SeriesQuery, Span,
 };
 pub use reader::Reader;
 pub use writer::{Retention, Tended, Writer};

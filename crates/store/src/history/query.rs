@@ -5,6 +5,15 @@ use std::time::Duration;
 use pawang_core::{ColumnKind, Timestamp, Value};
 use serde::Serialize;
 
+/// Most series of one answer; the first ones by database and labels are given.
+pub const SERIES_MAX: usize = 2_000;
+/// Most points of one series; a shorter step is doubled until they suffice.
+pub const POINTS_MAX: usize = 10_000;
+/// Most points of one answer; series beyond it are left out, the last ones by database and labels.
+pub const STEPS_MAX: usize = 1_000_000;
+/// Most rows of one answer about growth.
+pub const GROWTH_ROWS_MAX: usize = 50_000;
+
 /// A stretch of time, both ends included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Span {

@@ -1,0 +1,162 @@
+//! Reads what rows were at the moments of a stretch, of samples and of rollups alike.
+
+use pawang_core::ColumnKind;
+
+use super::super::encode::Torn;
+use super::super::index::{Index, Presence};
+use super::super::rollup::{self, Virtual};
+use super::super::run::Cell;
+use super::super::segment::{Runs, Segment};
+use super::step::Track;
+
+const MICROS: f64 = 1e6;
+
+/// Memory for the values of one row, used again for the next.
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    cells: [Vec<Cell>; 4],
+}
+
+/// Returns a number of any type.
+pub(super) fn number(cell: Cell) -> Option<f64> {
+    match cell {
+        Cell::Int(number) => Some(number as f64),
+        Cell::Float(number) if number.is_finite() => Some(number),
+        _ => None,
+    }
+}
+
+/// Returns how much a counter grew; `None` when that cannot be told.
+pub(super) fn growth(before: Cell, after: Cell) -> Option<f64> {
+    let growth = match (before, after) {
+        (Cell::Int(before), Cell::Int(after)) => match after.checked_sub(before) {
+            Some(growth) => growth as f64,
+            None => after as f64 - before as f64,
+        },
+        (before, after) => number(after)? - number(before)?,
+    };
+    (growth >= 0.0).then_some(growth)
+}
+
+/// Fills the values of one row; frames at which counters cannot be compared are told by `breaks`.
+pub(super) fn fill<'a>(
+    runs: &Runs,
+    entity: usize,
+    presence: &Presence,
+    count: usize,
+    cells: &'a mut Vec<Cell>,
+) -> Result<&'a [Cell], Torn> {
+    cells.resize(count, Cell::Null);
+    runs.cells(entity, presence, cells)?;
+    Ok(cells)
+}
+
+/// Calls `each` with the frames at which the counters of a row can be compared with the frame before.
+pub(super) fn comparable(index: &Index, entity: usize, mut each: impl FnMut(usize)) {
+    let mut broken = index
+        .broken(entity)
+        .iter()
+        .map(|(_, frame)| *frame as usize)
+        .peekable();
+    for frame in 1..index.moments.len() {
+        if broken.next_if_eq(&frame).is_some() || !index.moments[frame].joined {
+            continue;
+        }
+        each(frame);
+    }
+}
+
+/// Adds one row and column of a stretch to a track.
+pub(super) fn add(
+    segment: &Segment,
+    presence: &Presence,
+    (column, kind): (usize, ColumnKind),
+    entity: usize,
+    resolution: u32,
+    scratch: &mut Scratch,
+    track: &mut Track,
+) -> Result<(), Torn> {
+    match (resolution, kind) {
+        (0, ColumnKind::Counter) => add_counter(segment, presence, column, entity, scratch, track),
+        (0, _) => add_gauge(segment, presence, column, entity, scratch, track),
+        (_, kind) => add_rollup(segment, presence, (column, kind), entity, scratch, track),
+    }
+}
+
+fn add_counter(
+    segment: &Segment,
+    presence: &Presence,
+    column: usize,
+    entity: usize,
+    scratch: &mut Scratch,
+    track: &mut Track,
+) -> Result<(), Torn> {
+    let Some(Some(runs)) = segment.columns.get(column) else {
+        return Ok(());
+    };
+    let moments = &segment.index.moments;
+    let cells = fill(runs, entity, presence, moments.len(), &mut scratch.cells[0])?;
+    comparable(&segment.index, entity, |frame| {
+        if let Some(growth) = growth(cells[frame - 1], cells[frame]) {
+            let seconds = (moments[frame].at - moments[frame - 1].at) as f64 / MICROS;
+            let rate = growth / seconds;
+            track.add(frame, rate, (rate, rate), seconds);
+        }
+    });
+    Ok(())
+}
+
+fn add_gauge(
+    segment: &Segment,
+    presence: &Presence,
+    column: usize,
+    entity: usize,
+    scratch: &mut Scratch,
+    track: &mut Track,
+) -> Result<(), Torn> {
+    let Some(Some(runs)) = segment.columns.get(column) else {
+        return Ok(());
+    };
+    let count = segment.index.moments.len();
+    let cells = fill(runs, entity, presence, count, &mut scratch.cells[0])?;
+    for (frame, cell) in cells.iter().enumerate().skip(segment.index.first()) {
+        if let Some(number) = number(*cell) {
+            track.add(frame, number, (number, number), 1.0);
+        }
+    }
+    Ok(())
+}
+
+fn add_rollup(
+    segment: &Segment,
+    presence: &Presence,
+    (column, kind): (usize, ColumnKind),
+    entity: usize,
+    scratch: &mut Scratch,
+    track: &mut Track,
+) -> Result<(), Torn> {
+    let moments = &segment.index.moments;
+    for (part, cells) in scratch.cells.iter_mut().enumerate() {
+        match segment.columns.get(rollup::column(column, part)) {
+            Some(Some(runs)) => drop(fill(runs, entity, presence, moments.len(), cells)?),
+            _ => {
+                cells.clear();
+                cells.resize(moments.len(), Cell::Null);
+            }
+        }
+    }
+    for (frame, moment) in moments.iter().enumerate() {
+        let cells = scratch.cells.each_ref().map(|cells| cells[frame]);
+        let Some(seen) = rollup::read(kind, cells, moment) else {
+            continue;
+        };
+        let Virtual {
+            mean,
+            low,
+            high,
+            weight,
+        } = seen;
+        track.add(frame, mean, (low, high), weight);
+    }
+    Ok(())
+}
