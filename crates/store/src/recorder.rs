@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use pawang_core::{Evaluation, Facts, Timestamp, Value};
+use pawang_core::{Evaluation, Facts, Report, Timestamp, Value};
 use rusqlite::ErrorCode;
 
 use crate::history::{Retention, Tended, Writer};
@@ -33,11 +33,26 @@ pub struct Recorder {
     texts: BTreeMap<i64, String>,
     bytes_max: usize,
     status: StoreStatus,
-    trouble_since: Option<Timestamp>,
+    troubles: BTreeMap<Part, Trouble>,
     refusals: u32,
     damaged_tends: u32,
     asides: u32,
     notes: Vec<String>,
+}
+
+/// What the disk may refuse; each comes back on its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Part {
+    History,
+    Findings,
+    Texts,
+    Tending,
+}
+
+/// Since when and why the disk refuses.
+struct Trouble {
+    since: Timestamp,
+    report: Report,
 }
 
 /// One round that the disk does not have yet.
@@ -63,7 +78,7 @@ impl Recorder {
             texts: BTreeMap::new(),
             bytes_max: WAITING_BYTES_MAX,
             status,
-            trouble_since: None,
+            troubles: BTreeMap::new(),
             refusals: 0,
             damaged_tends: 0,
             asides: 0,
@@ -126,16 +141,21 @@ impl Recorder {
             }
             judged => judged,
         };
-        judged.unwrap_or_else(|error| {
-            self.refused(&error, evaluation.at);
-            let mut since = state.known_since(&evaluation.instance.name);
-            for finding in evaluation.findings() {
+        match judged {
+            Ok(since) => {
+                self.settled(Part::Findings);
                 since
-                    .entry(finding.fingerprint.clone())
-                    .or_insert(evaluation.at);
             }
-            since
-        })
+            Err(error) => {
+                self.refused(Part::Findings, &error, evaluation.at);
+                let mut since = state.known_since(&evaluation.instance.name);
+                for finding in evaluation.findings() {
+                    let fingerprint = finding.fingerprint.clone();
+                    since.entry(fingerprint).or_insert(evaluation.at);
+                }
+                since
+            }
+        }
     }
 
     /// Writes all that waits for good, as far as the disk takes it; says how the store is doing.
@@ -146,13 +166,16 @@ impl Recorder {
             }
             outcome => outcome,
         };
-        match outcome.and_then(|()| self.write_texts(now)) {
+        match outcome {
             Ok(()) => {
-                self.status.trouble = None;
-                self.trouble_since = None;
                 self.refusals = 0;
+                self.settled(Part::History);
             }
-            Err(error) => self.refused(&error, now),
+            Err(error) => self.refused(Part::History, &error, now),
+        }
+        match self.write_texts(now) {
+            Ok(()) => self.settled(Part::Texts),
+            Err(error) => self.refused(Part::Texts, &error, now),
         }
         self.status.bytes = self.store.bytes();
         &self.status
@@ -164,6 +187,7 @@ impl Recorder {
         match tended {
             Ok(tended) => {
                 self.damaged_tends = 0;
+                self.settled(Part::Tending);
                 tended
             }
             Err(error) => {
@@ -173,10 +197,10 @@ impl Recorder {
                 if self.damaged_tends >= DAMAGED_TENDS_MAX && self.asides < ASIDE_MAX {
                     self.damaged_tends = 0;
                     if let Err(error) = self.renew(now) {
-                        self.refused(&error, now);
+                        self.refused(Part::Tending, &error, now);
                     }
                 } else {
-                    self.refused(&error, now);
+                    self.refused(Part::Tending, &error, now);
                 }
                 Tended::default()
             }
@@ -267,19 +291,36 @@ impl Recorder {
         }
     }
 
-    fn refused(&mut self, error: &Error, now: Timestamp) {
-        self.refusals += u32::from(!disk_refuses(error));
+    fn refused(&mut self, part: Part, error: &Error, now: Timestamp) {
+        if part == Part::History {
+            self.refusals += u32::from(!disk_refuses(error));
+        }
         let mut report = error.report();
-        if self.trouble_since.is_none() {
+        let before = self.troubles.get(&part);
+        if before.is_none() {
             tracing::error!(detail = report.detail.as_deref(), "{error}");
         }
-        let since = *self.trouble_since.get_or_insert(now);
+        let since = before.map_or(now, |trouble| trouble.since);
         let waits = format!("since {since:.0}; what is seen waits in memory");
         report.detail = Some(match report.detail {
             Some(detail) => format!("{detail}; {waits}"),
             None => waits,
         });
-        self.status.trouble = Some(report);
+        self.troubles.insert(part, Trouble { since, report });
+        self.tell();
+    }
+
+    fn settled(&mut self, part: Part) {
+        if self.troubles.remove(&part).is_some() {
+            tracing::info!(?part, "the disk takes it again");
+        }
+        self.tell();
+    }
+
+    /// Shows the worst trouble: that of the history before others.
+    fn tell(&mut self) {
+        let trouble = self.troubles.values().next();
+        self.status.trouble = trouble.map(|trouble| trouble.report.clone());
     }
 
     /// Forgets the oldest of what waits.

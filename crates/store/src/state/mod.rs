@@ -32,9 +32,10 @@ pub struct State {
 
 struct Shared {
     path: PathBuf,
-    writing: Mutex<Connection>,
-    /// Of its own, so that a page does not wait for the disk that somebody else writes to.
+    /// Of its own, so that a page does not wait for the disk that somebody else writes to. It is closed first: only one
+    /// that writes can put the log back into the file.
     reading: Mutex<Connection>,
+    writing: Mutex<Connection>,
     judged: Mutex<judge::Memory>,
 }
 

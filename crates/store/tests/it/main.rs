@@ -5,8 +5,13 @@
     reason = "a test that cannot go on should say where"
 )]
 
+mod crash;
 mod findings;
+mod full;
+mod history;
 mod journal;
 mod open;
+mod rescue;
 mod state;
+mod statements;
 mod world;

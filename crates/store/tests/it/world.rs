@@ -1,10 +1,11 @@
 //! What several tests need: a data directory, an instant, findings.
 
 use pawang_core::{
-    Evaluation, Finding, Instance, Level, Outcome, Role, Server, Timestamp, Unit, Verdict,
-    fingerprint,
+    Column, ColumnKind, Cost, Epoch, Evaluation, Facts, Finding, Instance, Level, Outcome, Role,
+    Server, Sighting, Snapshot, Timestamp, Unit, Value, Verdict, fingerprint,
 };
 use pawang_store::Store;
+use pawang_store::history::Reader;
 
 /// Returns an instant, `seconds` after a fixed one.
 pub(crate) fn at(seconds: i64) -> Timestamp {
@@ -29,7 +30,7 @@ pub(crate) fn server() -> Server {
         version: 150_018,
         version_text: "15.18".to_owned(),
         role: Role::Primary,
-        epoch: pawang_core::Epoch::default(),
+        epoch: Epoch::default(),
         user: "monitor".to_owned(),
         superuser: false,
         monitor: true,
@@ -87,5 +88,86 @@ pub(crate) fn evaluation(seconds: i64, verdicts: Vec<Verdict>) -> Evaluation {
         verdicts,
         costs: std::collections::BTreeMap::new(),
         notes: Vec::new(),
+    }
+}
+
+/// Returns facts of one collector with `rows` rows that all hold the number; `noise` texts do not compress.
+pub(crate) fn facts(number: i64, seconds: i64, rows: usize, noise: usize) -> Facts {
+    let column = |name: &str, kind| Column {
+        name: name.to_owned(),
+        kind,
+        unit: None,
+    };
+    let mut random = Random(number.unsigned_abs() + 1);
+    let row = |index: usize| {
+        vec![
+            Value::Text(format!("table-{index}").into()),
+            Value::Int(number),
+            Value::Int(number % 7),
+            Value::Text(random.text(noise).into()),
+        ]
+    };
+    let snapshot = Snapshot {
+        collector: "tables".to_owned(),
+        database: Some("sales".to_owned()),
+        at: at(seconds),
+        epoch: Some(Epoch::default()),
+        cost: Cost::default(),
+        columns: [
+            column("relname", ColumnKind::Label),
+            column("n_tup_ins", ColumnKind::Counter),
+            column("n_dead_tup", ColumnKind::Gauge),
+            column("note", ColumnKind::Info),
+        ]
+        .into(),
+        rows: (0..rows).map(row).collect(),
+    };
+    Facts {
+        instance: evaluation(0, Vec::new()).instance,
+        at: at(seconds),
+        server: Ok(server()),
+        down: None,
+        databases: vec!["sales".to_owned()],
+        sightings: vec![Sighting {
+            collector: "tables".to_owned(),
+            database: Some("sales".to_owned()),
+            seen: Ok(snapshot.into()),
+        }],
+        notes: Vec::new(),
+    }
+}
+
+/// Returns the number that the history has for an instant, if it has a snapshot of exactly then.
+pub(crate) fn number_at(reader: &Reader, seconds: i64) -> Option<i64> {
+    let mut snapshots = reader.snapshots_at("dwh-1", "tables", at(seconds)).unwrap();
+    let snapshot = snapshots
+        .pop()
+        .filter(|snapshot| snapshot.at == at(seconds))?;
+    let numbers: Vec<Option<i64>> = snapshot.rows().map(|row| row.int("n_tup_ins")).collect();
+    assert!(
+        numbers.windows(2).all(|pair| pair[0] == pair[1]),
+        "{numbers:?}"
+    );
+    numbers[0]
+}
+
+/// Numbers that look random, the same for the same seed.
+pub(crate) struct Random(pub(crate) u64);
+
+impl Random {
+    /// Returns a number below `end`.
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
+        // splitmix64, whose every seed is as good as any other.
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        (mixed ^ (mixed >> 31)) % end
+    }
+
+    fn text(&mut self, length: usize) -> String {
+        (0..length)
+            .map(|_| char::from(b'!' + self.below(90) as u8))
+            .collect()
     }
 }
