@@ -238,33 +238,23 @@ const LEVEL: Parameter = parameter(
 const CHECK: Parameter = parameter("check", "only this check");
 const INSTANCE: Parameter = parameter("instance", "only this instance");
 
-fn soon(title: &str, _: &Visit<'_>) -> Result<Page, PageError> {
-    Ok(Page {
-        title: title.to_owned(),
-        place: page::Place::Fleet,
-        instance: None,
-        body: maud::html! {},
-        seen_at: None,
-    })
-}
-
 /// Everything that can be asked.
 pub(crate) static ROUTES: &[Route] = &[
     page("/", "All instances, worst first", |visit, _| {
-        soon("fleet", visit)
+        page::fleet::render(visit)
     }),
     page("/findings", "All findings, worst first", |visit, _| {
-        soon("findings", visit)
+        page::findings::render(visit)
     }),
     page(
         "/findings/{fingerprint}",
         "One finding: what, why, evidence, what to do",
-        |visit, at| soon("finding", visit),
+        |visit, at| page::finding::render(visit, at.get("fingerprint")),
     ),
     page(
         "/instances/{name}",
         "One instance: verdicts and vital signs",
-        |visit, at| soon("instance", visit),
+        |visit, at| page::instance::render(visit, at.get("name")),
     ),
     page(
         "/instances/{name}/activity",
@@ -294,12 +284,12 @@ pub(crate) static ROUTES: &[Route] = &[
     page(
         "/instances/{name}/replication",
         "Who follows whom, and how far behind",
-        |visit, at| soon("replication", visit),
+        |visit, at| page::replication::render(visit, at.get("name")),
     ),
     page(
         "/instances/{name}/storage",
         "Databases, disks, growth",
-        |visit, at| soon("storage", visit),
+        |visit, at| page::storage::render(visit, at.get("name")),
     ),
     page(
         "/instances/{name}/settings",
@@ -309,7 +299,7 @@ pub(crate) static ROUTES: &[Route] = &[
     page(
         "/instances/{name}/setup",
         "What cannot be seen, and what it costs to look",
-        |visit, at| soon("setup", visit),
+        |visit, at| page::setup::render(visit, at.get("name")),
     ),
     page("/journal", "What was changed through Pawang", |visit, _| {
         page::journal::render(visit)
