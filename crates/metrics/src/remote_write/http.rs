@@ -50,9 +50,14 @@ pub(crate) struct Answer {
 
 /// One connection, opened when it is needed.
 pub(crate) struct Client {
+    address: Address,
+    open: Option<Open>,
+}
+
+/// How to get to a store.
+struct Address {
     place: Place,
     tls: Option<Arc<ClientConfig>>,
-    open: Option<Open>,
 }
 
 struct Open {
@@ -94,9 +99,9 @@ impl Place {
 
 impl Client {
     pub(crate) fn new(place: Place) -> Client {
+        let tls = place.secure.then(tls);
         Client {
-            tls: place.secure.then(tls),
-            place,
+            address: Address { place, tls },
             open: None,
         }
     }
@@ -111,12 +116,12 @@ impl Client {
         let kept = self.open.take();
         let within = tokio::time::timeout(TIMEOUT, async {
             if let Some(mut open) = kept
-                && let Ok(answer) = self.ask(&mut open, body, authorization).await
+                && let Ok(answer) = self.address.ask(&mut open, body, authorization).await
             {
                 return Ok((answer, open));
             }
-            let mut open = self.connect().await?;
-            let answer = self.ask(&mut open, body, authorization).await?;
+            let mut open = self.address.connect().await?;
+            let answer = self.address.ask(&mut open, body, authorization).await?;
             Ok((answer, open))
         });
         match within.await {
@@ -128,7 +133,9 @@ impl Client {
             Err(_) => Err(format!("no answer within {} s", TIMEOUT.as_secs())),
         }
     }
+}
 
+impl Address {
     async fn connect(&self) -> Result<Open, String> {
         let host = self.place.host.trim_matches(['[', ']']);
         let stream = TcpStream::connect((host, self.place.port))

@@ -365,3 +365,135 @@ fn read_cursor(directory: &Path) -> Option<(u64, u64)> {
     let sum = u32::from_le_bytes(bytes.get(16..20)?.try_into().ok()?);
     (crc32c::crc32c(&bytes[..16]) == sum).then_some((number(0)?, number(8)?))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use tempfile::TempDir;
+
+    use super::*;
+
+    fn all(queue: &mut Queue) -> Vec<(u32, Vec<u8>)> {
+        let mut records = Vec::new();
+        let mut lost = 0;
+        while let Some(record) = queue.front(&mut lost).unwrap() {
+            queue.pop(&record).unwrap();
+            records.push((record.samples, record.body));
+        }
+        assert_eq!(queue.bytes(), 0);
+        records
+    }
+
+    #[test]
+    fn what_waits_is_there_after_a_restart() {
+        let directory = TempDir::new().unwrap();
+        let open = || Queue::open(directory.path(), 1 << 20).unwrap();
+        let mut queue = open();
+        for number in 0..10_u32 {
+            assert_eq!(queue.push(number, &[7; 30_000]).unwrap(), 0);
+        }
+        let mut lost = 0;
+        for number in 0..4 {
+            let record = queue.front(&mut lost).unwrap().unwrap();
+            assert_eq!(record.samples, number);
+            queue.pop(&record).unwrap();
+        }
+        let bytes = queue.bytes();
+        drop(queue);
+        let mut queue = open();
+        assert_eq!(queue.bytes(), bytes);
+        queue.push(10, b"new").unwrap();
+        let samples: Vec<u32> = all(&mut queue)
+            .into_iter()
+            .map(|(samples, _)| samples)
+            .collect();
+        assert_eq!(samples, [4, 5, 6, 7, 8, 9, 10]);
+        drop(queue);
+        assert!(
+            all(&mut open()).is_empty(),
+            "what was sent is not sent again"
+        );
+    }
+
+    #[test]
+    fn a_full_queue_drops_the_oldest_and_counts() {
+        let directory = TempDir::new().unwrap();
+        let mut queue = Queue::open(directory.path(), 100_000).unwrap();
+        let mut dropped = 0;
+        for _ in 0..200 {
+            dropped += queue.push(5, &[1; 1_000]).unwrap();
+            assert!(queue.disk_bytes() <= 100_000);
+        }
+        let left = all(&mut queue).len() as u64;
+        assert!(left > 80, "{left}");
+        assert_eq!(dropped + left * 5, 200 * 5);
+        let files = numbers(directory.path()).unwrap();
+        assert_eq!(files.len(), 1, "what was sent is removed");
+    }
+
+    #[test]
+    fn a_record_that_was_dropped_meanwhile_is_not_popped_again() {
+        let directory = TempDir::new().unwrap();
+        let mut queue = Queue::open(directory.path(), 8_000).unwrap();
+        queue.push(1, &[1; 900]).unwrap();
+        let record = queue.front(&mut 0).unwrap().unwrap();
+        for _ in 0..20 {
+            queue.push(2, &[2; 900]).unwrap();
+        }
+        let before = queue.bytes();
+        queue.pop(&record).unwrap();
+        assert_eq!(queue.bytes(), before);
+    }
+
+    #[test]
+    fn a_file_that_ends_anywhere_loses_no_more_than_its_last_record() {
+        let directory = TempDir::new().unwrap();
+        let mut queue = Queue::open(directory.path(), 1 << 20).unwrap();
+        for number in 1..=3 {
+            queue.push(number, &[number as u8; 40]).unwrap();
+        }
+        let path = queue.path(1);
+        drop(queue);
+        let whole = fs::read(&path).unwrap();
+        let record = 40 + HEAD_BYTES as usize;
+        for length in 0..whole.len() {
+            fs::write(&path, &whole[..length]).unwrap();
+            let mut queue = Queue::open(directory.path(), 1 << 20).unwrap();
+            queue.push(9, b"next").unwrap();
+            let _removed = fs::remove_file(directory.path().join(CURSOR));
+            let mut queue = Queue::open(directory.path(), 1 << 20).unwrap();
+            let found: Vec<u32> = all(&mut queue)
+                .into_iter()
+                .map(|(samples, _)| samples)
+                .collect();
+            let left = length.saturating_sub(MAGIC.len()) / record;
+            let expected: Vec<u32> = (1..=left as u32).chain([9]).collect();
+            assert_eq!(found, expected, "{length}");
+            let _removed = fs::remove_file(directory.path().join(CURSOR));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn damage_never_breaks_the_queue(at in 0_usize..2_000, byte: u8, cursor in proptest::collection::vec(any::<u8>(), 0..24)) {
+            let directory = TempDir::new().unwrap();
+            let mut queue = Queue::open(directory.path(), 4_000).unwrap();
+            for number in 0..12 {
+                queue.push(number, &[7; 100]).unwrap();
+            }
+            drop(queue);
+            fs::write(directory.path().join(CURSOR), cursor).unwrap();
+            let numbers = numbers(directory.path()).unwrap();
+            let path = directory.path().join(format!("{:020}{ENDING}", numbers[at % numbers.len()]));
+            let mut bytes = fs::read(&path).unwrap();
+            let at = at % bytes.len();
+            bytes[at] = byte;
+            fs::write(&path, bytes).unwrap();
+            let mut queue = Queue::open(directory.path(), 4_000).unwrap();
+            queue.push(99, b"new").unwrap();
+            let found = all(&mut queue);
+            prop_assert!(found.iter().all(|(_, body)| body == b"new" || *body == vec![7; 100]));
+            prop_assert_eq!(found.last().map(|(samples, _)| *samples), Some(99));
+        }
+    }
+}
