@@ -131,6 +131,14 @@ fn paths(config: &mut Config) -> Vec<&mut PathBuf> {
     let mut paths: Vec<&mut PathBuf> = Vec::new();
     paths.extend(&mut config.collectors.directory);
     paths.extend(&mut config.state_directory);
+    paths.extend(&mut config.serve.data_directory);
+    if let Some(tls) = &mut config.serve.tls {
+        paths.extend([&mut tls.certificate, &mut tls.key]);
+    }
+    for store in &mut config.serve.remote_write {
+        paths.extend(&mut store.password_file);
+        paths.extend(&mut store.token_file);
+    }
     for instance in &mut config.instances {
         paths.extend(&mut instance.password_file);
         paths.extend(&mut instance.data_directory);

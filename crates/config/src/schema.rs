@@ -263,10 +263,15 @@ fn type_words(root: &Value, schema: &Value) -> String {
         (Some("quantity"), _) => "limit".to_owned(),
         (Some("period"), _) => "duration".to_owned(),
         (Some("size"), _) => "size".to_owned(),
+        (Some("address"), _) => "address and port".to_owned(),
         (_, Some("boolean")) => "true or false".to_owned(),
         (_, Some("integer")) => match (target["minimum"].as_i64(), target["maximum"].as_i64()) {
             (Some(minimum), Some(maximum)) => format!("integer, {minimum} to {maximum}"),
             _ => "integer".to_owned(),
+        },
+        (_, Some("number")) => match (target["minimum"].as_f64(), target["maximum"].as_f64()) {
+            (Some(minimum), Some(maximum)) => format!("number, {minimum} to {maximum}"),
+            _ => "number".to_owned(),
         },
         (_, Some("array")) => format!("list of {}s", type_words(root, &target["items"])),
         (_, Some("object")) => format!(

@@ -1,5 +1,7 @@
 //! What the schema cannot say: limits the wrong way round, things worth a warning.
 
+mod serve;
+
 use crate::pattern::{matches, nearest};
 use crate::problem::{Draft, PROBLEMS_MAX};
 use crate::secrets::has_password;
@@ -23,12 +25,14 @@ pub(crate) fn problems(config: &Config) -> Vec<Draft> {
             drafts.push(Draft::new(span, message, expected));
         }
     }
+    drafts.extend(serve::problems(config));
     drafts
 }
 
 /// Returns things to know that are no errors, at most [`PROBLEMS_MAX`].
 pub(crate) fn warnings(config: &Config) -> Vec<String> {
     let texts = passwords(config)
+        .chain(serve::warnings(config))
         .chain(idle_overrides(config))
         .chain(empty_selections(config));
     texts
@@ -38,7 +42,7 @@ pub(crate) fn warnings(config: &Config) -> Vec<String> {
 }
 
 /// A path of the file and what to know about it.
-type Note = (String, String);
+pub(crate) type Note = (String, String);
 
 fn passwords(config: &Config) -> impl Iterator<Item = Note> {
     let instances = config.instances.iter().enumerate();

@@ -18,7 +18,7 @@ pub struct ServeConfig {
     /// Address and port of dashboard, API and `/metrics`.
     ///
     /// Anything but a loopback address needs accounts (`pawang account create`) and TLS, its own or that of a proxy.
-    #[schemars(with = "String")]
+    #[schemars(with = "String", extend("format" = "address"))]
     pub listen: SocketAddr,
     /// Folder of history and state; `data` in the state folder when not set.
     pub data_directory: Option<PathBuf>,
@@ -102,7 +102,7 @@ pub struct RemoteWriteConfig {
     #[schemars(extend("format" = "name", "x-unique" = true))]
     pub name: String,
     /// Address of its receiver, such as `http://prometheus:9090/api/v1/write`.
-    #[schemars(with = "String")]
+    #[schemars(with = "String", extend("format" = "web-url"))]
     pub url: Secret<String>,
     /// Name for basic authentication.
     #[serde(default)]

@@ -1,6 +1,7 @@
 //! Holds a parsed document against the schema and finds everything that does not fit, not only the first.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 
 use serde_json::Value;
@@ -187,12 +188,12 @@ impl Walk<'_> {
             DeValue::Integer(number) => {
                 let text = number.to_string();
                 match i64::from_str_radix(number.as_str(), number.radix()) {
-                    Ok(number) => number_problem(schema, &text, number),
+                    Ok(number) => number_problem(schema, text, number as f64),
                     Err(_) => Some((format!("{text} is out of range"), None)),
                 }
             }
             DeValue::Float(number) => match number.as_str().parse::<f64>() {
-                Ok(number) => quantity_problem(schema, Quantity::plain(number)),
+                Ok(number) => number_problem(schema, number.to_string(), number),
                 Err(_) => Some((format!("{} is no number", number.as_str()), None)),
             },
             _ => None,
@@ -218,6 +219,8 @@ impl Walk<'_> {
             Some("kebab-case") => name_problem(text, |c| {
                 c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-'
             }),
+            Some("address") => address_problem(text),
+            Some("web-url") => web_url_problem(text),
             _ if text.is_empty()
                 && schema["minLength"]
                     .as_u64()
@@ -242,17 +245,45 @@ fn name_problem(text: &str, allowed: impl Fn(char) -> bool) -> Option<(String, O
     Some((what, None))
 }
 
-fn number_problem(schema: &Value, text: &str, number: i64) -> Option<(String, Option<String>)> {
+/// An address is one of numbers: a name could stand for several, or for another one tomorrow.
+fn address_problem(text: &str) -> Option<(String, Option<String>)> {
+    if text.parse::<SocketAddr>().is_ok() {
+        return None;
+    }
+    let what = format!("\"{}\" is no address and port", printable(text));
+    let port = text.rsplit_once(':').map_or(text, |(_, port)| port);
+    let hint = match (text.parse::<IpAddr>(), port.parse::<u16>()) {
+        (Ok(ip), _) => Some(SocketAddr::new(ip, 8432).to_string()),
+        (_, Ok(port)) if text.starts_with("localhost") || text == port.to_string() => {
+            Some(format!("127.0.0.1:{port}"))
+        }
+        (_, Ok(port)) if text.starts_with("*:") || text.starts_with(':') => {
+            Some(format!("0.0.0.0:{port}"))
+        }
+        _ => None,
+    };
+    Some((what, hint.map(|hint| format!("write \"{hint}\""))))
+}
+
+fn web_url_problem(text: &str) -> Option<(String, Option<String>)> {
+    let scheme = text.split_once("://").map_or("", |(scheme, _)| scheme);
+    let host = text.split("://").nth(1).unwrap_or_default();
+    let good = matches!(scheme, "http" | "https") && !host.is_empty() && !host.starts_with('/');
+    // The text itself may hold a password.
+    (!good).then(|| ("it is no URL of HTTP".to_owned(), None))
+}
+
+fn number_problem(schema: &Value, text: String, number: f64) -> Option<(String, Option<String>)> {
     let below = schema["minimum"]
-        .as_i64()
+        .as_f64()
         .is_some_and(|minimum| number < minimum);
     let above = schema["maximum"]
-        .as_i64()
+        .as_f64()
         .is_some_and(|maximum| number > maximum);
-    if below || above {
+    if below || above || number.is_nan() && schema["format"] == "double" {
         return Some((format!("{text} is out of range"), None));
     }
-    quantity_problem(schema, Quantity::plain(number as f64))
+    quantity_problem(schema, Quantity::plain(number))
 }
 
 fn quantity_problem(
@@ -302,9 +333,17 @@ fn words(root: &Value, schema: &Value) -> String {
         (Some("period"), _) => "a duration such as \"5 min\", or a number of seconds".to_owned(),
         (Some("size"), _) => "a size such as \"100 MB\", or a number of bytes".to_owned(),
         (Some("name"), _) => "a text without spaces".to_owned(),
+        (Some("address"), _) => "ADDRESS:PORT, such as \"127.0.0.1:8432\"".to_owned(),
+        (Some("web-url"), _) => "a URL that begins with http:// or https://".to_owned(),
         (Some("kebab-case"), _) => "a text of a-z, 0-9 and \"-\"".to_owned(),
         (_, Some("boolean")) => "true or false".to_owned(),
         (_, Some("integer")) => integer(),
+        (_, Some("number")) => match (&schema["minimum"], &schema["maximum"]) {
+            (Value::Number(minimum), Value::Number(maximum)) => {
+                format!("a number from {minimum} to {maximum}")
+            }
+            _ => "a number".to_owned(),
+        },
         (_, Some("array")) if is_table(root, &schema["items"]) => "a list of tables".to_owned(),
         (_, Some("array")) => "a list of texts".to_owned(),
         (_, Some("object")) => "a table".to_owned(),

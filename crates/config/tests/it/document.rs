@@ -63,6 +63,7 @@ fn the_reference_reads_as_people_write() {
         "### `kind = \"pgbackrest\"`",
         "| `name` | text | required | Name of the server in every output; unique, without spaces. |",
         "| `concurrency` | integer, 1 to 256 | `8` | How many servers are read at the same time. |",
+        "| `budget_percent` | number, 0.01 to 100 | `0.5` | Share of one core of the server that observing may use, in percent; collectors are asked less often to keep it. |",
         "| `maximum_age` | duration | required | How old the newest row may be. |",
         "| `minimum_size` | size |  | A smaller one counts as failed. |",
         "| `direction` | `\"above\"`, `\"below\"` | `\"above\"` | Which side of the limits is wrong. |",
@@ -88,6 +89,11 @@ fn the_example_shows_every_table_of_the_format() {
         "state_directory",
         "pgbouncer",
         "patroni",
+        "[serve]",
+        "[serve.tls]",
+        "[serve.retention]",
+        "[serve.metrics]",
+        "[[serve.remote_write]]",
     ] {
         assert!(example().contains(table), "{table}");
     }

@@ -49,7 +49,10 @@ fn relative_paths_start_at_the_folder_of_the_file() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let file = folder.path().join("pawang.toml");
     let text = "state_directory = 'state'\n[collectors]\ndirectory = '/c'\n[[instance]]\nname = 'a'\npassword_file = 'secret'\n\
-        backup = [{ kind = 'directory', path = 'b' }]\n";
+        backup = [{ kind = 'directory', path = 'b' }]\n\
+        [serve]\ndata_directory = 'data'\ntls = { certificate = 'c.crt', key = '/k.key' }\n\
+        [[serve.remote_write]]\nname = 'r'\nurl = 'http://r'\nusername = 'u'\npassword_file = 'p'\n\
+        [[serve.remote_write]]\nname = 't'\nurl = 'http://t'\ntoken_file = 't'\n";
     std::fs::write(&file, text).expect("it is writable");
     let config = load(&file).expect("it is well formed");
     assert_eq!(config.state_directory, Some(folder.path().join("state")));
@@ -61,6 +64,14 @@ fn relative_paths_start_at_the_folder_of_the_file() {
         config.instances[0].password_file,
         Some(folder.path().join("secret"))
     );
+    let serve = &config.serve;
+    let tls = serve.tls.as_ref().expect("it is set");
+    let here = |name: &str| Some(folder.path().join(name));
+    assert_eq!(serve.data_directory, here("data"));
+    assert_eq!(Some(&tls.certificate), here("c.crt").as_ref());
+    assert_eq!(tls.key, Path::new("/k.key"));
+    assert_eq!(serve.remote_write[0].password_file, here("p"));
+    assert_eq!(serve.remote_write[1].token_file, here("t"));
     let BackupSource::Directory { path, .. } = &config.instances[0].backup[0] else {
         panic!("it is a directory");
     };

@@ -4,4 +4,5 @@ mod document;
 mod limits;
 mod load;
 mod parse;
+mod serve;
 mod verify;
