@@ -175,3 +175,157 @@ fn columns() -> Arc<[Column]> {
     });
     Arc::clone(columns)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NAMES: [&str; 10] = [
+        "datname",
+        "usename",
+        "application_name",
+        "backend_type",
+        "state",
+        "wait_event_type",
+        "wait_event",
+        "query_id",
+        "blocked_by",
+        "total",
+    ];
+
+    fn text(text: &str) -> Value {
+        Value::Text(text.into())
+    }
+
+    /// A session of user `u` by application, state, class of wait and query.
+    fn session(application: &str, state: &str, class: Option<&str>, query: i64) -> Vec<Value> {
+        let class = class.map_or(Value::Null, text);
+        let query = Value::Int(query);
+        let who = ["db", "u", application, "client backend", state].map(text);
+        let what = [class, text("e"), query, Value::Null, Value::Null];
+        who.into_iter().chain(what).collect()
+    }
+
+    fn sample(rows: Vec<Vec<Value>>, total: usize) -> Arc<Snapshot> {
+        let mut rows = rows;
+        for row in &mut rows {
+            row[9] = Value::Int(i64::try_from(total).unwrap());
+        }
+        let column = |name: &&str| Column {
+            name: (*name).to_owned(),
+            kind: pawang_core::ColumnKind::Info,
+            unit: None,
+        };
+        Arc::new(Snapshot {
+            collector: SAMPLES.to_owned(),
+            database: None,
+            at: "2026-01-01T00:00:00Z".parse().unwrap(),
+            epoch: None,
+            cost: Cost {
+                elapsed: Duration::from_millis(1),
+                rows: rows.len(),
+            },
+            columns: NAMES.iter().map(column).collect(),
+            rows,
+        })
+    }
+
+    /// Sums of `sessions` by class of wait.
+    fn load(folded: &Snapshot) -> BTreeMap<String, f64> {
+        let mut load = BTreeMap::new();
+        for row in folded.rows() {
+            let class = row.text("wait_event_type").unwrap().to_owned();
+            *load.entry(class).or_insert(0.0) += row.float("sessions").unwrap();
+        }
+        load
+    }
+
+    fn at() -> Timestamp {
+        "2026-01-01T00:00:10Z".parse().unwrap()
+    }
+
+    #[test]
+    fn means_are_taken_over_all_instants_and_sum_up_to_the_load() {
+        let busy = vec![
+            session("app-17", "active", None, 1),
+            session("app-4", "active", Some("Lock"), 1),
+            session("app-5", "idle in transaction", Some("Client"), 1),
+        ];
+        let samples = [
+            sample(busy.clone(), 3),
+            sample(busy, 3),
+            sample(vec![], 0),
+            sample(vec![], 0),
+        ];
+        let folded = fold(&samples, at());
+        let expected = [
+            ("CPU", 0.5),
+            (IDLE_IN_TRANSACTION, 0.5),
+            ("Lock", 0.5),
+            (OTHER, 0.0),
+        ];
+        let expected: BTreeMap<String, f64> = expected
+            .into_iter()
+            .map(|(class, load)| (class.to_owned(), load))
+            .collect();
+        assert_eq!(load(&folded), expected);
+        assert_eq!(folded.cost.elapsed, Duration::from_millis(4));
+        let lock = folded
+            .rows()
+            .find(|row| row.text("wait_event_type") == Some("Lock"))
+            .unwrap();
+        assert_eq!(
+            (lock.int("samples"), lock.int("blocked")),
+            (Some(2), Some(2))
+        );
+        assert_eq!(lock.text("application_name"), Some("app-#"));
+        assert_eq!(lock.int("query_id"), Some(1));
+    }
+
+    #[test]
+    fn an_idle_server_reads_as_zero_and_not_as_a_gap() {
+        for samples in [vec![], vec![sample(vec![], 0)]] {
+            let folded = fold(&samples, at());
+            assert_eq!(load(&folded), BTreeMap::from([(OTHER.to_owned(), 0.0)]));
+        }
+    }
+
+    #[test]
+    fn rows_are_bounded_and_nothing_is_lost() {
+        let many: Vec<_> = (0..1000)
+            .map(|query| {
+                let class = if query % 2 == 0 { "IO" } else { "LWLock" };
+                session("a", "active", Some(class), query)
+            })
+            .collect();
+        let folded = fold(&[sample(many, 1500)], at());
+        assert!(folded.rows.len() <= ROWS_MAX + 3);
+        let expected = [("IO", 500.0), ("LWLock", 500.0), (OTHER, 500.0)];
+        let expected: BTreeMap<String, f64> = expected
+            .into_iter()
+            .map(|(class, load)| (class.to_owned(), load))
+            .collect();
+        assert_eq!(load(&folded), expected);
+        let mut identities: Vec<_> = folded.rows().map(|row| row.labels()).collect();
+        identities.sort();
+        identities.dedup();
+        assert_eq!(
+            identities.len(),
+            folded.rows.len(),
+            "no two rows share their labels"
+        );
+    }
+
+    #[test]
+    fn names_that_carry_numbers_are_one_name() {
+        for (name, expected) in [
+            ("worker-17", "worker-#"),
+            ("a1b22c", "a#b#c"),
+            ("", ""),
+            ("ünï 9", "ünï #"),
+            ("#7", "#"),
+        ] {
+            assert_eq!(without_digits(name), expected);
+        }
+    }
+}

@@ -32,6 +32,8 @@ const DOUBLINGS_MAX: u32 = 10;
 const INTERVAL_MAX: Duration = Duration::from_secs(6 * 3600);
 /// How much the newest cost counts against what was known.
 const NEWEST: f64 = 0.3;
+/// The same for what is usual.
+const NEWEST_OF_USUAL: f64 = 0.05;
 
 /// One collector, or one of the user's questions, of one instance.
 #[derive(Debug)]
@@ -45,6 +47,8 @@ pub(super) struct Entry {
     pub(super) stretch: f64,
     /// What asking costs, smoothed.
     pub(super) cost: Option<Duration>,
+    /// What asking costs in ordinary times, which what happens now changes slowly.
+    pub(super) usual: Option<Duration>,
     pub(super) used: Moving,
     asked_at: Option<Timestamp>,
     elapsed: Duration,
@@ -116,6 +120,7 @@ impl Entry {
             essential: ESSENTIAL.contains(&name),
             stretch: 1.0,
             cost: None,
+            usual: None,
             used: Moving::new(now),
             asked_at: None,
             elapsed: Duration::ZERO,
@@ -140,8 +145,8 @@ impl Entry {
         } else {
             pressure
         };
-        let longer = (self.stretch * pressure).min(STRETCH_MAX);
-        let stretched = self.interval.mul_f64(longer).min(INTERVAL_MAX);
+        let longer = (self.stretch * pressure).min(self.most());
+        let stretched = self.interval.mul_f64(longer);
         let doubled = self.interval.saturating_mul(1 << self.doublings);
         let doubled = doubled.min(if self.essential {
             BACK_OFF_ESSENTIAL_MAX
@@ -150,6 +155,15 @@ impl Entry {
         });
         let rare = if self.rare { RARE } else { Duration::ZERO };
         self.interval.max(stretched).max(doubled).max(rare)
+    }
+
+    /// Returns how many times longer its interval may become to save.
+    pub(super) fn most(&self) -> f64 {
+        if self.essential || self.interval.is_zero() {
+            return 1.0;
+        }
+        let most = INTERVAL_MAX.as_secs_f64() / self.interval.as_secs_f64();
+        most.clamp(1.0, STRETCH_MAX)
     }
 
     /// Records that it is asked now, and when it is due again.
@@ -193,8 +207,8 @@ impl Entry {
             self.doublings / 2
         };
         let spent = round.elapsed + overhead;
-        let known = self.cost.unwrap_or(spent);
-        self.cost = Some(known.mul_f64(1.0 - NEWEST) + spent.mul_f64(NEWEST));
+        self.cost = Some(smoothed(self.cost, spent, NEWEST));
+        self.usual = Some(smoothed(self.usual, round.elapsed, NEWEST_OF_USUAL));
         self.used.add(spent, now);
     }
 
@@ -231,4 +245,9 @@ impl Entry {
             blind: self.blind.clone(),
         }
     }
+}
+
+fn smoothed(known: Option<Duration>, newest: Duration, share: f64) -> Duration {
+    let known = known.unwrap_or(newest);
+    known.mul_f64(1.0 - share) + newest.mul_f64(share)
 }

@@ -5,6 +5,8 @@
 mod entry;
 mod moving;
 mod stretch;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -17,7 +19,7 @@ use crate::activity::{HISTORY, SAMPLES};
 use crate::{Collector, Scope};
 use entry::{Entry, Round};
 use moving::Moving;
-use stretch::{Load, STRETCH_MAX, stretches};
+use stretch::{Load, stretches};
 
 /// Intervals vary by this share up and down, so that instances do not beat together.
 const JITTER: f64 = 0.1;
@@ -357,7 +359,7 @@ impl Schedule {
     fn feel(&mut self, rounds: &BTreeMap<&str, Round<'_>>) {
         let on_server = rounds.iter().filter_map(|(name, round)| {
             let entry = self.entries.get(*name)?;
-            Some((entry.cost?, round)).filter(|_| entry.on_server())
+            Some((entry.usual?, round)).filter(|_| entry.on_server())
         });
         let usual: Duration = on_server.clone().map(|(cost, _)| cost).sum();
         let actual: Duration = on_server.clone().map(|(_, round)| round.elapsed).sum();
@@ -442,7 +444,8 @@ impl Schedule {
                 named.join(", ")
             ));
         }
-        let at_the_end = longer.iter().any(|entry| entry.stretch >= STRETCH_MAX);
+        let at_the_end =
+            !longer.is_empty() && longer.iter().all(|entry| entry.stretch >= entry.most());
         if at_the_end {
             notes.push("even so the budget may not be kept: raise serve.budget_percent".to_owned());
         }
@@ -461,7 +464,7 @@ fn load(entry: &Entry) -> Load {
             16..=60 => 2.0,
             _ => 1.0,
         },
-        essential: entry.essential || !counts,
+        most: entry.most(),
     }
 }
 

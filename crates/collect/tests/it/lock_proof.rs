@@ -19,6 +19,19 @@ use pawang_testbed::{Cluster, Setup, until, versions};
 const TABLES: u32 = 200;
 /// Tables that are only queued for, each by a session of its own behind a reader.
 const QUEUED: u32 = 3;
+/// One of each kind of object whose definition names a locked table.
+const FURTHER: &str = "CREATE VIEW locked.v AS SELECT id, a + 1 AS more FROM locked.t1; \
+    CREATE MATERIALIZED VIEW locked.m AS SELECT * FROM locked.t2; \
+    CREATE TABLE locked.p (at date, c int DEFAULT 1 + 1, d int GENERATED ALWAYS AS (c * 2) STORED) \
+        PARTITION BY RANGE (at); \
+    CREATE TABLE locked.p1 PARTITION OF locked.p FOR VALUES FROM ('2026-01-01') TO ('2027-01-01'); \
+    CREATE INDEX ON locked.p (lower(c::text)) WHERE c > 0; \
+    CREATE TRIGGER t BEFORE INSERT ON locked.t3 FOR EACH ROW WHEN (NEW.a > 1) EXECUTE FUNCTION touch(); \
+    ALTER TABLE locked.t4 ENABLE ROW LEVEL SECURITY; \
+    CREATE POLICY p ON locked.t4 USING (a > (SELECT min(a) FROM locked.t5)); \
+    CREATE FUNCTION locked.f(n int DEFAULT 3) RETURNS bigint LANGUAGE sql \
+        BEGIN ATOMIC SELECT count(*) FROM locked.t6 WHERE a > n; END; \
+    CREATE DOMAIN locked.age AS int CHECK (VALUE > 0); CREATE TYPE locked.mood AS ENUM ('calm', 'not');";
 const CHILD_URL: &str = "PAWANG_TEST_CHILD_URL";
 /// The interval in which a backend looks for its client, plus a second.
 const GONE_WITHIN: Duration = Duration::from_secs(2);
@@ -79,7 +92,10 @@ async fn no_collector_ever_waits_for_a_relation_lock() {
 
         let all: Vec<String> = (1..=TABLES).map(|i| format!("locked.t{i}")).collect();
         let held = cluster
-            .hold("postgres", &format!("DROP TABLE {}", all.join(", ")))
+            .hold(
+                "postgres",
+                &format!("DROP TABLE {}, locked.p CASCADE", all.join(", ")),
+            )
             .await;
         let read = cluster
             .hold("postgres", "SELECT FROM queued.t1, queued.t2, queued.t3")
@@ -145,9 +161,12 @@ fn create_tables() -> String {
              CREATE INDEX ON {schema}.t{i} (a); INSERT INTO {schema}.t{i} (a, b) VALUES ({i}, 'x'); ANALYZE {schema}.t{i};"
         )
     };
-    let mut sql = "CREATE SCHEMA locked; CREATE SCHEMA queued;".to_owned();
+    let mut sql = "CREATE SCHEMA locked; CREATE SCHEMA queued; \
+        CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';"
+        .to_owned();
     sql.extend((1..=TABLES).map(|i| table("locked", i)));
     sql.extend((1..=QUEUED).map(|i| table("queued", i)));
+    sql.push_str(FURTHER);
     sql
 }
 

@@ -39,6 +39,8 @@ enum Page {
     Aliases,
     /// Profiles and their checks
     Profiles,
+    /// The HTTP API as OpenAPI
+    Openapi,
     /// Man page
     Man,
     /// Completions for bash
@@ -62,6 +64,7 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Report> {
         Page::Config => pawang_config::reference(),
         Page::Aliases => aliases(),
         Page::Profiles => profiles(),
+        Page::Openapi => openapi(),
         Page::Man => man(),
         Page::Bash => completions(Shell::Bash),
         Page::Zsh => completions(Shell::Zsh),
@@ -69,6 +72,10 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Report> {
     };
     output::data(&page)?;
     Ok(Exit::Good)
+}
+
+fn openapi() -> String {
+    format!("{:#}\n", pawang_web::openapi())
 }
 
 fn checks() -> String {
@@ -137,6 +144,7 @@ fn collectors() -> String {
         (Scope::Host, "From the host"),
         (Scope::Pgbouncer, "From PgBouncer"),
         (Scope::Patroni, "From Patroni"),
+        (Scope::Derived, "Computed by the daemon"),
     ] {
         let _ = writeln!(out, "\n## {title}");
         for collector in catalog.of_scope(scope) {
