@@ -10,6 +10,9 @@ use crate::words::{exact, figure, instant};
 /// Rows of the table of values.
 const ROWS_MAX: usize = 12;
 
+/// Steps in which the last value is looked for: the newest may not be over yet.
+const LAST_STEPS: usize = 3;
+
 /// What there is to say of one line.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Summary {
@@ -27,8 +30,10 @@ pub(super) fn summary(points: &[Point]) -> Summary {
     let sum: f64 = seen.iter().map(|reading| reading.mean).sum();
     Summary {
         last: points
-            .last()
-            .and_then(|point| point.reading)
+            .iter()
+            .rev()
+            .take(LAST_STEPS)
+            .find_map(|point| point.reading)
             .map(|reading| reading.mean),
         mean: (!seen.is_empty()).then(|| sum / seen.len() as f64),
         max: seen.iter().map(|reading| reading.max).reduce(f64::max),
@@ -100,7 +105,13 @@ mod tests {
     fn a_line_that_ends_in_a_gap_has_no_last_value() {
         for (values, last, mean, max) in [
             (vec![1.0, 3.0], Some(3.0), Some(2.0), Some(3.0)),
-            (vec![1.0, f64::NAN], None, Some(1.0), Some(1.0)),
+            (vec![1.0, f64::NAN], Some(1.0), Some(1.0), Some(1.0)),
+            (
+                vec![1.0, f64::NAN, f64::NAN, f64::NAN],
+                None,
+                Some(1.0),
+                Some(1.0),
+            ),
             (vec![f64::NAN], None, None, None),
             (vec![], None, None, None),
         ] {

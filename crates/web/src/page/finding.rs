@@ -157,7 +157,6 @@ fn headline(visit: &Visit<'_>, story: &Story) -> Markup {
         p .lead {
             a href=(visit.link(&format!("/instances/{}", encode(instance)))) { (instance) }
             @if !place(finding).is_empty() { " · " (place(finding)) }
-            " · " (name(finding))
         }
         p .sentence.(finding.level.as_str()) {
             @if story.closed_at.is_none() { (badge(finding.level)) } @else { (badge(Level::Ok)) }
@@ -380,9 +379,10 @@ fn elsewhere(visit: &Visit<'_>, story: &Story) -> Markup {
     html! {
         @if !story.elsewhere.is_empty() {
             h2 { "The same elsewhere" small { (story.elsewhere.len()) } }
-            ul .findings { @for open in story.elsewhere.iter().take(SHOWN) { li {
+            ul .findings .across { @for open in story.elsewhere.iter().take(SHOWN) { li {
                 (crate::words::glyph(open.finding.level))
-                div { a .title href=(visit.link(&address(&open.finding))) { b { (open.instance) } " " (open.finding.title) } }
+                a .where href=(visit.link(&format!("/instances/{}", encode(&open.instance)))) { (open.instance) }
+                a .title href=(visit.link(&address(&open.finding))) { (open.finding.title) }
                 (since(visit, open.since))
             } } }
         }

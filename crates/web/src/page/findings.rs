@@ -8,7 +8,7 @@ use pawang_store::live::Present;
 use pawang_store::state::{FindingQuery, FindingRecord};
 
 use super::parts::{Field, Here, filter, matches};
-use super::verdict::{Open, address, list, name, open, place};
+use super::verdict::{Open, address, list, open, place};
 use super::{Page, PageError, Place, Visit};
 use crate::layout::Counts;
 use crate::words::{age, empty, encode, glyph, moment};
@@ -123,16 +123,15 @@ fn ended(visit: &Visit<'_>, records: &[FindingRecord]) -> Markup {
         return html! { p .muted { "None." } };
     }
     html! {
-        ul .findings .over {
+        ul .findings .across .over {
             @for record in records {
+                @let place = place(&record.finding);
                 li {
                     (glyph(record.worst))
-                    div {
-                        a .title href=(visit.link(&address(&record.finding))) { b { (name(&record.finding)) } " " (record.finding.title) }
-                        div .where {
-                            a href=(visit.link(&format!("/instances/{}", encode(&record.instance)))) { (record.instance) }
-                            @if !place(&record.finding).is_empty() { " · " (place(&record.finding)) }
-                        }
+                    a .where href=(visit.link(&format!("/instances/{}", encode(&record.instance)))) { (record.instance) }
+                    span .title {
+                        a href=(visit.link(&address(&record.finding))) { b { (record.finding.check) } " " (record.finding.title) }
+                        @if !place.is_empty() { " " small { (place) } }
                     }
                     (until(visit.now, record))
                 }

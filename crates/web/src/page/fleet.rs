@@ -232,7 +232,7 @@ fn worst(visit: &Visit<'_>, line: &Line<'_>) -> Markup {
         .count()
         - 1;
     html! {
-        a href=(visit.link(&address(&open.finding))) { (name(&open.finding)) ": " (open.finding.title) }
+        a href=(visit.link(&address(&open.finding))) { b { (open.finding.check) } " " (open.finding.title) }
         @if let Some(at) = open.since { " " small { "since " (moment(visit.now, at)) } }
         @if more > 0 { " " small { "+" (more) " more" } }
     }

@@ -77,26 +77,22 @@ fn then(visit: &Visit<'_>, instance: &str) -> Result<Vec<Open>, PageError> {
 /// Draws findings as a list, one line each.
 pub(crate) fn list(visit: &Visit<'_>, findings: &[Open], with_instance: bool) -> Markup {
     html! {
-        ul .findings { @for open in findings { (item(visit, open, with_instance)) } }
+        ul .findings .across[with_instance] { @for open in findings { (item(visit, open, with_instance)) } }
     }
 }
 
 fn item(visit: &Visit<'_>, open: &Open, with_instance: bool) -> Markup {
     let finding = &open.finding;
+    let place = place(finding);
     html! {
         li .(finding.level.as_str()) {
             (glyph(finding.level))
-            div {
-                a .title href=(visit.link(&address(finding))) { b { (name(finding)) } " " (finding.title) }
-                @if with_instance || !place(finding).is_empty() {
-                    div .where {
-                        @if with_instance {
-                            a href=(visit.link(&format!("/instances/{}", encode(&open.instance)))) { (open.instance) }
-                        }
-                        @if with_instance && !place(finding).is_empty() { " · " }
-                        (place(finding))
-                    }
-                }
+            @if with_instance {
+                a .where href=(visit.link(&format!("/instances/{}", encode(&open.instance)))) { (open.instance) }
+            }
+            span .title {
+                a href=(visit.link(&address(finding))) { b { (finding.check) } " " (finding.title) }
+                @if !place.is_empty() { " " small { (place) } }
             }
             (since(visit, open.since))
         }
