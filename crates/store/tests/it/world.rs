@@ -103,7 +103,7 @@ pub(crate) fn facts(number: i64, seconds: i64, rows: usize, noise: usize) -> Fac
         vec![
             Value::Text(format!("table-{index}").into()),
             Value::Int(number),
-            Value::Int(number % 7),
+            Value::Int(number),
             Value::Text(random.text(noise).into()),
         ]
     };
@@ -116,7 +116,7 @@ pub(crate) fn facts(number: i64, seconds: i64, rows: usize, noise: usize) -> Fac
         columns: [
             column("relname", ColumnKind::Label),
             column("n_tup_ins", ColumnKind::Counter),
-            column("n_dead_tup", ColumnKind::Gauge),
+            column("n_live_tup", ColumnKind::Gauge),
             column("note", ColumnKind::Info),
         ]
         .into(),
