@@ -10,6 +10,7 @@ mod journal;
 mod reference;
 mod serve;
 mod token;
+mod top;
 
 use std::path::PathBuf;
 
@@ -66,6 +67,7 @@ pub(crate) struct Global {
 enum Command {
     Check(check::Args),
     Serve(serve::Args),
+    Top(top::Args),
     Explain(explain::Args),
     Estate(estate::Args),
     Config(config::Args),
@@ -99,6 +101,7 @@ pub(crate) fn run() -> Result<Exit, Report> {
     match cli.command {
         Command::Check(args) => check::run(args, &cli.global),
         Command::Serve(args) => serve::run(args, &cli.global),
+        Command::Top(args) => top::run(&args, &cli.global),
         Command::Explain(args) => explain::run(&args, &cli.global),
         Command::Estate(args) => estate::run(&args, &cli.global),
         Command::Config(args) => config::run(&args, &cli.global),

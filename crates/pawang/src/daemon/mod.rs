@@ -2,6 +2,7 @@
 //!
 //! Tasks are spawned only here, each has a name, and each is waited for at the end.
 
+pub(crate) mod alone;
 mod beat;
 mod control;
 mod fleet;
@@ -32,12 +33,11 @@ use pawang_store::state::Entry;
 use pawang_store::{Opened, Recorder, Store};
 
 pub(crate) use control::{Answer, Wanted, order};
-pub(crate) use setup::data_directory;
+pub(crate) use setup::{Setup, data_directory};
 pub(crate) use status::Status;
 
 use crate::environment;
 use crate::output::{self, Exit};
-use setup::Setup;
 use supervise::{Daemon, Parts};
 
 /// Worker threads of the runtime: an instance costs little, and the other cores belong to the machine.
