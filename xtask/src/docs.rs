@@ -5,9 +5,10 @@ use std::fs;
 use crate::run;
 
 /// Pages that `pawang reference` prints in Markdown.
-const PAGES: [&str; 6] = [
+const PAGES: [&str; 7] = [
     "checks",
     "collectors",
+    "metrics",
     "cli",
     "config",
     "aliases",
@@ -56,5 +57,6 @@ fn pages() -> Vec<(String, Vec<&'static str>)> {
         .map(|page| (format!("{page}.md"), vec!["reference", page]))
         .collect();
     pages.push(("pawang.schema.json".to_owned(), vec!["config", "schema"]));
+    pages.push(("openapi.json".to_owned(), vec!["reference", "openapi"]));
     pages
 }

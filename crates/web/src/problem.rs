@@ -152,7 +152,17 @@ impl From<PageError> for Problem {
     fn from(error: PageError) -> Problem {
         match error {
             PageError::NotFound { .. } => Problem::new(StatusCode::NOT_FOUND, error.to_string()),
-            PageError::Parameter { .. } => Problem::new(StatusCode::BAD_REQUEST, error.to_string()),
+            PageError::Parameter { parameter } => match parameter.as_str() {
+                "range" => Problem::parameter("range", "1h, 6h, 24h, 7d or 30d"),
+                name @ ("from" | "to" | "at") => Problem::parameter(
+                    name,
+                    "RFC 3339 or milliseconds since 1970, and \"from\" before \"to\"",
+                ),
+                name => Problem::new(
+                    StatusCode::BAD_REQUEST,
+                    format!("cannot read parameter \"{name}\""),
+                ),
+            },
             PageError::Store(error) => Problem::from(error),
         }
     }

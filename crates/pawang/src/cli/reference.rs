@@ -31,6 +31,8 @@ enum Page {
     Checks,
     /// Every collector and its columns
     Collectors,
+    /// Every metric of /metrics and remote-write
+    Metrics,
     /// Every command and option
     Cli,
     /// Every key of pawang.toml
@@ -60,6 +62,7 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Report> {
     let page = match args.page {
         Page::Checks => checks(),
         Page::Collectors => collectors(),
+        Page::Metrics => metrics(),
         Page::Cli => cli(),
         Page::Config => pawang_config::reference(),
         Page::Aliases => aliases(),
@@ -166,6 +169,17 @@ fn collectors() -> String {
         }
     }
     out
+}
+
+fn metrics() -> String {
+    let catalog = Catalog::built_in();
+    let collectors = catalog.collectors.iter().map(|(name, collector)| {
+        let header = &collector.header;
+        let of_database = header.scope == Scope::Database;
+        let summary = header.summary.as_str();
+        (name.as_str(), summary, &header.columns[..], of_database)
+    });
+    pawang_metrics::reference(collectors)
 }
 
 fn cli() -> String {

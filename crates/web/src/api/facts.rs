@@ -1,7 +1,5 @@
 //! What collectors saw, now or then, and how they are doing.
 
-use std::sync::Arc;
-
 use pawang_core::{Facts, Missing, Timestamp};
 use pawang_store::live::CollectorStatus;
 use schemars::JsonSchema;
@@ -10,7 +8,8 @@ use serde_json::Value;
 
 use super::estate::Unseen;
 use super::{limit, reply};
-use crate::page::range;
+use crate::page::parts::without_secrets;
+use crate::page::{Visit, parts, range};
 use crate::problem::Problem;
 use crate::routes::{Look, Reply};
 
@@ -108,12 +107,14 @@ pub(crate) fn snapshots(look: &Look<'_>) -> Result<Reply, Problem> {
     let present = look.visit.site.live.instance(name);
     let present = present.ok_or_else(|| Problem::not_found(&format!("instance \"{name}\"")))?;
     let mut found = match look.visit.parameter("at") {
-        None => now(&present.facts, collector),
+        None => now(&look.visit, &present.facts, collector),
         Some(at) => {
             let at = range::read_instant(at)
                 .ok_or_else(|| Problem::parameter("at", "RFC 3339, or milliseconds since 1970"))?;
             let then = look.visit.reader.snapshots_at(name, collector, at)?;
-            then.iter().map(shown).collect()
+            then.iter()
+                .map(|snapshot| shown(&look.visit, snapshot))
+                .collect()
         }
     };
     if found.is_empty() {
@@ -131,16 +132,16 @@ pub(crate) fn snapshots(look: &Look<'_>) -> Result<Reply, Problem> {
 pub(crate) fn activity(look: &Look<'_>) -> Result<Reply, Problem> {
     let present = look.visit.instance(look.arguments.get("name"))?;
     let newest = present.activity.iter().rev().take(limit(look)?);
-    let samples: Vec<Snapshot> = newest.map(Arc::as_ref).map(shown).collect();
+    let samples: Vec<Snapshot> = newest.map(|sample| shown(&look.visit, sample)).collect();
     reply(&samples)
 }
 
-fn now(facts: &Facts, collector: &str) -> Vec<Snapshot> {
+fn now(visit: &Visit<'_>, facts: &Facts, collector: &str) -> Vec<Snapshot> {
     let sightings = facts.sightings.iter();
     let sightings = sightings.filter(|sighting| sighting.collector == collector);
     sightings
         .map(|sighting| match &sighting.seen {
-            Ok(snapshot) => shown(snapshot),
+            Ok(snapshot) => shown(visit, snapshot),
             Err(missing) => unseen(collector, sighting.database.clone(), missing),
         })
         .collect()
@@ -164,8 +165,11 @@ fn unseen(collector: &str, database: Option<String>, missing: &Missing) -> Snaps
     }
 }
 
-fn shown(snapshot: &pawang_core::Snapshot) -> Snapshot {
-    let json = |value: &pawang_core::Value| serde_json::to_value(value).unwrap_or_default();
+fn shown(visit: &Visit<'_>, snapshot: &pawang_core::Snapshot) -> Snapshot {
+    let cell = |(column, value): (&pawang_core::Column, &pawang_core::Value)| match value {
+        pawang_core::Value::Text(text) => Value::String(safe(visit, &column.name, text)),
+        value => serde_json::to_value(value).unwrap_or_default(),
+    };
     Snapshot {
         collector: snapshot.collector.clone(),
         database: snapshot.database.clone(),
@@ -183,11 +187,20 @@ fn shown(snapshot: &pawang_core::Snapshot) -> Snapshot {
             .rows
             .iter()
             .take(ROWS_MAX)
-            .map(|row| row.iter().map(json).collect())
+            .map(|row| snapshot.columns.iter().zip(row).map(cell).collect())
             .collect(),
         rows_total: snapshot.rows.len(),
         elapsed_seconds: snapshot.cost.elapsed.as_secs_f64(),
         blind: None,
         not_applicable: None,
+    }
+}
+
+/// Returns a text as it may leave the process: statements without values, connection strings without passwords.
+pub(super) fn safe(visit: &Visit<'_>, column: &str, text: &str) -> String {
+    match column {
+        "query" => parts::shown(visit, text),
+        _ if text.contains(['=', ':']) => without_secrets(text),
+        _ => text.to_owned(),
     }
 }

@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::facts::safe;
 use super::{limit, reply, required};
 use crate::problem::Problem;
 use crate::routes::{Look, Reply};
@@ -149,10 +150,14 @@ pub(crate) fn growth(look: &Look<'_>) -> Result<Reply, Problem> {
 
 /// Answers with changes of texts.
 pub(crate) fn changes(look: &Look<'_>) -> Result<Reply, Problem> {
-    let json = |value: Option<pawang_core::Value>| {
-        value
+    let json = |column: &Option<String>, value: Option<pawang_core::Value>| match value {
+        Some(pawang_core::Value::Text(text)) => {
+            let column = column.as_deref().unwrap_or_default();
+            Value::String(safe(&look.visit, column, &text))
+        }
+        value => value
             .and_then(|value| serde_json::to_value(value).ok())
-            .unwrap_or_default()
+            .unwrap_or_default(),
     };
     let found = look.visit.reader.changes(
         known(look)?,
@@ -166,9 +171,9 @@ pub(crate) fn changes(look: &Look<'_>) -> Result<Reply, Problem> {
             at: change.at,
             database: change.database,
             labels: change.labels,
+            before: json(&change.column, change.before),
+            after: json(&change.column, change.after),
             column: change.column,
-            before: json(change.before),
-            after: json(change.after),
         })
         .collect();
     reply(&shown)

@@ -136,15 +136,15 @@ async fn every_changing_route_wants_the_secret_of_the_session_and_writes_the_jou
     for settings in [settings(), closed()] {
         let sign_in = settings.sign_in;
         let served = estate.serve(settings).await;
-        let client = match sign_in {
-            true => signed_in(&served, "root").await,
-            false => Client::new(served.address),
-        };
-        let csrf = client.json("/api/v1/session").await["csrf"].clone();
-        let client_with = client.with("x-csrf-token", csrf.as_str().unwrap());
         let changing = routes().into_iter().filter(|route| route.action.is_some());
         for route in changing.filter(|route| route.path != "/sign-in") {
             assert_eq!(route.method, "POST");
+            let client = match sign_in {
+                true => signed_in(&served, "root").await,
+                false => Client::new(served.address),
+            };
+            let csrf = client.json("/api/v1/session").await["csrf"].clone();
+            let client_with = client.with("x-csrf-token", csrf.as_str().unwrap());
             let strangers = [
                 client.clone(),
                 client.with("x-csrf-token", "0".repeat(64).as_str()),
