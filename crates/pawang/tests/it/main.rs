@@ -1,6 +1,7 @@
 //! Commands as a user types them: whole output and exit code.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod account;
 mod check;
 mod config;
 mod estate;

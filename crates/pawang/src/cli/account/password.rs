@@ -90,8 +90,9 @@ fn refusal(password: &str) -> Option<String> {
 
 /// Asks one question; `None` when the person interrupts.
 fn ask(terminal: &mut File, question: &str) -> Result<Option<String>, Report> {
-    say(terminal, question)?;
+    // Silent before it asks, so that nothing typed at once is shown.
     let quiet = Quiet::begin(terminal)?;
+    say(terminal, question)?;
     let line = read_line(terminal).map_err(trouble);
     drop(quiet);
     say(terminal, "\n")?;
