@@ -24,7 +24,7 @@ pub use sample::{TEXT_CHARACTERS_MAX, TEXTS_MAX};
 
 /// More databases than this are not looked into in one run; the run says so.
 const DATABASES_MAX: usize = 200;
-/// Databases that one round of an [`Observer`] looks into; the next round looks into others.
+/// How many databases a round of an [`Observer`] looks into unless it is told otherwise.
 const DATABASES_PER_ROUND: usize = 50;
 /// After so long an [`Observer`] asks nothing more in this round, so that one that hardly gets answers comes to an end.
 const ROUND_MAX: Duration = Duration::from_secs(60);
@@ -64,10 +64,21 @@ pub struct Request<'a> {
 /// It belongs to one target: when that changes, so must the observer. A future of its that is dropped half-way takes
 /// the session with it; the next one opens a new one. Every round ends: no statement and no attempt to connect is
 /// waited for longer than the limits of the target, and after a minute nothing more is asked.
-#[derive(Default)]
 pub struct Observer {
+    /// Databases that one round looks into; the next one looks into others when there are more.
+    pub databases_per_round: usize,
     open: Option<Open>,
     memory: Memory,
+}
+
+impl Default for Observer {
+    fn default() -> Observer {
+        Observer {
+            databases_per_round: DATABASES_PER_ROUND,
+            open: None,
+            memory: Memory::default(),
+        }
+    }
 }
 
 /// A session, and what was found out about it.
@@ -109,16 +120,10 @@ const ONCE: Bounds = Bounds {
     round: RUN_MAX,
 };
 
-const AGAIN: Bounds = Bounds {
-    databases: DATABASES_PER_ROUND,
-    rotate: true,
-    round: ROUND_MAX,
-};
-
 /// Asks every wanted collector once; whatever cannot be seen is in the facts with its reason.
 pub async fn observe(request: &Request<'_>) -> Facts {
-    let mut observer = Observer::default();
-    let mut run = Run::new(request, ONCE, &mut observer.memory);
+    let mut memory = Memory::default();
+    let mut run = Run::new(request, ONCE, &mut memory);
     match open(request).await {
         Ok(open) => {
             let further = run.home(&open).await;
@@ -136,10 +141,15 @@ impl Observer {
     /// Asks every wanted collector once; whatever cannot be seen is in the facts with its reason.
     ///
     /// The facts hold the wanted collectors only, and the names of all databases whether looked into this time or
-    /// not. Of more than 50 databases each round looks into 50, those that waited longest.
+    /// not. Of very many databases each round looks into some, those that waited longest.
     pub async fn look(&mut self, request: &Request<'_>) -> Facts {
         let opened = self.session(request).await;
-        let mut run = Run::new(request, AGAIN, &mut self.memory);
+        let bounds = Bounds {
+            databases: self.databases_per_round,
+            rotate: true,
+            round: ROUND_MAX,
+        };
+        let mut run = Run::new(request, bounds, &mut self.memory);
         match opened {
             Ok(open) => {
                 let further = run.home(&open).await;

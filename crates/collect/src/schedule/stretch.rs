@@ -1,7 +1,7 @@
 //! Keeps a budget: says how many times longer each interval must be, the most expensive and least urgent first.
 
 /// No interval becomes more times longer than this.
-pub(super) const STRETCH_MAX: f64 = 64.0;
+pub(super) const STRETCH_MAX: f64 = 16.0;
 /// Halvings of the range in which the cap is looked for: far finer than any cost is known.
 const STEPS: u32 = 32;
 

@@ -4,3 +4,4 @@
 mod coverage;
 mod lock_proof;
 mod nineteen;
+mod observer;
