@@ -147,10 +147,14 @@ pub(crate) fn native(collector: &str, columns: &[Column], of_database: bool) -> 
                 name.push('_');
             }
             layout.labels.push((index, name));
-        } else if let Some(family) = family(collector, columns, index)
-            && taken.insert(family.base.clone())
-        {
-            layout.families.push(family);
+        } else if let Some(mut family) = family(collector, columns, index) {
+            if taken.contains(&family.base) {
+                family.base = name::whole(collector, &column.name);
+                family.unit = None;
+            }
+            if taken.insert(family.base.clone()) {
+                layout.families.push(family);
+            }
         }
     }
     // A process id is a new series with every connection; such rows are shown as sums, or not at all.

@@ -9,10 +9,12 @@ mod fold;
 mod layout;
 mod name;
 mod own;
+mod reference;
 pub mod remote_write;
 mod setting;
 mod sheet;
 mod text;
 
 pub use error::Error;
+pub use reference::reference;
 pub use text::{Format, Scrape, write};

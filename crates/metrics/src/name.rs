@@ -85,6 +85,7 @@ pub(crate) fn base(collector: &str, column: &Column, columns: &[Column]) -> Stri
     stem = shorter(stem, |stem| stem.strip_prefix(own.as_str()), alone);
     if column.kind == ColumnKind::Counter {
         stem = shorter(stem, |stem| stem.strip_prefix("total_"), alone);
+        stem = shorter(stem, |stem| stem.strip_suffix("_count"), alone);
     }
     let ending = |stem: &'_ str| {
         let ending = unit
@@ -206,6 +207,7 @@ mod tests {
         for line in [
             "tables n_dead_tup gauge rows pawang_tables_n_dead_tup",
             "tables size_bytes gauge bytes pawang_tables_size_bytes",
+            "tables vacuum_count counter runs pawang_tables_vacuum",
             "tables index_count gauge indexes pawang_tables_indexes",
             "wal wal_bytes counter bytes pawang_wal_bytes",
             "database blk_read_time counter ms pawang_database_blk_read_time_seconds",

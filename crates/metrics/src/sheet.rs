@@ -12,7 +12,7 @@ use pawang_core::{ColumnKind, Snapshot, Timestamp, Value};
 use pawang_store::live::Present;
 
 use crate::fold;
-use crate::layout::Layout;
+use crate::layout::{Family, Layout, Number};
 
 /// Longest text of a label; PostgreSQL's own names have at most 63 bytes.
 pub(crate) const LABEL_BYTES_MAX: usize = 512;
@@ -37,11 +37,18 @@ pub(crate) struct Sheet<'a> {
     pub(crate) server: Option<&'a str>,
     pub(crate) snapshot: Cow<'a, Snapshot>,
     pub(crate) layout: Layout,
-    /// Labels of all rows, as they are written, without the braces.
+    /// Labels of all rows, as they are written: in braces, and a blank.
     text: String,
     /// Rows that are shown.
     pub(crate) rows: Vec<Line>,
+    /// Numbers of some families, one after the other.
+    block: Vec<Option<Number>>,
+    /// The first family of the block.
+    block_first: usize,
 }
+
+/// A metric is written row by row, and rows lie far apart in memory: so many metrics are read in one go.
+const BLOCK_FAMILIES: usize = 8;
 
 /// A row that is shown.
 #[derive(Clone, Copy)]
@@ -68,6 +75,8 @@ impl<'a> Sheet<'a> {
             layout,
             text: String::new(),
             rows: Vec::new(),
+            block: Vec::new(),
+            block_first: 0,
         };
         let rows = sheet.snapshot.rows.len();
         sheet.rows.reserve(rows);
@@ -90,7 +99,39 @@ impl<'a> Sheet<'a> {
         (sheet, repeated)
     }
 
-    /// Returns the labels of a row as they are written, without the braces.
+    /// Reads the numbers of a family, and those of some families after it.
+    pub(crate) fn load(&mut self, family: usize) {
+        let rows = self.rows.len();
+        let loaded = self.block.len().checked_div(rows).unwrap_or(0);
+        if !(self.block_first..self.block_first + loaded).contains(&family) {
+            let families = self.layout.families.iter().skip(family);
+            let families: Vec<&Family> = families.take(BLOCK_FAMILIES).collect();
+            self.block.clear();
+            self.block.resize(rows * families.len(), None);
+            for (place, line) in self.rows.iter().enumerate() {
+                let row = &self.snapshot.rows[line.row];
+                for (column, family) in families.iter().enumerate() {
+                    self.block[column * rows + place] = family.number(row);
+                }
+            }
+            self.block_first = family;
+        }
+    }
+
+    /// Returns the numbers of a family that was loaded, one per row that is shown.
+    pub(crate) fn numbers(&self, family: usize) -> &[Option<Number>] {
+        let rows = self.rows.len();
+        let begin = (family - self.block_first) * rows;
+        &self.block[begin..begin + rows]
+    }
+
+    /// Gives back the memory of [`Sheet::load`].
+    pub(crate) fn forget_numbers(&mut self) {
+        self.block = Vec::new();
+        self.block_first = 0;
+    }
+
+    /// Returns the labels of a row as they are written, in braces and with a blank.
     pub(crate) fn labels(&self, line: Line) -> &str {
         &self.text[line.begin..line.end]
     }
@@ -106,15 +147,22 @@ impl<'a> Sheet<'a> {
     fn write_labels(&mut self, row: usize) {
         let mut text = std::mem::take(&mut self.text);
         let begin = text.len();
+        text.push('{');
         each_label(
             self.server,
             &self.snapshot,
             &self.layout,
             row,
             |name, value| {
-                write_label(&mut text, begin, name, value);
+                write_label(&mut text, name, value);
             },
         );
+        if text.len() == begin + 1 {
+            text.pop();
+        } else {
+            text.push('}');
+        }
+        text.push(' ');
         self.text = text;
     }
 
@@ -183,9 +231,9 @@ pub(crate) fn with_text(value: &Value, take: impl FnOnce(&str)) {
     }
 }
 
-/// Appends `name="value"`, after a comma unless the labels begin here.
-pub(crate) fn write_label(text: &mut String, begin: usize, name: &str, value: &str) {
-    if text.len() > begin {
+/// Appends `name="value"`, after a comma unless it is the first label.
+pub(crate) fn write_label(text: &mut String, name: &str, value: &str) {
+    if !text.ends_with('{') {
         text.push(',');
     }
     text.push_str(name);

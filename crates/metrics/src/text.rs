@@ -11,7 +11,7 @@ use pawang_store::live::{DaemonStatus, Present};
 use crate::compatible;
 use crate::layout::{Family, Kind, Number, Read, native};
 use crate::own::{self, Dropped};
-use crate::sheet::{self, MakeLayout, Sheet};
+use crate::sheet::{self, Line, MakeLayout, Sheet};
 
 /// So much is gathered before the writer is called.
 const BUFFER_BYTES: usize = 64 * 1024;
@@ -103,9 +103,9 @@ pub fn write(
     let collect = scrape.collect.as_deref();
     let wanted = |name: &str| sheet::wanted(name, scrape.config, collect);
     let presents = once_each(presents);
-    for part in own::parts(&presents, daemon, &mut dropped) {
+    for mut part in own::parts(&presents, daemon, &mut dropped) {
         if wanted(part.group) {
-            writer.sheets(&part.sheets)?;
+            writer.sheets(&mut part.sheets)?;
         }
     }
     for name in collectors(&presents) {
@@ -117,7 +117,7 @@ pub fn write(
         compatible(&mut writer, &presents, scrape, &mut dropped)?;
     }
     if wanted("pawang") {
-        writer.sheets(&[dropped.sheet(&presents)])?;
+        writer.sheets(&mut [dropped.sheet(&presents)])?;
     }
     if scrape.format == Format::OpenMetrics {
         writer.buffer.extend_from_slice(b"# EOF\n");
@@ -144,7 +144,7 @@ fn compatible(
         let extras = presents
             .iter()
             .flat_map(|present| compatible::extras(present, scrape.now));
-        writer.sheets(&extras.collect::<Vec<_>>())?;
+        writer.sheets(&mut extras.collect::<Vec<_>>())?;
     }
     Ok(())
 }
@@ -164,7 +164,7 @@ fn collector(
         sheets.extend(found);
         dropped.add(&present.instance.name, name, left_out);
     }
-    let repeated = writer.sheets(&sheets)?;
+    let repeated = writer.sheets(&mut sheets)?;
     if let (true, Some(first)) = (repeated > 0, presents.first()) {
         dropped.add(&first.instance.name, name, repeated);
     }
@@ -198,11 +198,12 @@ struct Writer<'w, W> {
 
 impl<W: io::Write> Writer<'_, W> {
     /// Writes all sheets of a collector, metric by metric; returns how many samples had a name that was taken.
-    fn sheets(&mut self, sheets: &[Sheet<'_>]) -> io::Result<usize> {
+    fn sheets(&mut self, sheets: &mut [Sheet<'_>]) -> io::Result<usize> {
         let mut repeated = 0;
         let mut names = HashSet::new();
-        for (first, sheet) in sheets.iter().enumerate() {
-            for (place, family) in sheet.layout.families.iter().enumerate() {
+        for first in 0..sheets.len() {
+            for place in 0..sheets[first].layout.families.len() {
+                let family = sheets[first].layout.families[place].clone();
                 if !names.insert(family.name()) {
                     continue;
                 }
@@ -210,26 +211,37 @@ impl<W: io::Write> Writer<'_, W> {
                     repeated += sheets.iter().map(|sheet| sheet.rows.len()).sum::<usize>();
                     continue;
                 }
-                self.family(family, place, &sheets[first..])?;
+                self.family(&family, place, &mut sheets[first..])?;
             }
+            sheets[first].forget_numbers();
         }
         Ok(repeated)
     }
 
     /// Writes one metric of all sheets; most have it at the same place.
-    fn family(&mut self, family: &Family, place: usize, sheets: &[Sheet<'_>]) -> io::Result<()> {
+    fn family(
+        &mut self,
+        family: &Family,
+        place: usize,
+        sheets: &mut [Sheet<'_>],
+    ) -> io::Result<()> {
         let mut started = false;
         let name = family.name();
         for sheet in sheets {
             let families = &sheet.layout.families;
-            let same = |found: &&Family| found.base == family.base && found.kind == family.kind;
-            let found = families.get(place).filter(same);
-            let Some(found) = found.or_else(|| families.iter().find(same)) else {
+            let same = |found: &Family| found.base == family.base && found.kind == family.kind;
+            let place = if families.get(place).is_some_and(same) {
+                Some(place)
+            } else {
+                families.iter().position(same)
+            };
+            let Some(place) = place else {
                 continue;
             };
-            for line in &sheet.rows {
-                let row = &sheet.snapshot.rows[line.row];
-                let Some(number) = found.number(row) else {
+            sheet.load(place);
+            let sheet = &*sheet;
+            for (line, number) in sheet.rows.iter().zip(sheet.numbers(place)) {
+                let Some(number) = *number else {
                     continue;
                 };
                 if !started {
@@ -237,20 +249,7 @@ impl<W: io::Write> Writer<'_, W> {
                     started = true;
                 }
                 self.buffer.extend_from_slice(name.as_bytes());
-                let labels = sheet.labels(*line);
-                match &found.read {
-                    Read::One(more) => {
-                        let mut text = labels.to_owned();
-                        for (column, name) in more {
-                            sheet::with_text(&row[*column], |value| {
-                                sheet::write_label(&mut text, 0, name, value);
-                            });
-                        }
-                        self.labels(&text);
-                    }
-                    _ => self.labels(labels),
-                }
-                self.buffer.push(b' ');
+                self.labels(sheet, place, *line);
                 push_number(&mut self.buffer, number);
                 self.buffer.push(b'\n');
                 if self.buffer.len() >= BUFFER_BYTES {
@@ -261,12 +260,22 @@ impl<W: io::Write> Writer<'_, W> {
         Ok(())
     }
 
-    fn labels(&mut self, labels: &str) {
-        if !labels.is_empty() {
-            self.buffer.push(b'{');
+    fn labels(&mut self, sheet: &Sheet<'_>, place: usize, line: Line) {
+        let labels = sheet.labels(line);
+        let Read::One(more) = &sheet.layout.families[place].read else {
             self.buffer.extend_from_slice(labels.as_bytes());
-            self.buffer.push(b'}');
+            return;
+        };
+        let row = &sheet.snapshot.rows[line.row];
+        let mut text = "{".to_owned();
+        text.push_str(labels.trim_matches(['{', '}', ' ']));
+        for (column, name) in more {
+            sheet::with_text(&row[*column], |value| {
+                sheet::write_label(&mut text, name, value);
+            });
         }
+        text.push_str("} ");
+        self.buffer.extend_from_slice(text.as_bytes());
     }
 
     fn head(&mut self, family: &Family) {

@@ -474,6 +474,7 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
         fn damage_never_breaks_the_queue(at in 0_usize..2_000, byte: u8, cursor in proptest::collection::vec(any::<u8>(), 0..24)) {
             let directory = TempDir::new().unwrap();

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pawang_check::{CHECKS, Check, evaluate_all};
-use pawang_collect::{Catalog, HostRequest, Request, observe};
+use pawang_collect::{Catalog, HostRequest, Request, activity, observe};
 use pawang_config::MetricsConfig;
-use pawang_core::{Instance, Timestamp};
+use pawang_core::{Instance, Sighting, Timestamp};
 use pawang_metrics::{Format, Scrape, write};
 use pawang_postgres::{Environment, Target};
 use pawang_store::live::{BudgetStatus, CollectorStatus, DaemonStatus, Present, RemoteWriteStatus};
@@ -47,12 +47,13 @@ pub(crate) async fn present_of(
         group: Some("prod".to_owned()),
         ..Instance::default()
     };
-    let all = catalog.collectors.iter().map(|(name, _)| name.clone());
+    let checks_max = if collectors.is_some() { 3 } else { usize::MAX };
+    let all = catalog.collectors.keys().cloned();
     let collectors: BTreeSet<String> = match collectors {
         None => all.collect(),
         Some(names) => names.iter().map(|name| (*name).to_owned()).collect(),
     };
-    let facts = observe(&Request {
+    let mut facts = observe(&Request {
         instance: &instance,
         target: &target,
         purpose: "test",
@@ -67,7 +68,19 @@ pub(crate) async fn present_of(
         now: now(),
     })
     .await;
-    let checks: Vec<&'static Check<'_>> = CHECKS.clone();
+    // What the daemon adds up from samples of every second.
+    let samples = facts
+        .sightings
+        .iter()
+        .find(|sighting| sighting.collector == activity::SAMPLES);
+    if let Some(Ok(sample)) = samples.map(|sighting| sighting.seen.clone()) {
+        facts.sightings.push(Sighting {
+            collector: activity::HISTORY.to_owned(),
+            database: None,
+            seen: Ok(Arc::new(activity::fold(&[sample], facts.at))),
+        });
+    }
+    let checks: Vec<&'static Check<'_>> = CHECKS.iter().copied().take(checks_max).collect();
     let evaluation = evaluate_all(&checks, &facts, None, &());
     let status = collectors.iter().map(|name| CollectorStatus {
         name: name.clone(),
