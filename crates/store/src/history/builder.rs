@@ -73,7 +73,11 @@ impl Dictionary {
 }
 
 impl Growing {
-    fn finish(self) -> Runs {
+    /// Returns the runs; `None` when no row ever had a value.
+    fn finish(self) -> Option<Runs> {
+        if self.runs.iter().all(|run| run.bytes().is_empty()) {
+            return None;
+        }
         let mut runs = Runs {
             dictionary: self.dictionary.values,
             ..Runs::default()
@@ -83,7 +87,7 @@ impl Growing {
             let end = u32::try_from(runs.bytes.len()).expect("a column is below 4 GB");
             runs.ends.push(end);
         }
-        runs
+        Some(runs)
     }
 }
 
@@ -281,7 +285,7 @@ impl<'a> Builder<'a> {
         let mut grown = self.columns.into_iter();
         for (column, slot) in columns.iter_mut().zip(&self.slots) {
             if slot.is_some() {
-                *column = grown.next().map(Growing::finish);
+                *column = grown.next().and_then(Growing::finish);
             }
         }
         Segment {
@@ -421,6 +425,6 @@ impl Merge {
                 *place += count - skipped;
             }
         }
-        Ok(Some(column.finish()))
+        Ok(column.finish())
     }
 }

@@ -87,9 +87,8 @@ struct Match {
 /// Encodes a snapshot whole; `lead` says that it is only there to be compared with.
 pub(super) fn whole(layout: &Layout, new: &Snapshot, lead: bool) -> Encoded {
     let sources = Some(vec![None; new.rows.len()]);
-    let mut encoded = encode(layout, new, None, &sources, &[], KEY);
-    encoded.flags |= if lead { LEAD } else { 0 };
-    encoded
+    let flags = if lead { KEY | LEAD } else { KEY };
+    encode(layout, new, None, &sources, &[], flags)
 }
 
 /// Encodes what differs from `old`, whose rows `shared` share their labels; returns also those of the new one.

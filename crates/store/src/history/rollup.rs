@@ -4,10 +4,12 @@
 //! that differs from the bucket. Of a gauge: last, last minus smallest, largest minus last, and where the mean is
 //! between smallest and largest.
 
-use pawang_core::ColumnKind;
+use pawang_core::{Column, ColumnKind};
 
-use super::index::Moment;
-use super::run::Cell;
+use super::encode::Torn;
+use super::index::{Index, Moment, Order, Presence};
+use super::run::{Cell, RunWriter};
+use super::segment::{Runs, Segment};
 
 /// Columns of a rollup per column of a collector.
 pub(super) const PARTS: usize = 4;
@@ -36,12 +38,25 @@ pub(super) fn column(column: usize, part: usize) -> usize {
     column * PARTS + part
 }
 
-fn number(cell: Cell) -> Option<f64> {
+/// Returns a number of any type.
+pub(super) fn number(cell: Cell) -> Option<f64> {
     match cell {
         Cell::Int(number) => Some(number as f64),
-        Cell::Float(number) => Some(number),
+        Cell::Float(number) if number.is_finite() => Some(number),
         _ => None,
     }
+}
+
+/// Returns how much a counter grew; `None` when that cannot be told.
+pub(super) fn growth(before: Cell, after: Cell) -> Option<f64> {
+    let growth = match (before, after) {
+        (Cell::Int(before), Cell::Int(after)) => match after.checked_sub(before) {
+            Some(growth) => growth as f64,
+            None => after as f64 - before as f64,
+        },
+        (before, after) => number(after)? - number(before)?,
+    };
+    (growth >= 0.0).then_some(growth)
 }
 
 /// Reads the four cells of a bucket; `None` is a gap.
@@ -73,4 +88,236 @@ pub(super) fn read(kind: ColumnKind, cells: [Cell; PARTS], moment: &Moment) -> O
         high,
         weight: (moment.count as f64).max(1.0),
     })
+}
+
+/// The frames of a bucket.
+#[derive(Clone, Copy, Debug)]
+struct Bucket {
+    from: usize,
+    to: usize,
+    /// Microseconds that belong to pairs of samples that can be compared.
+    seen: i64,
+}
+
+/// Rolls a segment of samples up; `None` when it has nothing that can be.
+pub(super) fn roll_up(
+    segment: &Segment,
+    columns: &[Column],
+    resolution: u32,
+) -> Result<Option<Segment>, Torn> {
+    let index = &segment.index;
+    let buckets = buckets(index, i64::from(resolution) * 1_000_000);
+    let presence = index.presence();
+    let mut out = Segment {
+        index: rolled_index(index, &buckets, &presence),
+        columns: Vec::new(),
+    };
+    let rolled = out.index.presence();
+    out.columns.resize_with(columns.len() * PARTS, || None);
+    let mut any = false;
+    for (number, column) in columns.iter().enumerate() {
+        if !matches!(column.kind, ColumnKind::Counter | ColumnKind::Gauge) {
+            continue;
+        }
+        let Some(Some(runs)) = segment.columns.get(number) else {
+            continue;
+        };
+        let mut cells = vec![Cell::Null; index.moments.len()];
+        let mut parts: [Runs; PARTS] = Default::default();
+        for entity in 0..index.entities.len() {
+            runs.cells(entity, &presence, &mut cells)?;
+            let mut writers: [RunWriter; PARTS] = Default::default();
+            let mut place = 0;
+            for frame in rolled.of(entity).iter().flat_map(|(from, to)| *from..*to) {
+                let bucket = &buckets[frame as usize];
+                let kept = match column.kind {
+                    ColumnKind::Counter => counter(index, entity, &cells, bucket),
+                    _ => gauge(&cells[bucket.from..bucket.to]),
+                };
+                for (writer, cell) in writers.iter_mut().zip(kept) {
+                    writer.set(place, cell);
+                }
+                place += 1;
+            }
+            for (part, writer) in parts.iter_mut().zip(&writers) {
+                part.bytes.extend_from_slice(writer.bytes());
+                part.ends.push(part.bytes.len() as u32);
+            }
+        }
+        for (part, runs) in parts.into_iter().enumerate() {
+            if !runs.bytes.is_empty() {
+                any = true;
+                out.columns[self::column(number, part)] = Some(runs);
+            }
+        }
+    }
+    Ok(any.then_some(out))
+}
+
+/// Puts frames into buckets; each has its end and not its beginning.
+fn buckets(index: &Index, length: i64) -> Vec<Bucket> {
+    let mut buckets: Vec<Bucket> = Vec::new();
+    let mut current = None;
+    for (frame, moment) in index.moments.iter().enumerate().skip(index.first()) {
+        let number = (moment.at - 1).div_euclid(length);
+        if current != Some(number) {
+            current = Some(number);
+            buckets.push(Bucket {
+                from: frame,
+                to: frame,
+                seen: 0,
+            });
+        }
+        let bucket = buckets.last_mut().expect("a bucket was just added");
+        bucket.to = frame + 1;
+        if moment.joined && frame > 0 {
+            bucket.seen += moment.at - index.moments[frame - 1].at;
+        }
+    }
+    buckets
+}
+
+fn rolled_index(index: &Index, buckets: &[Bucket], presence: &Presence) -> Index {
+    let mut rolled = Index {
+        epochs: vec![None],
+        entities: index.entities.clone(),
+        ..Index::default()
+    };
+    for bucket in buckets {
+        let frames = &index.moments[bucket.from..bucket.to];
+        rolled.moments.push(Moment {
+            at: frames[frames.len() - 1].at,
+            joined: frames.iter().all(|moment| moment.joined),
+            span_ms: milliseconds(bucket.seen).unsigned_abs(),
+            count: frames.len() as i64,
+            ..Moment::default()
+        });
+    }
+    let steady = index.orders.len() <= 1;
+    for (number, bucket) in buckets.iter().enumerate() {
+        if steady && number > 0 {
+            break;
+        }
+        let (first, end) = (bucket.from as u32, bucket.to as u32);
+        let there = |entity: &usize| {
+            let mut intervals = presence.of(*entity).iter();
+            intervals.any(|(from, to)| *from < end && first < *to)
+        };
+        let rows = (0..index.entities.len()).filter(there);
+        let rows: Vec<u32> = rows.map(|entity| entity as u32).collect();
+        if rolled.orders.last().is_none_or(|last| last.rows != rows) {
+            rolled.orders.push(Order {
+                frame: number as u32,
+                rows,
+            });
+        }
+    }
+    rolled
+}
+
+fn milliseconds(micros: i64) -> i64 {
+    (micros + 500).div_euclid(1000)
+}
+
+fn counter(index: &Index, entity: usize, cells: &[Cell], bucket: &Bucket) -> [Cell; PARTS] {
+    let broken = index.broken(entity);
+    let mut whole = Some(0_i64);
+    let (mut sum, mut seen, mut pairs) = (0.0, 0_i64, 0);
+    let (mut low, mut high) = (f64::INFINITY, 0.0_f64);
+    for frame in bucket.from.max(1)..bucket.to {
+        let torn = broken.binary_search(&(entity as u32, frame as u32)).is_ok();
+        if torn || !index.moments[frame].joined {
+            continue;
+        }
+        let Some(growth) = growth(cells[frame - 1], cells[frame]) else {
+            continue;
+        };
+        let step = index.moments[frame].at - index.moments[frame - 1].at;
+        whole = match (cells[frame - 1], cells[frame]) {
+            (Cell::Int(before), Cell::Int(after)) => {
+                let growth = after.checked_sub(before);
+                whole
+                    .zip(growth)
+                    .and_then(|(sum, growth)| sum.checked_add(growth))
+            }
+            _ => None,
+        };
+        sum += growth;
+        seen += step;
+        pairs += 1;
+        let rate = growth / (step as f64 / 1e6);
+        (low, high) = (low.min(rate), high.max(rate));
+    }
+    if pairs == 0 {
+        return [Cell::Null; PARTS];
+    }
+    let mean = sum / (seen as f64 / 1e6);
+    let (mut below, mut above) = (0, 0);
+    if pairs > 1 && mean > 0.0 {
+        below = if low <= 0.0 {
+            ZERO
+        } else {
+            ((mean / low).ln() / RATIO.ln()).round() as i64
+        };
+        above = ((high / mean).ln() / RATIO.ln()).round() as i64;
+    }
+    [
+        whole.map_or_else(|| Cell::Float(quantised(sum)), Cell::Int),
+        Cell::Int(below.clamp(0, ZERO)),
+        Cell::Int(above.clamp(0, ZERO)),
+        if seen == bucket.seen {
+            Cell::Null
+        } else {
+            Cell::Int(milliseconds(seen))
+        },
+    ]
+}
+
+fn gauge(cells: &[Cell]) -> [Cell; PARTS] {
+    let whole = cells
+        .iter()
+        .all(|cell| matches!(cell, Cell::Int(_) | Cell::Null));
+    let numbers = || cells.iter().filter_map(|cell| number(*cell));
+    let Some(last) = numbers().last() else {
+        return [Cell::Null; PARTS];
+    };
+    let (mut low, mut high, mut sum, mut count) = (last, last, 0.0, 0.0);
+    for number in numbers() {
+        (low, high) = (low.min(number), high.max(number));
+        (sum, count) = (sum + number, count + 1.0);
+    }
+    let part = if high > low {
+        (((sum / count - low) / (high - low)) * MEAN_PARTS).round() as i64
+    } else {
+        0
+    };
+    let cell = |number: f64| {
+        if whole {
+            Cell::Int(number as i64)
+        } else {
+            Cell::Float(quantised(number))
+        }
+    };
+    // Integers beyond 2^53, such as positions in WAL, are exact only where they come from.
+    let last_cell = match cells.iter().rev().find(|cell| **cell != Cell::Null) {
+        Some(Cell::Int(number)) if whole => Cell::Int(*number),
+        _ => cell(last),
+    };
+    [
+        last_cell,
+        cell(last - low),
+        cell(high - last),
+        Cell::Int(part),
+    ]
+}
+
+/// Returns a float with at most [`DIGITS`] significant digits and decimals, unless it is too large for that.
+fn quantised(number: f64) -> f64 {
+    if number == 0.0 || !number.is_finite() {
+        return 0.0;
+    }
+    let magnitude = number.abs().log10().floor() as i32;
+    let power = 10_f64.powi((DIGITS - 1 - magnitude).clamp(0, DIGITS));
+    let rounded = (number * power).round() / power;
+    if rounded == 0.0 { 0.0 } else { rounded }
 }

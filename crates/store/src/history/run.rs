@@ -76,11 +76,6 @@ impl RunWriter {
         Ok(())
     }
 
-    /// Returns the newest value.
-    pub(super) fn last(&self) -> Cell {
-        decode(self.kind, self.last).expect("only valid kinds are written")
-    }
-
     /// Returns the bytes; values after the last change need none.
     pub(super) fn bytes(&self) -> &[u8] {
         &self.bytes

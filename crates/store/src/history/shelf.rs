@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use pawang_core::{Column, Cost, Snapshot};
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 
 use super::builder::Builder;
 use super::encode::{Torn, Unpacker};
@@ -124,6 +124,98 @@ impl Shelf {
             })
         });
         streams.collect()
+    }
+
+    /// Returns a stream by its id.
+    pub(super) fn stream(&self, id: i64) -> Result<Stream, Error> {
+        let found: Option<(Option<String>, i64)> = self.first(
+            "SELECT target.database, stream.collector
+               FROM stream JOIN target ON target.id = stream.target WHERE stream.id = ?1",
+            [id],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )?;
+        let found = found.ok_or_else(|| self.torn(Torn("frames are of no stream")))?;
+        Ok(Stream {
+            id,
+            database: found.0,
+            collector: self.collector(found.1)?,
+        })
+    }
+
+    /// Returns the ids of all streams.
+    pub(super) fn stream_ids(&self) -> Result<Vec<i64>, Error> {
+        self.all("SELECT id FROM stream ORDER BY id", [], |row| row.get(0))
+    }
+
+    /// Returns the bytes of a stretch of hot frames.
+    pub(super) fn hot_bytes(&self, stream: i64, from: i64, to: i64) -> Result<i64, Error> {
+        let bytes: Option<Option<i64>> = self.first(
+            "SELECT sum(length(frame)) FROM hot WHERE stream = ?1 AND sequence BETWEEN ?2 AND ?3",
+            params![stream, from, to],
+            |row| row.get(0),
+        )?;
+        Ok(bytes.flatten().unwrap_or(0))
+    }
+
+    /// Returns how many rows the first frame of a stretch has.
+    pub(super) fn hot_rows(&self, stream: &Stream, first: i64) -> Result<usize, Error> {
+        let collector = &stream.collector;
+        let mut replay = Replay::default();
+        self.frames(stream.id, first, first, |at, body| {
+            let columns = collector.columns.len();
+            let applied = replay.apply(&collector.layout, columns, at, body);
+            applied.map(|()| true).map_err(|torn| self.torn(torn))
+        })?;
+        Ok(replay.rows.len())
+    }
+
+    /// Removes a segment and its parts.
+    pub(super) fn remove_segment(&self, id: i64) -> Result<(), Error> {
+        let parts = params![id * PART_IDS, (id + 1) * PART_IDS - 1];
+        self.execute("DELETE FROM part WHERE id BETWEEN ?1 AND ?2", parts)?;
+        self.execute("DELETE FROM segment WHERE id = ?1", [id])
+    }
+
+    /// Runs a statement.
+    pub(super) fn execute(&self, statement: &str, values: impl Params) -> Result<(), Error> {
+        let prepared = self.connection.prepare_cached(statement);
+        let done = prepared.and_then(|mut prepared| prepared.execute(values));
+        done.map(drop).map_err(|error| self.sql(error))
+    }
+
+    /// Returns every row of a query.
+    pub(super) fn all<T>(
+        &self,
+        query: &str,
+        values: impl Params,
+        read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>, Error> {
+        let find = || -> rusqlite::Result<Vec<T>> {
+            let mut statement = self.connection.prepare_cached(query)?;
+            let rows = statement.query_map(values, read)?;
+            rows.collect()
+        };
+        find().map_err(|error| self.sql(error))
+    }
+
+    /// Returns the first row of a query.
+    pub(super) fn first<T>(
+        &self,
+        query: &str,
+        values: impl Params,
+        read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Option<T>, Error> {
+        let prepared = self.connection.prepare_cached(query);
+        let found = prepared.and_then(|mut prepared| prepared.query_row(values, read).optional());
+        found.map_err(|error| self.sql(error))
+    }
+
+    /// Returns a number that the database knows of the file.
+    pub(super) fn pragma(&self, name: &str) -> Result<i64, Error> {
+        let value = self
+            .connection
+            .pragma_query_value(None, name, |row| row.get(0));
+        value.map_err(|error| self.sql(error))
     }
 
     /// Returns a version of a collector.

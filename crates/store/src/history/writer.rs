@@ -1,6 +1,6 @@
 //! Writes the history; there is one writer.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -351,6 +351,13 @@ impl Writer {
                 Ok(connection.last_insert_rowid())
             }
         }
+    }
+
+    /// Returns the streams that frames may be added to.
+    pub(super) fn known_streams(&self) -> BTreeSet<i64> {
+        let targets = self.streams.values().flat_map(BTreeMap::values);
+        let known = targets.flat_map(HashMap::values);
+        known.map(|known| known.stream.id).collect()
     }
 
     /// Ends the stretches of a stream: its next frame is whole.

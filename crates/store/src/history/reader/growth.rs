@@ -6,13 +6,13 @@ use pawang_core::{ColumnKind, Value};
 
 use super::super::encode::{Torn, split};
 use super::super::index::Presence;
-use super::super::rollup as format;
+use super::super::rollup::{self as format, growth as grown, number};
 use super::super::run::Cell;
 use super::super::segment::Segment;
 use super::super::shelf::{Shelf, Stream};
 use super::super::{Growth, GrowthQuery};
 use super::plan::{Choice, Window, plan};
-use super::rollup::{comparable, fill, growth as grown, number};
+use super::rollup::{comparable, fill};
 use crate::Error;
 use crate::history::GROWTH_ROWS_MAX;
 
@@ -20,6 +20,8 @@ use crate::history::GROWTH_ROWS_MAX;
 const SAMPLES_SPAN: i64 = 26 * 3_600_000_000;
 /// The end of a longer span that is answered from samples.
 const SAMPLES_END: i64 = 7_200_000_000;
+/// The coarsest buckets.
+const BUCKET: i64 = 600_000_000;
 const MICROS: f64 = 1e6;
 
 /// One row while it is summed up.
@@ -94,8 +96,11 @@ fn choices(shelf: &Shelf, stream: &Stream, span: Window) -> Result<Vec<Choice>, 
     if span.1.saturating_sub(span.0) <= SAMPLES_SPAN {
         return plan(shelf, stream, span, &[0, 60, 600]);
     }
-    let end = span.1 - SAMPLES_END;
-    let mut choices = plan(shelf, stream, (span.0, end), &[600, 60, 0])?;
+    // Buckets are not cut: rollups answer from the end of one to the end of another.
+    let begin = (span.0 + BUCKET).div_euclid(BUCKET) * BUCKET;
+    let end = (span.1 - SAMPLES_END).div_euclid(BUCKET) * BUCKET;
+    let mut choices = plan(shelf, stream, (span.0, begin), &[0, 60, 600])?;
+    choices.extend(plan(shelf, stream, (begin, end), &[600, 60, 0])?);
     choices.extend(plan(shelf, stream, (end, span.1), &[0, 60, 600])?);
     Ok(choices)
 }

@@ -4,7 +4,7 @@ use pawang_core::ColumnKind;
 
 use super::super::encode::Torn;
 use super::super::index::{Index, Presence};
-use super::super::rollup::{self, Virtual};
+use super::super::rollup::{self, Virtual, growth, number};
 use super::super::run::Cell;
 use super::super::segment::{Runs, Segment};
 use super::step::Track;
@@ -15,27 +15,6 @@ const MICROS: f64 = 1e6;
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
     cells: [Vec<Cell>; 4],
-}
-
-/// Returns a number of any type.
-pub(super) fn number(cell: Cell) -> Option<f64> {
-    match cell {
-        Cell::Int(number) => Some(number as f64),
-        Cell::Float(number) if number.is_finite() => Some(number),
-        _ => None,
-    }
-}
-
-/// Returns how much a counter grew; `None` when that cannot be told.
-pub(super) fn growth(before: Cell, after: Cell) -> Option<f64> {
-    let growth = match (before, after) {
-        (Cell::Int(before), Cell::Int(after)) => match after.checked_sub(before) {
-            Some(growth) => growth as f64,
-            None => after as f64 - before as f64,
-        },
-        (before, after) => number(after)? - number(before)?,
-    };
-    (growth >= 0.0).then_some(growth)
 }
 
 /// Fills the values of one row; frames at which counters cannot be compared are told by `breaks`.
