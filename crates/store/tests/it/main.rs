@@ -7,8 +7,12 @@
 
 mod crash;
 mod findings;
+mod format;
 mod full;
 mod history;
+mod history_exact;
+mod history_rates;
+mod history_tend;
 mod journal;
 mod open;
 mod rescue;
