@@ -25,12 +25,35 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// Hands facts to everything that keeps them.
+    /// Hands facts to the store.
     pub(super) async fn record(&self, facts: Arc<Facts>) {
-        for outlet in self.outlets().iter() {
-            outlet.offer(&facts);
-        }
         self.recording.send(Message::Facts(facts)).await;
+    }
+
+    /// Hands what is known of an instance to the remote stores.
+    pub(super) fn send_away(&self, instance: &str) {
+        let outlets = self.outlets();
+        if outlets.is_empty() {
+            return;
+        }
+        if let Some(present) = self.live.instance(instance) {
+            outlets.iter().for_each(|outlet| outlet.offer(&present));
+        }
+    }
+
+    /// Forgets an instance that is no longer looked after.
+    pub(super) fn forget(&self, instance: &str) {
+        self.live.remove(instance);
+        let now = (self.now)();
+        let outlets = self.outlets();
+        outlets
+            .iter()
+            .for_each(|outlet| outlet.forget(instance, now));
+    }
+
+    /// Takes other remote stores; the ways to those before are dropped.
+    pub(super) fn set_outlets(&self, outlets: Vec<Outlet>) {
+        *self.outlets.lock().unwrap_or_else(PoisonError::into_inner) = outlets.into();
     }
 
     fn outlets(&self) -> Arc<[Outlet]> {

@@ -75,6 +75,7 @@ pub(super) struct Daemon {
     address: String,
     notes: Vec<String>,
     restart_notes: Vec<String>,
+    remote_notes: Vec<String>,
     started_with: ServeConfig,
     started_at: Timestamp,
     config_refused: Option<Report>,
@@ -152,6 +153,7 @@ impl Daemon {
             address,
             notes: parts.notes,
             restart_notes: Vec::new(),
+            remote_notes: Vec::new(),
             started_with: parts.setup.estate.config.serve.clone(),
             setup: parts.setup,
             started_at: now,
@@ -273,7 +275,8 @@ impl Daemon {
         drop((orders, commands));
         web_stop.send_replace(true);
         fleet.stop_all(WORKERS_END_MAX).await;
-        remotes.stop(&shared).await;
+        shared.set_outlets(Vec::new());
+        remotes.stop().await;
         // The control socket would listen for ever; the dashboard ends by itself, within its time.
         let drained = timeout(WEB_END_MAX, async {
             while let Some(ended) = services.join_next().await {
@@ -404,7 +407,7 @@ impl Daemon {
         let ended: Vec<String> = removed.iter().chain(&changed).cloned().collect();
         self.fleet.stop(&ended, WORKERS_END_MAX).await;
         for name in &removed {
-            self.shared.live.remove(name);
+            self.shared.forget(name);
         }
         self.fleet.take_setup(&new);
         let begun = changed.iter().chain(&added);
@@ -416,7 +419,8 @@ impl Daemon {
             .send(Message::Retention(retention))
             .await;
         if old.estate.config.serve.remote_write != config.remote_write {
-            self.remotes.stop(&self.shared).await;
+            self.shared.set_outlets(Vec::new());
+            self.remotes.stop().await;
             self.set_remotes();
         }
         self.restart_notes = setup::needs_restart(&self.started_with, config);
@@ -441,17 +445,20 @@ impl Daemon {
 
     fn set_remotes(&mut self) {
         let stores = &self.setup.estate.config.serve.remote_write;
-        let notes = self.remotes.start(stores, &self.directory, &self.shared);
-        for note in notes {
+        let now = self.shared.now;
+        let (outlets, notes) = self.remotes.start(stores, &self.directory, now);
+        self.shared.set_outlets(outlets);
+        for note in &notes {
             tracing::error!("{note}");
-            self.notes.push(note);
         }
+        self.remote_notes = notes;
     }
 
     /// Replaces what readers see of the daemon itself.
     fn tell_status(&mut self) {
         let news = self.thread.news.borrow().clone();
         let mut notes = self.restart_notes.clone();
+        notes.extend(self.remote_notes.iter().cloned());
         notes.extend(news.notes);
         notes.extend(self.notes.iter().cloned());
         notes.truncate(NOTES_MAX);

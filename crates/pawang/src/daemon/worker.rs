@@ -237,6 +237,7 @@ impl Worker {
         self.shown.collectors = self.schedule.status().into();
         self.shown.budget = self.schedule.budget();
         self.publish();
+        self.shared.send_away(&self.name);
         self.texts(ask).await;
     }
 

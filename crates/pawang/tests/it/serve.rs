@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use pawang_core::Timestamp;
 use pawang_store::Store;
 use pawang_store::history::Span;
 use pawang_testbed::{Cluster, Setup, until};
