@@ -272,7 +272,7 @@ fn stack(chart: &Chart<'_>, lines: &[Vec<Point>], scale: &Scale) -> Markup {
 
 /// Returns the lines with the same times, for stacking: where others were seen and one was not, it is 0; where none was
 /// seen, all have a gap.
-fn aligned(lines: &[Vec<Point>]) -> Vec<Vec<Point>> {
+pub(super) fn aligned(lines: &[Vec<Point>]) -> Vec<Vec<Point>> {
     let times: BTreeSet<Timestamp> = lines.iter().flatten().map(|point| point.at).collect();
     let seen: BTreeSet<Timestamp> = lines
         .iter()

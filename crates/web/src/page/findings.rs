@@ -8,7 +8,7 @@ use pawang_store::live::Present;
 use pawang_store::state::{FindingQuery, FindingRecord};
 
 use super::parts::{Field, Here, filter, matches};
-use super::verdict::{Open, address, list, open, place};
+use super::verdict::{Open, address, entries, list, open, place};
 use super::{Page, PageError, Place, Visit};
 use crate::layout::Counts;
 use crate::words::{age, empty, encode, glyph, moment};
@@ -35,13 +35,14 @@ pub(crate) fn render(visit: &Visit<'_>) -> Result<Page, PageError> {
         .cloned()
         .collect();
     let closed = closed(visit, &here)?;
-    let shown = &chosen[..chosen.len().min(SHOWN_MAX)];
+    let all_entries = entries(&chosen);
+    let shown = &all_entries[..all_entries.len().min(SHOWN_MAX)];
     let body = html! {
         @if !visit.range.frozen { (Counts::of(presents()).show()) }
         (filter(&here, &fields(&all, presents())))
         @if shown.is_empty() { (nothing(&all, presents().count())) } @else { (list(visit, shown, true)) }
-        @if chosen.len() > shown.len() {
-            p .muted { (chosen.len() - shown.len()) " more: choose a level, an instance or a check." }
+        @if all_entries.len() > shown.len() {
+            p .muted { (all_entries.len() - shown.len()) " more: choose a level, an instance or a check." }
         }
         h2 { "Closed lately" small { "in the stretch of time that is shown" } }
         (ended(visit, &closed))

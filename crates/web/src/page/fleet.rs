@@ -8,7 +8,7 @@ use pawang_store::history::Series;
 use pawang_store::live::Present;
 
 use super::parts::{Ask, dash, single, summed};
-use super::verdict::{Open, address, list, name, open, place};
+use super::verdict::{Open, address, entries, list, name, open, place};
 use super::{Page, PageError, Place, Visit};
 use crate::chart::sparkline;
 use crate::layout::{Counts, STALE_SECONDS};
@@ -140,7 +140,7 @@ fn matching(visit: &Visit<'_>, findings: &[Open], searched: &str) -> Markup {
     let matching: Vec<Open> = matching.take(FOUND_MAX).cloned().collect();
     html! {
         h2 { "Findings" small { (matching.len()) } }
-        @if matching.is_empty() { p .muted { "No open finding says that." } } @else { (list(visit, &matching, true)) }
+        @if matching.is_empty() { p .muted { "No open finding says that." } } @else { (list(visit, &entries(&matching), true)) }
     }
 }
 

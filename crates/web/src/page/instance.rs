@@ -5,7 +5,7 @@ use pawang_core::{Evaluation, Facts, Role, Server};
 use pawang_store::live::Present;
 
 use super::fleet::role;
-use super::verdict::{list, open, quiet};
+use super::verdict::{entries, list, open, quiet};
 use super::{Page, PageError, Place, Visit, vitals};
 use crate::layout::{Counts, STALE_SECONDS};
 use crate::words::{command, duration, empty, moment, not_seen, quantity, seconds_since};
@@ -85,14 +85,15 @@ fn verdicts(
     evaluation: Option<&Evaluation>,
 ) -> Result<Markup, PageError> {
     let findings = open(visit, [present])?;
-    let (first, rest) = findings.split_at(findings.len().min(LISTED_MAX));
+    let lines = entries(&findings);
+    let (first, rest) = lines.split_at(lines.len().min(LISTED_MAX));
     Ok(html! {
         @if visit.range.frozen {
             p .lead { "Open at " (moment(visit.now, visit.range.span.to)) ": " b { (findings.len()) } }
         }
         @if !first.is_empty() { (list(visit, first, false)) }
         @if !rest.is_empty() {
-            details #more-findings { summary { (rest.len()) " more findings" } (list(visit, rest, false)) }
+            details #more-findings { summary { (rest.len()) " more" } (list(visit, rest, false)) }
         }
         @if let Some(evaluation) = evaluation {
             (quiet(evaluation))

@@ -1,16 +1,20 @@
 //! Open findings: of the present, or of the time that is shown; and how they look in a list.
 
+use std::collections::HashMap;
+
 use maud::{Markup, html};
 use pawang_check::CHECKS;
-use pawang_core::{Evaluation, Finding, Level, Outcome, Timestamp, Verdict};
+use pawang_core::{Blind, Evaluation, Finding, Level, Outcome, Timestamp, Verdict};
 use pawang_store::live::Present;
 use pawang_store::state::FindingQuery;
 
 use super::{PageError, Visit};
-use crate::words::{age, encode, glyph, moment, seconds_since};
+use crate::words::{age, copyable, encode, glyph, moment, seconds_since};
 
 /// Findings that are read from the history at most.
 const FINDINGS_MAX: usize = 2_000;
+/// From so many on, checks that are blind for the same reason share a line.
+const SAME_MIN: usize = 3;
 
 /// A finding that is open.
 #[derive(Clone, Debug)]
@@ -74,11 +78,78 @@ fn then(visit: &Visit<'_>, instance: &str) -> Result<Vec<Open>, PageError> {
     Ok(open.collect())
 }
 
-/// Draws findings as a list, one line each.
-pub(crate) fn list(visit: &Visit<'_>, findings: &[Open], with_instance: bool) -> Markup {
-    html! {
-        ul .findings .across[with_instance] { @for open in findings { (item(visit, open, with_instance)) } }
+/// One line of a list: a finding, or several checks of an instance that are blind for the same reason.
+pub(crate) enum Entry<'a> {
+    /// One finding.
+    One(&'a Open),
+    /// Checks that could not see, all for the same reason; at least [`SAME_MIN`].
+    Same(Vec<&'a Open>),
+}
+
+/// Returns the lines of a list, in the order of the findings.
+pub(crate) fn entries(findings: &[Open]) -> Vec<Entry<'_>> {
+    let mut alike: HashMap<(&str, &Blind), Vec<&Open>> = HashMap::new();
+    for open in findings {
+        if let Some(blind) = &open.finding.blind {
+            alike.entry((&open.instance, blind)).or_default().push(open);
+        }
     }
+    let entry = |open| match reason(open).map(|key| alike.get_mut(&key).map(std::mem::take)) {
+        Some(Some(same)) if same.len() >= SAME_MIN => vec![Entry::Same(same)],
+        // The others of the group went with the first one.
+        Some(Some(same)) => same.into_iter().map(Entry::One).collect(),
+        _ => vec![Entry::One(open)],
+    };
+    findings.iter().flat_map(entry).collect()
+}
+
+fn reason(open: &Open) -> Option<(&str, &Blind)> {
+    let blind = open.finding.blind.as_ref()?;
+    Some((open.instance.as_str(), blind))
+}
+
+/// Draws findings as a list, one line each.
+pub(crate) fn list(visit: &Visit<'_>, entries: &[Entry<'_>], with_instance: bool) -> Markup {
+    html! {
+        ul .findings .across[with_instance] {
+            @for entry in entries {
+                @match entry {
+                    Entry::One(open) => (item(visit, open, with_instance)),
+                    Entry::Same(all) => (same(visit, all, with_instance)),
+                }
+            }
+        }
+    }
+}
+
+/// Draws checks that are blind for the same reason: the reason, what would make them see, and folded which they are.
+fn same(visit: &Visit<'_>, all: &[&Open], with_instance: bool) -> Markup {
+    let Some((first, blind)) = all
+        .first()
+        .and_then(|open| Some((*open, open.finding.blind.as_ref()?)))
+    else {
+        return html! {};
+    };
+    let oldest = all.iter().filter_map(|open| open.since).min();
+    html! {
+        li .unknown {
+            (glyph(Level::Unknown))
+            @if with_instance { (instance(visit, &first.instance)) }
+            details .title id={ "blind-" (first.finding.fingerprint) } {
+                summary { b { (all.len()) " checks" } " " (blind.sentence()) }
+                (copyable(&blind.remedy()))
+                ul .names { @for open in all {
+                    li { a href=(visit.link(&address(&open.finding))) { (open.finding.check) }
+                        @if let Some(database) = &open.finding.database { " " small { (database) } } }
+                } }
+            }
+            (since(visit, oldest))
+        }
+    }
+}
+
+fn instance(visit: &Visit<'_>, name: &str) -> Markup {
+    html! { a .where href=(visit.link(&format!("/instances/{}", encode(name)))) { (name) } }
 }
 
 fn item(visit: &Visit<'_>, open: &Open, with_instance: bool) -> Markup {
@@ -87,9 +158,7 @@ fn item(visit: &Visit<'_>, open: &Open, with_instance: bool) -> Markup {
     html! {
         li .(finding.level.as_str()) {
             (glyph(finding.level))
-            @if with_instance {
-                a .where href=(visit.link(&format!("/instances/{}", encode(&open.instance)))) { (open.instance) }
-            }
+            @if with_instance { (instance(visit, &open.instance)) }
             span .title {
                 a href=(visit.link(&address(finding))) { b { (finding.check) } " " (finding.title) }
                 @if !place.is_empty() { " " small { (place) } }
@@ -190,4 +259,74 @@ fn measured(verdict: &Verdict) -> String {
     }
     let worst = verdict.measures.first();
     worst.map_or_else(String::new, |measure| verdict.unit.show(measure.value))
+}
+
+#[cfg(test)]
+mod tests {
+    use pawang_core::{Unit, fingerprint};
+
+    use super::*;
+
+    fn open(instance: &str, check: &str, blind: Option<Blind>) -> Open {
+        Open {
+            instance: instance.to_owned(),
+            since: None,
+            finding: Finding {
+                check: check.to_owned(),
+                object: String::new(),
+                database: None,
+                level: blind.as_ref().map_or(Level::Warning, |_| Level::Unknown),
+                title: "title".to_owned(),
+                value: None,
+                unit: Unit::Count,
+                threshold: None,
+                since: None,
+                evidence: Vec::new(),
+                remedy: String::new(),
+                blind,
+                fingerprint: fingerprint(check, instance, None, ""),
+            },
+        }
+    }
+
+    #[test]
+    fn checks_that_are_blind_for_the_same_reason_share_a_line_and_none_is_lost() {
+        let gone = || {
+            Some(Blind::Unreachable {
+                what: "gone".to_owned(),
+                hint: None,
+            })
+        };
+        let local = || {
+            Some(Blind::NotLocal {
+                what: "/proc".to_owned(),
+            })
+        };
+        let findings = [
+            open("a", "fsync", None),
+            open("a", "c1", gone()),
+            open("b", "c1", gone()),
+            open("a", "c2", local()),
+            open("a", "c3", gone()),
+            open("b", "c2", gone()),
+            open("a", "c4", gone()),
+        ];
+        let shown: Vec<Vec<&str>> = entries(&findings)
+            .iter()
+            .map(|entry| match entry {
+                Entry::One(open) => vec![open.finding.check.as_str()],
+                Entry::Same(all) => all.iter().map(|open| open.finding.check.as_str()).collect(),
+            })
+            .collect();
+        assert_eq!(
+            shown,
+            [
+                vec!["fsync"],
+                vec!["c1", "c3", "c4"],
+                vec!["c1"],
+                vec!["c2"],
+                vec!["c2"]
+            ]
+        );
+    }
 }
