@@ -228,128 +228,125 @@ fn section(here: &Here<'_>, name: &str, mut indexes: Vec<Index<'_>>) -> Markup {
 }
 
 fn table<'a>(here: &'a Here<'a>, name: &'a str, filtered: bool) -> Table<'a, Index<'a>> {
-    type I<'a> = Index<'a>;
-    let now = here.visit.now;
     Table {
         what: "indexes",
         sorted: "size",
-        columns: vec![
-            Column::text(
-                "index",
-                "Index",
-                "schema and name",
-                |i: &I<'a>| i.name.clone(),
-                |i| html! { (i.name) small { " " (i.line.word("access_method")) } },
-            ),
-            Column::text(
-                "table",
-                "Table",
-                "table it belongs to",
-                |i: &I<'a>| i.line.word("relname").to_owned(),
-                move |i| table_link(here.visit, name, i),
-            ),
-            Column::text(
-                "columns",
-                "Columns",
-                "key columns, and those that it carries along",
-                |i: &I<'a>| i.columns(),
-                |i| html! { (i.columns()) },
-            ),
-            Column::text(
-                "database",
-                "Database",
-                "",
-                |i: &I<'a>| i.database.to_owned(),
-                |i| html! { (i.database) },
-            ),
-            Column::text(
-                "kind",
-                "Kind",
-                "what it is for besides speed",
-                |i: &I<'a>| i.kind().to_owned(),
-                |i| html! { (i.kind()) @if let Some(word) = i.broken() { span .pill.warning { (word) } } },
-            ),
-            Column::number(
-                "size",
-                "Size",
-                "",
-                |i: &I<'a>| i.line.number("size_bytes"),
-                words::bytes,
-            ),
-            Column::number(
-                "growth",
-                "Growth",
-                "in the range",
-                |i: &I<'a>| i.grown("size_bytes"),
-                words::bytes,
-            ),
-            Column::number(
-                "rate",
-                "Scans/s",
-                "scans per second in the range",
-                Index::scans_per_second,
-                per_second,
-            ),
-            Column::number(
-                "scans",
-                "Scans",
-                "since its counters began",
-                |i: &I<'a>| i.line.number("idx_scan"),
-                words::number,
-            ),
-            Column::number(
-                "unused",
-                "Last used",
-                "the longest unused first",
-                move |i: &I<'a>| {
-                    i.line
-                        .time("last_idx_scan")
-                        .map(|at| words::seconds_since(now, at))
-                },
-                words::age,
-            )
-            .shown(move |i| last_used(now, i)),
-            Column::number(
-                "hit",
-                "Hits",
-                "share of its blocks found in shared buffers, in the range",
-                Index::hit_percent,
-                percent,
-            )
-            .shown(|i| {
-                i.hit_percent().map_or_else(
-                    || dash("nothing was read in the range"),
-                    |v| html! { (percent(v)) },
-                )
-            }),
-            Column::number(
-                "bloat",
-                "Bloat",
-                "share of its pages that REINDEX would give back, by the check index-bloat",
-                |i: &I<'a>| i.bloat_percent,
-                percent,
-            )
-            .shown(|i| {
-                i.bloat_percent
-                    .map_or_else(|| dash("not estimated"), |v| html! { (percent(v)) })
-            }),
-            Column::text(
-                "found",
-                "Found",
-                "what checks found",
-                |i: &I<'a>| {
-                    i.found
-                        .first()
-                        .map_or(String::new(), |(word, _)| (*word).to_owned())
-                },
-                move |i| found(here.visit, i),
-            ),
-        ],
+        columns: named(here.visit, name)
+            .into_iter()
+            .chain(measures(here.visit))
+            .collect(),
         empty: if filtered {
             html! { p { "No index passes the filter." } }
         } else {
             html! { p { "No index is large enough to be sampled (64 pages)." } }
         },
+    }
+}
+
+/// Returns the columns that say what an index is.
+fn named<'a>(visit: &'a Visit<'a>, name: &'a str) -> Vec<Column<'a, Index<'a>>> {
+    type I<'a> = Index<'a>;
+    vec![
+        Column::text(
+            ("index", "Index", "schema and name"),
+            |i: &I<'a>| i.name.clone(),
+            |i| html! { (i.name) small { " " (i.line.word("access_method")) } },
+        ),
+        Column::text(
+            ("table", "Table", "table it belongs to"),
+            |i: &I<'a>| i.line.word("relname").to_owned(),
+            move |i| table_link(visit, name, i),
+        ),
+        Column::text(
+            (
+                "columns",
+                "Columns",
+                "key columns, and those that it carries along",
+            ),
+            |i: &I<'a>| i.columns(),
+            |i| html! { (i.columns()) },
+        ),
+        Column::text(
+            ("database", "Database", ""),
+            |i: &I<'a>| i.database.to_owned(),
+            |i| html! { (i.database) },
+        ),
+        Column::text(
+            ("kind", "Kind", "what it is for besides speed"),
+            |i: &I<'a>| i.kind().to_owned(),
+            |i| html! { (i.kind()) @if let Some(word) = i.broken() { span .pill.warning { (word) } } },
+        ),
+    ]
+}
+
+/// Returns the columns that say how large and how used an index is.
+fn measures<'a>(visit: &'a Visit<'a>) -> Vec<Column<'a, Index<'a>>> {
+    type I<'a> = Index<'a>;
+    let now = visit.now;
+    vec![
+        Column::number(
+            ("size", "Size", ""),
+            |i: &I<'a>| i.line.number("size_bytes"),
+            words::bytes,
+        ),
+        Column::number(
+            ("growth", "Growth", "in the range"),
+            |i: &I<'a>| i.grown("size_bytes"),
+            words::bytes,
+        ),
+        Column::number(
+            ("rate", "Scans/s", "scans per second in the range"),
+            Index::scans_per_second,
+            per_second,
+        ),
+        Column::number(
+            ("scans", "Scans", "since its counters began"),
+            |i: &I<'a>| i.line.number("idx_scan"),
+            words::number,
+        ),
+        Column::number(
+            ("unused", "Last used", "the longest unused first"),
+            move |i: &I<'a>| unused_seconds(now, i),
+            words::age,
+        )
+        .shown(move |i| last_used(now, i)),
+        Column::share(
+            (
+                "hit",
+                "Hits",
+                "share of its blocks found in shared buffers, in the range",
+            ),
+            Index::hit_percent,
+            "nothing was read in the range",
+        ),
+        Column::share(
+            (
+                "bloat",
+                "Bloat",
+                "share of its pages that REINDEX would give back, by the check index-bloat",
+            ),
+            |i: &I<'a>| i.bloat_percent,
+            "not estimated",
+        ),
+        Column::text(
+            ("found", "Found", "what checks found"),
+            |i: &I<'a>| {
+                i.found
+                    .first()
+                    .map_or(String::new(), |(word, _)| (*word).to_owned())
+            },
+            move |i| found(visit, i),
+        ),
+    ]
+}
+
+/// Returns for how long an index was not used; one that never was is unused for longer than any.
+fn unused_seconds(now: Timestamp, index: &Index<'_>) -> Option<f64> {
+    let used_at = index.line.time("last_idx_scan");
+    let never = index.line.number("idx_scan") == Some(0.0);
+    match used_at {
+        Some(at) => Some(words::seconds_since(now, at)),
+        None => never.then_some(f64::INFINITY),
     }
 }
 

@@ -8,7 +8,7 @@ use pawang_store::history::Growth;
 use pawang_store::live::Present;
 
 use super::parts::{
-    Column, Field, Here, Table, change, choices, dash, day_before, figure, filter, growth,
+    Column, Field, Here, Table, bar, change, choices, dash, day_before, figure, filter, growth,
     instance_path, lines, matches, milliseconds, one_line, path, per_second, percent, text_of,
     unseen,
 };
@@ -255,22 +255,22 @@ fn table<'a>(here: &'a Here<'a>, name: &'a str, filtered: bool) -> Table<'a, Sta
         what: "statements",
         sorted: "total",
         columns: vec![
-            Column::text("query", "Query", "normalised text", |s: &S| s.text.clone().unwrap_or_default(), move |s| link(here, name, s)),
-            Column::text("database", "Database", "where it was called", |s: &S| joined(&s.databases), |s| html! { (one_line(&joined(&s.databases), 24)) }),
-            Column::number("total", "Total time", "execution time in the range", |s: &S| Some(s.sums.total_ms), milliseconds),
-            Column::number("share", "Share", "of the time of all statements", |s: &S| Some(s.share), percent)
-                .shown(|s| html! { meter min="0" max="100" value=(format!("{:.0}", s.share)) {} " " (percent(s.share)) }),
-            Column::number("change", "vs day before", "total time per second against the same stretch a day before", Statement::change, change)
+            Column::text(("query", "Query", "normalised text"), |s: &S| s.text.clone().unwrap_or_default(), move |s| link(here, name, s)).wordy(),
+            Column::text(("database", "Database", "where it was called"), |s: &S| joined(&s.databases), |s| html! { (one_line(&joined(&s.databases), 24)) }),
+            Column::number(("total", "Total time", "execution time in the range"), |s: &S| Some(s.sums.total_ms), milliseconds),
+            Column::number(("share", "Share", "of the time of all statements"), |s: &S| Some(s.share), percent)
+                .shown(|s| html! { (bar(s.share, false)) (percent(s.share)) }),
+            Column::number(("change", "vs day before", "total time per second against the same stretch a day before"), Statement::change, change)
                 .shown(|s| s.change().map_or_else(|| dash("not seen a day before"), |ratio| html! { span .change.worse[ratio >= 1.5].better[ratio <= 0.67] { (change(ratio)) } })),
-            Column::number("calls", "Calls", "calls in the range", |s: &S| Some(s.sums.calls), words::number),
-            Column::number("rate", "Calls/s", "calls per second", |s: &S| s.rate(s.sums.calls), per_second),
-            Column::number("mean", "Mean", "time per call", Statement::mean_ms, milliseconds),
-            Column::number("rows", "Rows", "rows returned or changed", |s: &S| Some(s.sums.rows), words::number),
-            Column::number("hit", "Hit", "data found in shared buffers", |s: &S| Some(s.sums.hit), size),
-            Column::number("read", "Read", "data read into shared buffers", |s: &S| Some(s.sums.read), size),
-            Column::number("temp", "Temp", "temporary data read and written", |s: &S| Some(s.sums.temp), size),
-            Column::number("wal", "WAL", "WAL written", |s: &S| Some(s.sums.wal_bytes), words::bytes),
-            Column::number("plan", "Planning", "planning time; zero unless pg_stat_statements.track_planning is on", |s: &S| Some(s.sums.plan_ms), milliseconds),
+            Column::number(("calls", "Calls", "calls in the range"), |s: &S| Some(s.sums.calls), words::number),
+            Column::number(("rate", "Calls/s", "calls per second"), |s: &S| s.rate(s.sums.calls), per_second),
+            Column::number(("mean", "Mean", "time per call"), Statement::mean_ms, milliseconds),
+            Column::number(("rows", "Rows", "rows returned or changed"), |s: &S| Some(s.sums.rows), words::number),
+            Column::number(("hit", "Hit", "data found in shared buffers"), |s: &S| Some(s.sums.hit), size),
+            Column::number(("read", "Read", "data read into shared buffers"), |s: &S| Some(s.sums.read), size),
+            Column::number(("temp", "Temp", "temporary data read and written"), |s: &S| Some(s.sums.temp), size),
+            Column::number(("wal", "WAL", "WAL written"), |s: &S| Some(s.sums.wal_bytes), words::bytes),
+            Column::number(("plan", "Planning", "planning time; zero unless pg_stat_statements.track_planning is on"), |s: &S| Some(s.sums.plan_ms), milliseconds),
         ],
         empty: if filtered {
             html! { p { "No statement passes the filter." } }

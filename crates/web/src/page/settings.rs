@@ -171,23 +171,12 @@ fn current(here: &Here<'_>, mut settings: Vec<Setting<'_>>) -> Markup {
 fn table<'a>(here: &'a Here<'a>) -> Table<'a, Setting<'a>> {
     type S<'a> = Setting<'a>;
     let now = here.visit.now;
-    let word = |key, title, hint, column: &'static str| {
-        Column::text(
-            key,
-            title,
-            hint,
-            move |s: &S<'a>| s.line.word(column).to_owned(),
-            move |s: &S<'a>| html! { (s.line.word(column)) },
-        )
-    };
     Table {
         what: "settings",
         sorted: "name",
         columns: vec![
             Column::text(
-                "name",
-                "Setting",
-                "",
+                ("name", "Setting", ""),
                 |s: &S<'a>| s.line.word("name").to_owned(),
                 |s| {
                     html! {
@@ -196,38 +185,32 @@ fn table<'a>(here: &'a Here<'a>) -> Table<'a, Setting<'a>> {
                 },
             ),
             Column::text(
-                "value",
-                "Value",
-                "in force",
+                ("value", "Value", "in force"),
                 |s: &S<'a>| shown(&s.line, "setting"),
                 |s| value(&s.line, "setting"),
             ),
             Column::text(
-                "default",
-                "Shipped",
-                "value without any configuration",
+                ("default", "Shipped", "value without any configuration"),
                 |s: &S<'a>| shown(&s.line, "boot_val"),
                 |s| value(&s.line, "boot_val"),
             ),
             Column::text(
-                "source",
-                "Source",
-                "where the value comes from",
+                ("source", "Source", "where the value comes from"),
                 |s: &S<'a>| s.line.word("source").to_owned(),
                 |s| {
                     html! {
-                        (s.line.word("source"))
-                        @if let Some(file) = s.line.text("sourcefile") {
-                            small title=(file) { " " (file.rsplit('/').next().unwrap_or(file))
-                                @if let Some(line) = s.line.int("sourceline") { ":" (line) } }
+                        @match s.line.text("sourcefile") {
+                            Some(file) => span title={ (s.line.word("source")) " " (file) } {
+                                (file.rsplit('/').next().unwrap_or(file))
+                                @if let Some(line) = s.line.int("sourceline") { ":" (line) }
+                            },
+                            None => (s.line.word("source")),
                         }
                     }
                 },
             ),
             Column::number(
-                "changed",
-                "Changed",
-                "within the range",
+                ("changed", "Changed", "within the range"),
                 move |s: &S<'a>| s.changed_at.map(|at| words::seconds_since(now, at)),
                 words::age,
             )
@@ -237,15 +220,25 @@ fn table<'a>(here: &'a Here<'a>) -> Table<'a, Setting<'a>> {
                     |at| html! { mark { (words::ago(now, at)) } },
                 )
             }),
-            word(
-                "context",
-                "Takes effect",
-                "postmaster: restart; sighup: reload; others: per session",
-                "context",
+            Column::text(
+                ("effect", "Takes effect", "after which a change is in force"),
+                |s: &S<'a>| effect(s.line.word("context")).to_owned(),
+                |s| html! { (effect(s.line.word("context"))) },
             ),
-            word("category", "Category", "", "category"),
         ],
         empty: html! { p { "No setting passes the filter." } },
+    }
+}
+
+/// Returns after what a change of a setting is in force.
+fn effect(context: &str) -> &'static str {
+    match context {
+        "internal" => "never: built in",
+        "postmaster" => "restart",
+        "sighup" => "reload",
+        "backend" | "superuser-backend" => "reload, new sessions",
+        "superuser" | "user" => "reload, or SET",
+        _ => "",
     }
 }
 

@@ -2,11 +2,13 @@
 
 use maud::{Markup, html};
 use pawang_check::{Branch, forest};
-use pawang_core::{Row, Snapshot};
+use pawang_core::{Facts, Row, Snapshot};
 use pawang_store::live::Present;
 
 use crate::page::Visit;
-use crate::page::parts::{HIDDEN, Line, instance_path, lines, one_line, path, shown, unseen};
+use crate::page::parts::{
+    HIDDEN, Line, instance_path, lines, lines_of, one_line, path, shown, unseen,
+};
 use crate::words;
 
 /// Lines of the tree that are drawn; the rest is counted.
@@ -24,25 +26,25 @@ pub(super) fn section(visit: &Visit<'_>, name: &str, present: &Present) -> Marku
             h2 { "Who blocks whom" }
             @match present.facts.snapshot("blocking", None) {
                 Err(missing) => (unseen(&missing)),
-                Ok(snapshot) => (tree(visit, name, snapshot, &held)),
+                Ok(snapshot) => (tree(snapshot, &Context { visit, name, held: &held, facts: &present.facts })),
             }
         }
     }
 }
 
-fn tree(visit: &Visit<'_>, name: &str, snapshot: &Snapshot, held: &[Line<'_>]) -> Markup {
+fn tree(snapshot: &Snapshot, context: &Context<'_>) -> Markup {
+    let visit = context.visit;
     let branches = forest(snapshot);
     if branches.is_empty() {
         return html! { p .muted { (words::glyph(pawang_core::Level::Ok)) " Nobody waits for a lock, seen " (words::ago(visit.now, snapshot.at)) "." } };
     }
     let waiting = branches.iter().filter(|b| b.depth > 0 || b.circle).count();
     let cut = branches.len().saturating_sub(LINES_MAX);
-    let context = Context { visit, name, held };
     html! {
         p .muted { (waiting) " waiting, seen " (words::ago(visit.now, snapshot.at)) ". Ending or committing the first of each tree lets the rest go on." }
         div .tree { (context.children(&branches[..branches.len().min(LINES_MAX)], 0)) }
         @if cut > 0 { p .muted { (cut) " more sessions wait" } }
-        (words::command(&format!("pawang check blocking -i {name}")))
+        (words::command(&format!("pawang check blocking -i {}", context.name)))
     }
 }
 
@@ -50,6 +52,7 @@ struct Context<'a> {
     visit: &'a Visit<'a>,
     name: &'a str,
     held: &'a [Line<'a>],
+    facts: &'a Facts,
 }
 
 impl Context<'_> {
@@ -97,7 +100,7 @@ impl Context<'_> {
                 b { "waits " (words::duration(seconds.max(0.0))) } " for "
                 (row.text("mode").unwrap_or("a lock"))
                 @match row.text("relation") {
-                    Some(relation) => { " on " (relation) },
+                    Some(relation) => { " on " (self.relation(relation)) },
                     None => { " on " (row.text("locktype").unwrap_or("an object")) },
                 }
                 ". "
@@ -110,6 +113,27 @@ impl Context<'_> {
                 "Transaction open " (words::duration(seconds.max(0.0))) ". "
             }
         }
+    }
+
+    /// Returns the name of a relation that the collector could only number, since it lives in another database.
+    fn relation(&self, text: &str) -> String {
+        let numbered = text
+            .strip_prefix("relation ")
+            .and_then(|rest| rest.split_once(" of database "));
+        let named = numbered.and_then(|(number, database)| {
+            let number: i64 = number.parse().ok()?;
+            let tables = self.facts.snapshot("tables", Some(database)).ok()?;
+            let lines = lines_of(tables);
+            let table = lines
+                .iter()
+                .find(|line| line.int("relid") == Some(number))?;
+            Some(format!(
+                "{}.{} of database {database}",
+                table.word("schemaname"),
+                table.word("relname")
+            ))
+        });
+        named.unwrap_or_else(|| text.to_owned())
     }
 
     fn holds(&self, process: i64) -> Markup {

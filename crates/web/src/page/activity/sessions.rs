@@ -6,8 +6,8 @@ use pawang_store::live::Present;
 
 use crate::page::Visit;
 use crate::page::parts::{
-    Column, Field, HIDDEN, Here, Line, Table, choices, class_name, dash, filter, instance_path,
-    matches, one_line, path, shown,
+    Column, Field, HIDDEN, Head, Here, Line, Table, choices, class_name, dash, filter,
+    instance_path, matches, one_line, path, shown,
 };
 use crate::words;
 
@@ -121,89 +121,10 @@ fn filtered<'a>(here: &Here<'_>, mut sessions: Vec<Session<'a>>) -> Vec<Session<
 }
 
 fn table<'a>(here: &'a Here<'a>, name: &'a str, filtered: bool) -> Table<'a, Session<'a>> {
-    let word = |key, title, hint, column: &'static str| {
-        Column::text(
-            key,
-            title,
-            hint,
-            move |s: &Session<'a>| s.line.word(column).to_owned(),
-            move |s: &Session<'a>| html! { (s.line.word(column)) },
-        )
-    };
-    let age = |key, title, hint, column: &'static str| {
-        Column::number(
-            key,
-            title,
-            hint,
-            move |s: &Session<'a>| s.line.number(column),
-            words::duration,
-        )
-    };
     Table {
         what: "sessions",
         sorted: "transaction",
-        columns: vec![
-            Column::number(
-                "pid",
-                "PID",
-                "process of the session",
-                |s: &Session<'a>| Some(s.process as f64),
-                |pid| format!("{pid:.0}"),
-            ),
-            Column::text(
-                "state",
-                "State",
-                "what it does",
-                |s: &Session<'a>| s.state.to_owned(),
-                |s| state(s),
-            ),
-            Column::text(
-                "wait",
-                "Waits for",
-                "wait class and event; CPU when it waits for nothing",
-                |s: &Session<'a>| s.class.to_owned(),
-                |s| wait(s),
-            ),
-            age(
-                "transaction",
-                "Transaction",
-                "how long its transaction is open",
-                "xact_age_seconds",
-            )
-            .shown(|s| {
-                s.transaction_seconds.map_or_else(
-                    || dash("no transaction is open"),
-                    |v| html! { (words::duration(v)) },
-                )
-            }),
-            age(
-                "statement",
-                "Statement",
-                "since its statement began (idle: its last one)",
-                "query_age_seconds",
-            ),
-            word("user", "User", "role that connected", "usename"),
-            word("database", "Database", "database of the session", "datname"),
-            word(
-                "application",
-                "Application",
-                "application_name",
-                "application_name",
-            ),
-            word(
-                "client",
-                "Client",
-                "address of the client; empty for local sockets",
-                "client_addr",
-            ),
-            Column::text(
-                "query",
-                "Query",
-                "statement that runs, or the last one",
-                |s: &Session<'a>| s.query.clone(),
-                move |s| query(here, name, s),
-            ),
-        ],
+        columns: doing().into_iter().chain(who(here, name)).collect(),
         empty: if filtered {
             html! { p { "No session passes the filter." } }
         } else {
@@ -244,4 +165,91 @@ fn query(here: &Here<'_>, name: &str, session: &Session<'_>) -> Markup {
             None => span .sql title=(session.query) { (text) },
         }
     }
+}
+
+/// Returns the columns that say what a session does.
+fn doing<'a>() -> Vec<Column<'a, Session<'a>>> {
+    let age = |head: Head, column: &'static str| {
+        let value = move |s: &Session<'a>| s.line.number(column);
+        Column::number(head, value, words::duration)
+    };
+    vec![
+        Column::number(
+            ("pid", "PID", "process of the session"),
+            |s: &Session<'a>| Some(s.process as f64),
+            |pid| format!("{pid:.0}"),
+        ),
+        Column::text(
+            ("state", "State", "what it does"),
+            |s: &Session<'a>| s.state.to_owned(),
+            |s| state(s),
+        ),
+        Column::text(
+            (
+                "wait",
+                "Waits for",
+                "wait class and event; CPU when it waits for nothing",
+            ),
+            |s: &Session<'a>| s.class.to_owned(),
+            |s| wait(s),
+        ),
+        age(
+            (
+                "transaction",
+                "Transaction",
+                "how long its transaction is open",
+            ),
+            "xact_age_seconds",
+        )
+        .shown(|s| {
+            s.transaction_seconds.map_or_else(
+                || dash("no transaction is open"),
+                |v| html! { (words::duration(v)) },
+            )
+        }),
+        age(
+            (
+                "statement",
+                "Statement",
+                "since its statement began (idle: its last one)",
+            ),
+            "query_age_seconds",
+        ),
+    ]
+}
+
+/// Returns the columns that say whose session it is, and what it runs.
+fn who<'a>(here: &'a Here<'a>, name: &'a str) -> Vec<Column<'a, Session<'a>>> {
+    let word = |head: Head, column: &'static str| {
+        Column::text(
+            head,
+            move |s: &Session<'a>| s.line.word(column).to_owned(),
+            move |s: &Session<'a>| html! { (s.line.word(column)) },
+        )
+    };
+    vec![
+        word(("user", "User", "role that connected"), "usename"),
+        word(
+            ("database", "Database", "database of the session"),
+            "datname",
+        ),
+        word(
+            ("application", "Application", "application_name"),
+            "application_name",
+        ),
+        word(
+            (
+                "client",
+                "Client",
+                "address of the client; empty for local sockets",
+            ),
+            "client_addr",
+        ),
+        Column::text(
+            ("query", "Query", "statement that runs, or the last one"),
+            |s: &Session<'a>| s.query.clone(),
+            move |s| query(here, name, s),
+        )
+        .wordy(),
+    ]
 }

@@ -6,7 +6,8 @@ use pawang_store::live::Present;
 
 use crate::chart::Chart;
 use crate::page::parts::{
-    active_by, class_name, instance_path, one_line, path, text_of, wait_classes,
+    active_by, bar, class_name, instance_path, one_line, path, percent, text_of, unseen,
+    wait_classes,
 };
 use crate::page::{PageError, Visit};
 use crate::words;
@@ -64,8 +65,8 @@ pub(super) fn section(
     Ok(html! {
         section #waits {
             h2 { "What sessions wait for" }
-            div .charts.wide { (chart.draw()) }
-            div .columns {
+            div .charts.one { (chart.draw()) }
+            div .trio {
                 (list("Top wait events", events.collect()))
                 (list("Top queries", queries))
                 (list("Top users", users.collect()))
@@ -110,7 +111,7 @@ fn list(title: &str, mut all: Vec<(Markup, f64)>) -> Markup {
                 tbody { @for (what, sessions) in &all { tr {
                     td { (what) }
                     td .number { (words::number(*sessions)) }
-                    td .number { meter min="0" max="100" value=(format!("{:.0}", share(*sessions, total))) {} " " (super::super::parts::percent(share(*sessions, total))) }
+                    td .number { (bar(share(*sessions, total), false)) (percent(share(*sessions, total))) }
                 } } }
             }
             @if more > 0 { p .muted { (more) " more" } }
@@ -135,7 +136,7 @@ fn empty(present: &Present) -> Markup {
         section #waits {
             h2 { "What sessions wait for" }
             @if let Some(blind) = sampling.and_then(|status| status.blind.clone()) {
-                (super::super::parts::unseen(&Missing::Blind(blind)))
+                (unseen(&Missing::Blind(blind)))
             } @else {
                 (words::empty("Nothing was sampled in this stretch of time. Sampling is on unless pawang.toml says \
                     otherwise; check these lines.", Some("[serve]\nactivity_sampling = true")))

@@ -14,8 +14,13 @@ use crate::page::{PageError, Visit};
 const POINTS_MAX: u32 = 300;
 /// The interval of collectors that tables, indexes and statements are seen by.
 const MINUTE: Duration = Duration::from_secs(60);
+/// Spans up to this length are answered from every sample where sessions are counted: a session that was there for one
+/// sample of many is not there for all of them.
+const SAMPLED_EXACTLY: Duration = Duration::from_secs(6 * 3_600 + 600);
 /// What a session without a wait event does.
 const CPU: &str = "CPU";
+/// The class of sessions that hold a transaction open and use nothing: no load.
+const IDLE_IN_TRANSACTION: &str = "Idle in transaction";
 
 /// What is asked of the history for one chart.
 pub(crate) struct Ask<'a> {
@@ -186,8 +191,8 @@ pub(crate) fn wait_classes(
     name: &str,
 ) -> Result<Vec<(String, Series)>, PageError> {
     let mut classes: BTreeMap<String, Vec<Series>> = BTreeMap::new();
-    for series in active(visit, name, &["state", "wait_event_type"])? {
-        let class = class_name(series.labels.get(1).map_or("", String::as_str));
+    for series in active(visit, name, &["wait_event_type"])? {
+        let class = class_name(series.labels.first().map_or("", String::as_str));
         classes.entry(class.to_owned()).or_default().push(series);
     }
     let mut all: Vec<(String, Series)> = classes
@@ -200,6 +205,12 @@ pub(crate) fn wait_classes(
         readings.map(|reading| reading.mean).sum::<f64>()
     };
     all.sort_by(|(_, a), (_, b)| weight(b).total_cmp(&weight(a)));
+    // Sampling always tells of others, so that an idle server reads as zero; a class of nobody needs no line.
+    let idle = all
+        .iter()
+        .skip(1)
+        .position(|(_, series)| weight(series) == 0.0);
+    all.truncate(idle.map_or(all.len(), |idle| idle + 1));
     Ok(all)
 }
 
@@ -212,7 +223,7 @@ pub(crate) fn active_by(
     name: &str,
     labels: &[&str],
 ) -> Result<Vec<(Vec<String>, f64)>, PageError> {
-    let mut keys = vec!["state"];
+    let mut keys = vec!["wait_event_type"];
     keys.extend(labels);
     let found = active(visit, name, &keys)?;
     let seen: BTreeSet<Timestamp> = found.iter().flat_map(seen_at).collect();
@@ -228,22 +239,23 @@ pub(crate) fn active_by(
     Ok(all)
 }
 
-/// Returns the sampled sessions that ran something, by labels of which the first is the state.
+/// Returns the sampled sessions that ran something, by labels of which the first is the wait class.
 fn active(visit: &Visit<'_>, name: &str, labels: &[&str]) -> Result<Vec<Series>, PageError> {
-    let mut found = series(
-        visit,
-        name,
-        &Ask {
-            collector: "activity-history",
-            columns: &["sessions"],
-            fold: Fold::SumBy(labels),
-            ..Ask::default()
-        },
-    )?;
-    // Sessions that idle within a transaction hold something and use nothing; background processes have no state.
+    let span = visit.range.span;
+    let length = span.from.duration_until(span.to).unsigned_abs();
+    let mut found = visit.reader.series(&SeriesQuery {
+        instance: name,
+        collector: "activity-history",
+        database: None,
+        columns: &["sessions"],
+        rows: Rows::All,
+        fold: Fold::SumBy(labels),
+        span,
+        step: step(span).filter(|_| length > SAMPLED_EXACTLY),
+    })?;
     found.retain(|series| {
-        let state = series.labels.first().map_or("", String::as_str);
-        matches!(state, "active" | "fastpath function call" | "")
+        let class = series.labels.first().map(String::as_str);
+        class != Some(IDLE_IN_TRANSACTION)
     });
     Ok(found)
 }

@@ -19,7 +19,9 @@ pub(crate) use history::{
 };
 pub(crate) use line::{Line, lines, lines_of};
 pub(crate) use query::{HIDDEN, shown, text_of};
-pub(crate) use say::{change, dash, figure, milliseconds, one_line, or_dash, per_second, percent};
+pub(crate) use say::{
+    bar, change, dash, figure, milliseconds, one_line, or_dash, per_second, percent,
+};
 pub(crate) use secret::without_secrets;
-pub(crate) use table::{Column, Table};
+pub(crate) use table::{Column, Head, Table};
 pub(crate) use unseen::unseen;

@@ -34,6 +34,16 @@ pub(crate) fn change(ratio: f64) -> String {
     }
 }
 
+/// Draws a share as a bar; its number stands beside it.
+pub(crate) fn bar(share: f64, full: bool) -> Markup {
+    let width = share.clamp(0.0, 100.0).round();
+    html! {
+        svg .bar.full[full] viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true" {
+            rect width=(width) height="8" {}
+        }
+    }
+}
+
 /// Shows that there is no value here, and why.
 pub(crate) fn dash(why: &str) -> Markup {
     html! { span .none title=(why) { "–" } }

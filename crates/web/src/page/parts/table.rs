@@ -23,12 +23,16 @@ pub(crate) enum Order {
     Nothing,
 }
 
+/// Key in the address, title, and what it means, shown on hover.
+pub(crate) type Head = (&'static str, &'static str, &'static str);
+
 /// One column of a table of `T`.
 pub(crate) struct Column<'a, T> {
     key: &'static str,
     title: &'static str,
     hint: &'static str,
     numeric: bool,
+    words: bool,
     order: Box<dyn Fn(&T) -> Order + 'a>,
     show: Box<dyn Fn(&T) -> Markup + 'a>,
 }
@@ -48,9 +52,7 @@ pub(crate) struct Table<'a, T> {
 impl<'a, T> Column<'a, T> {
     /// Returns a column of numbers.
     pub(crate) fn number(
-        key: &'static str,
-        title: &'static str,
-        hint: &'static str,
+        (key, title, hint): Head,
         value: impl Fn(&T) -> Option<f64> + Copy + 'a,
         say: fn(f64) -> String,
     ) -> Column<'a, T> {
@@ -59,16 +61,19 @@ impl<'a, T> Column<'a, T> {
             title,
             hint,
             numeric: true,
+            words: false,
             order: Box::new(move |row| value(row).map_or(Order::Nothing, Order::Number)),
-            show: Box::new(move |row| super::or_dash(value(row).map(say), "not seen")),
+            show: Box::new(move |row| match value(row) {
+                None => super::dash("not seen"),
+                Some(number) if number == 0.0 => html! { span .none { (say(number)) } },
+                Some(number) => html! { (say(number)) },
+            }),
         }
     }
 
     /// Returns a column of texts.
     pub(crate) fn text(
-        key: &'static str,
-        title: &'static str,
-        hint: &'static str,
+        (key, title, hint): Head,
         order: impl Fn(&T) -> String + 'a,
         show: impl Fn(&T) -> Markup + 'a,
     ) -> Column<'a, T> {
@@ -77,9 +82,26 @@ impl<'a, T> Column<'a, T> {
             title,
             hint,
             numeric: false,
+            words: false,
             order: Box::new(move |row| Order::Text(order(row))),
             show: Box::new(show),
         }
+    }
+
+    /// Returns a column of shares in percent; `why` says what it means that there is none.
+    pub(crate) fn share(
+        head: Head,
+        value: impl Fn(&T) -> Option<f64> + Copy + 'a,
+        why: &'static str,
+    ) -> Column<'a, T> {
+        let column = Column::number(head, value, super::percent);
+        column.shown(move |row| super::or_dash(value(row).map(super::percent), why))
+    }
+
+    /// Gives the column room for sentences.
+    pub(crate) fn wordy(mut self) -> Column<'a, T> {
+        self.words = true;
+        self
     }
 
     /// Shows the column in another way than its value; it sorts as before.
@@ -111,7 +133,7 @@ impl<T> Table<'_, T> {
                     } } }
                     tbody { @for row in &rows[..shown] {
                         tr { @for column in &self.columns {
-                            td .number[column.numeric] data-value=[sortable(&(column.order)(row))] { ((column.show)(row)) }
+                            td .number[column.numeric].words[column.words] data-value=[sortable(&(column.order)(row))] { ((column.show)(row)) }
                         } }
                     } }
                 }

@@ -1,9 +1,10 @@
 //! What observing costs the server, and how the daemon itself is doing.
 
 use maud::{Markup, html};
+use pawang_core::Timestamp;
 use pawang_store::live::{CollectorStatus, DaemonStatus, Present};
 
-use crate::page::parts::{Column, Here, Table, dash, figure, milliseconds, percent};
+use crate::page::parts::{Column, Head, Here, Table, dash, figure, milliseconds, percent};
 use crate::page::{PageError, Visit};
 use crate::words;
 
@@ -33,36 +34,101 @@ pub(super) fn section(here: &Here<'_>, name: &str, present: &Present) -> Result<
 }
 
 fn table<'a>(here: &'a Here<'a>) -> Table<'a, CollectorStatus> {
+    Table {
+        what: "collectors",
+        sorted: "cost",
+        columns: price().into_iter().chain(fate(here.visit.now)).collect(),
+        empty: html! { p { "No collector was asked yet." } },
+    }
+}
+
+/// Returns the columns that say what a collector costs.
+fn price<'a>() -> Vec<Column<'a, CollectorStatus>> {
     type C = CollectorStatus;
-    let now = here.visit.now;
-    let seconds = |key, title, hint, value: fn(&C) -> std::time::Duration| {
+    let seconds = |head: Head, value: fn(&C) -> std::time::Duration| {
         Column::number(
-            key,
-            title,
-            hint,
+            head,
             move |c: &C| Some(value(c).as_secs_f64()),
             words::duration,
         )
     };
-    Table {
-        what: "collectors",
-        sorted: "cost",
-        columns: vec![
-            Column::text("name", "Collector", "", |c: &C| c.name.clone(), |c| html! { code { (c.name) } }),
-            seconds("asked", "Interval", "as its header asks for", |c| c.interval),
-            seconds("force", "In force", "longer under pressure", |c| c.interval_now)
-                .shown(|c| html! { span .tag.warning[c.interval_now > c.interval * 2] { (words::duration(c.interval_now.as_secs_f64())) } }),
-            Column::number("cost", "Share", "of one core of the server over the last minutes", |c: &C| Some(c.percent), percent),
-            Column::number("elapsed", "Last took", "from the first statement to the last row", |c: &C| Some(c.elapsed.as_secs_f64() * 1_000.0), milliseconds),
-            Column::number("rows", "Rows", "received last", |c: &C| Some(c.rows as f64), words::number),
-            Column::number("runs", "Asked", "since the daemon started", |c: &C| Some(c.runs as f64), words::number),
-            Column::number("failures", "Saw nothing", "though it should have", |c: &C| Some(c.failures as f64), words::number),
-            Column::number("age", "Last asked", "", move |c: &C| c.asked_at.map(|at| words::seconds_since(now, at)), words::age)
-                .shown(move |c| c.asked_at.map_or_else(|| dash("not yet"), |at| words::ago(now, at))),
-            Column::text("blind", "Why not", "why it saw nothing last time", |c: &C| c.blind.as_ref().map_or(String::new(), pawang_core::Blind::sentence), |c| html! { (c.blind.as_ref().map_or(String::new(), pawang_core::Blind::sentence)) }),
-        ],
-        empty: html! { p { "No collector was asked yet." } },
-    }
+    vec![
+        Column::text(
+            ("name", "Collector", ""),
+            |c: &C| c.name.clone(),
+            |c| html! { code { (c.name) } },
+        ),
+        seconds(("asked", "Interval", "as its header asks for"), |c| {
+            c.interval
+        }),
+        seconds(("force", "In force", "longer under pressure"), |c| {
+            c.interval_now
+        })
+        .shown(in_force),
+        Column::number(
+            (
+                "cost",
+                "Share",
+                "of one core of the server over the last minutes",
+            ),
+            |c: &C| Some(c.percent),
+            percent,
+        ),
+        Column::number(
+            (
+                "elapsed",
+                "Last took",
+                "from the first statement to the last row",
+            ),
+            |c: &C| Some(c.elapsed.as_secs_f64() * 1_000.0),
+            milliseconds,
+        ),
+        Column::number(
+            ("rows", "Rows", "received last"),
+            |c: &C| Some(c.rows as f64),
+            words::number,
+        ),
+    ]
+}
+
+/// Returns the columns that say how often a collector was asked, and why it saw nothing.
+fn fate<'a>(now: Timestamp) -> Vec<Column<'a, CollectorStatus>> {
+    type C = CollectorStatus;
+    vec![
+        Column::number(
+            ("runs", "Asked", "since the daemon started"),
+            |c: &C| Some(c.runs as f64),
+            words::number,
+        ),
+        Column::number(
+            ("failures", "Saw nothing", "though it should have"),
+            |c: &C| Some(c.failures as f64),
+            words::number,
+        ),
+        Column::number(
+            ("age", "Last asked", ""),
+            move |c: &C| c.asked_at.map(|at| words::seconds_since(now, at)),
+            words::age,
+        )
+        .shown(move |c| {
+            c.asked_at
+                .map_or_else(|| dash("not yet"), |at| words::ago(now, at))
+        }),
+        Column::text(
+            ("blind", "Why not", "why it saw nothing last time"),
+            |c: &C| {
+                c.blind
+                    .as_ref()
+                    .map_or(String::new(), pawang_core::Blind::sentence)
+            },
+            |c| html! { (c.blind.as_ref().map_or(String::new(), pawang_core::Blind::sentence)) },
+        ),
+    ]
+}
+
+fn in_force(status: &CollectorStatus) -> Markup {
+    let text = words::duration(status.interval_now.as_secs_f64());
+    html! { @if status.interval_now > status.interval * 2 { span .tag.warning { (text) } } @else { (text) } }
 }
 
 fn status(

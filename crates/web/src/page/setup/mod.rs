@@ -70,7 +70,7 @@ fn list<'a>(title: &str, groups: impl Iterator<Item = &'a Group>) -> Markup {
                     (words::glyph(pawang_core::Level::Unknown))
                     div {
                         p { b { (names(&group.reasons, 3)) } }
-                        (words::copyable(&group.remedy))
+                        @match group.way { Way::File | Way::Hand => p { (group.remedy) }, Way::Sql | Way::Setting => (words::copyable(&group.remedy)) }
                         p .muted {
                             @if !group.checks.is_empty() { "Leaves unknown: " (names(&group.checks, NAMES_MAX)) ". " }
                             @if !group.pages.is_empty() { "Leaves empty: " (names(&group.pages, NAMES_MAX)) ". " }

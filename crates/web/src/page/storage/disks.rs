@@ -8,7 +8,8 @@ use pawang_store::live::Present;
 
 use super::chart;
 use crate::page::parts::{
-    Ask, Forecast, Line, combine, dash, forecast, lines, or_dash, percent, series, summed, unseen,
+    Ask, Forecast, Line, bar, combine, dash, forecast, lines, or_dash, percent, series, summed,
+    unseen,
 };
 use crate::page::{PageError, Visit};
 use crate::words;
@@ -141,7 +142,7 @@ fn row(disk: &Disk<'_>, ahead: Forecast) -> Markup {
                 @if line.flag("read_only") == Some(true) { span .tag.warning { "read-only" } } }
             td { (disk.places.iter().take(PLACES_MAX).cloned().collect::<Vec<_>>().join(", ")) @if more > 0 { " and " (more) " more" } }
             td .number { (or_dash(share.map(percent), "not seen")) }
-            td { @if let Some(share) = share { meter min="0" max="100" low="0" high=(NEARLY_FULL) value=(format!("{share:.0}")) {} } }
+            td { @if let Some(share) = share { (bar(share, share >= NEARLY_FULL)) } }
             td .number { (or_dash(number("total_bytes").map(words::bytes), "not seen")) }
             td .number { (or_dash(number("available_bytes").map(words::bytes), "not seen")) }
             td .number { (or_dash(inodes.map(percent), "this file system does not count them")) }

@@ -63,8 +63,9 @@ fn chart(
 }
 
 fn largest(visit: &Visit<'_>, name: &str, relations: &[Relation<'_>]) -> Markup {
+    let size = |relation: &Relation<'_>| relation.total_bytes().unwrap_or(0.0);
     let mut by_size: Vec<&Relation<'_>> = relations.iter().collect();
-    by_size.sort_by(|a, b| b.total_bytes().total_cmp(&a.total_bytes()));
+    by_size.sort_by(|a, b| size(b).total_cmp(&size(a)));
     by_size.truncate(TOP);
     let grown = |relation: &Relation<'_>| relation.grown("size_bytes").unwrap_or(0.0);
     let mut by_growth: Vec<&Relation<'_>> = relations.iter().filter(|r| grown(r) > 0.0).collect();
@@ -95,7 +96,7 @@ fn largest(visit: &Visit<'_>, name: &str, relations: &[Relation<'_>]) -> Markup 
             section #largest {
                 h2 { "Largest tables" small { a href=(all("size")) { "all" } } }
                 @if by_size.is_empty() { p .muted { "None is large enough to be sampled: 64 pages or 1,000 row versions." } }
-                @else { (list(&by_size, &|relation| relation.total_bytes(), "with TOAST and indexes")) }
+                @else { (list(&by_size, &|relation| size(relation), "with TOAST and indexes")) }
             }
             section #growing {
                 h2 { "Fastest growing tables" small { a href=(all("growth")) { "all" } } }

@@ -6,13 +6,17 @@ use maud::{Markup, html};
 use pawang_core::{Missing, Timestamp};
 use pawang_store::live::Present;
 
-use super::Relation;
+use super::{Relation, UNCOUNTED};
 use crate::page::Visit;
 use crate::page::parts::{
-    Column, Field, Here, Table, choices, dash, figure, filter, matches, path, per_second, percent,
-    unseen,
+    Column, Field, Head, Here, Table, choices, dash, figure, filter, matches, path, per_second,
+    percent, unseen,
 };
 use crate::words;
+
+/// Why a table has no estimate of its bloat.
+const NOT_ESTIMATED: &str =
+    "not among the 100 largest, not analyzed, or its statistics may not be read";
 
 /// Draws sums, filter and table.
 pub(super) fn draw(here: &Here<'_>, present: &Present, mut relations: Vec<Relation<'_>>) -> Markup {
@@ -85,11 +89,10 @@ pub(in crate::page) fn not_seen(present: &Present, collector: &str) -> Markup {
 }
 
 fn figures(relations: &[Relation<'_>]) -> Markup {
-    let total: f64 = relations.iter().map(Relation::total_bytes).sum();
+    let total: f64 = relations.iter().filter_map(Relation::total_bytes).sum();
     let grown: Option<f64> = relations
         .iter()
-        .map(|r| r.grown("size_bytes"))
-        .flatten()
+        .filter_map(|r| r.grown("size_bytes"))
         .reduce(|a, b| a + b);
     let dead: f64 = relations
         .iter()
@@ -111,42 +114,10 @@ fn figures(relations: &[Relation<'_>]) -> Markup {
 }
 
 fn table<'a>(here: &'a Here<'a>, filtered: bool) -> Table<'a, Relation<'a>> {
-    type R<'a> = Relation<'a>;
-    let now = here.visit.now;
-    let rate = |key, title, hint, column: &'static str| {
-        Column::number(
-            key,
-            title,
-            hint,
-            move |r: &R<'a>| r.rate(column),
-            per_second,
-        )
-    };
     Table {
         what: "tables",
         sorted: "size",
-        columns: vec![
-            Column::text("table", "Table", "schema and name", |r: &R<'a>| r.name.clone(), move |r| link(here.visit, here, r)),
-            Column::text("database", "Database", "", |r: &R<'a>| r.database.to_owned(), |r| html! { (r.database) }),
-            Column::number("size", "Size", "table, TOAST and indexes", |r: &R<'a>| Some(r.total_bytes()), words::bytes)
-                .shown(|r| html! { span title={ "table " (words::bytes(r.heap_bytes)) ", TOAST " (words::bytes(r.toast_bytes)) ", indexes " (words::bytes(r.index_bytes)) } { (words::bytes(r.total_bytes())) } }),
-            Column::number("growth", "Growth", "of the table alone, in the range", |r: &R<'a>| r.grown("size_bytes"), words::bytes),
-            Column::number("rows", "Live rows", "estimate of the statistics", |r: &R<'a>| r.line.number("n_live_tup"), words::number),
-            Column::number("dead", "Dead", "dead row versions", |r: &R<'a>| r.line.number("n_dead_tup"), words::number),
-            Column::number("dead_share", "Dead %", "share of dead row versions", Relation::dead_percent, percent),
-            Column::number("bloat", "Bloat", "share of its pages that a rewrite would give back, by the check table-bloat", |r: &R<'a>| r.bloat_percent, percent)
-                .shown(|r| r.bloat_percent.map_or_else(|| dash("not estimated: not among the 100 largest, not analyzed, or its statistics may not be read"), |v| html! { (percent(v)) })),
-            rate("seq", "Seq scans", "sequential scans per second", "seq_scan"),
-            rate("idx", "Index scans", "index scans per second", "idx_scan"),
-            rate("ins", "Inserts", "rows inserted per second", "n_tup_ins"),
-            rate("upd", "Updates", "rows updated per second", "n_tup_upd"),
-            rate("del", "Deletes", "rows deleted per second", "n_tup_del"),
-            Column::number("hot", "HOT", "share of updates that stayed on their page", Relation::hot_percent, percent)
-                .shown(|r| r.hot_percent().map_or_else(|| dash("no updates in the range"), |v| html! { (percent(v)) })),
-            when("vacuum", "Vacuumed", "last VACUUM or autovacuum", now, Relation::vacuumed_at),
-            when("analyze", "Analyzed", "last ANALYZE or autoanalyze", now, Relation::analyzed_at),
-            Column::number("freeze", "Freeze age", "transactions since its oldest unfrozen row", |r: &R<'a>| r.line.number("frozen_xid_age"), words::number),
-        ],
+        columns: sizes(here).into_iter().chain(activity(here)).collect(),
         empty: if filtered {
             html! { p { "No table passes the filter." } }
         } else {
@@ -155,16 +126,118 @@ fn table<'a>(here: &'a Here<'a>, filtered: bool) -> Table<'a, Relation<'a>> {
     }
 }
 
+/// Returns the columns that say what a row is.
+fn sizes<'a>(here: &'a Here<'a>) -> Vec<Column<'a, Relation<'a>>> {
+    type R<'a> = Relation<'a>;
+    vec![
+        Column::text(
+            ("table", "Table", "schema and name"),
+            |r: &R<'a>| r.name.clone(),
+            move |r| link(here.visit, here, r),
+        ),
+        Column::text(
+            ("database", "Database", ""),
+            |r: &R<'a>| r.database.to_owned(),
+            |r| html! { (r.database) },
+        ),
+        Column::number(
+            ("size", "Size", "table, TOAST and indexes"),
+            Relation::total_bytes,
+            words::bytes,
+        )
+        .shown(size),
+        Column::number(
+            ("growth", "Growth", "of the table alone, in the range"),
+            |r: &R<'a>| r.grown("size_bytes"),
+            words::bytes,
+        ),
+        Column::number(
+            ("rows", "Live rows", "estimate of the statistics"),
+            |r: &R<'a>| r.line.number("n_live_tup"),
+            words::number,
+        ),
+        Column::number(
+            ("dead", "Dead", "dead row versions"),
+            |r: &R<'a>| r.line.number("n_dead_tup"),
+            words::number,
+        ),
+        Column::number(
+            ("dead_share", "Dead %", "share of dead row versions"),
+            Relation::dead_percent,
+            percent,
+        ),
+        Column::share(
+            (
+                "bloat",
+                "Bloat",
+                "share of pages that a rewrite would give back",
+            ),
+            |r: &R<'a>| r.bloat_percent,
+            NOT_ESTIMATED,
+        ),
+    ]
+}
+
+/// Returns the columns that say how it is.
+fn activity<'a>(here: &'a Here<'a>) -> Vec<Column<'a, Relation<'a>>> {
+    type R<'a> = Relation<'a>;
+    let now = here.visit.now;
+    let rate = |head: Head, column: &'static str| {
+        Column::number(head, move |r: &R<'a>| r.rate(column), per_second)
+    };
+    vec![
+        rate(
+            ("seq", "Seq scans", "sequential scans per second"),
+            "seq_scan",
+        ),
+        rate(("idx", "Index scans", "index scans per second"), "idx_scan"),
+        rate(("ins", "Inserts", "rows inserted per second"), "n_tup_ins"),
+        rate(("upd", "Updates", "rows updated per second"), "n_tup_upd"),
+        rate(("del", "Deletes", "rows deleted per second"), "n_tup_del"),
+        Column::share(
+            ("hot", "HOT", "share of updates that stayed on their page"),
+            Relation::hot_percent,
+            "no updates in the range",
+        ),
+        when(
+            ("vacuum", "Vacuumed", "last VACUUM or autovacuum"),
+            now,
+            Relation::vacuumed_at,
+        ),
+        when(
+            ("analyze", "Analyzed", "last ANALYZE or autoanalyze"),
+            now,
+            Relation::analyzed_at,
+        ),
+        Column::number(
+            (
+                "freeze",
+                "Freeze age",
+                "transactions since its oldest unfrozen row",
+            ),
+            |r: &R<'a>| r.line.number("frozen_xid_age"),
+            words::number,
+        ),
+    ]
+}
+
+fn size(relation: &Relation<'_>) -> Markup {
+    let (Some(total), Some(heap)) = (relation.total_bytes(), relation.heap_bytes) else {
+        return dash(UNCOUNTED);
+    };
+    let toast = words::bytes(relation.toast_bytes);
+    let indexes = words::bytes(relation.index_bytes);
+    html! { span title={ "table " (words::bytes(heap)) ", TOAST " (toast) ", indexes " (indexes) } { (words::bytes(total)) } }
+}
+
 fn when<'a>(
-    key: &'static str,
-    title: &'static str,
-    hint: &'static str,
+    head: Head,
     now: Timestamp,
     at: fn(&Relation<'a>) -> Option<Timestamp>,
 ) -> Column<'a, Relation<'a>> {
     let seconds = move |r: &Relation<'a>| at(r).map(|at| words::seconds_since(now, at));
-    Column::number(key, title, hint, seconds, words::age).shown(move |r| match at(r) {
-        Some(at) => words::ago(now, at),
+    Column::number(head, seconds, words::age).shown(move |r| match at(r) {
+        Some(at) => html! { time datetime=(words::instant(at)) title=(words::exact(at)) { (words::age(words::seconds_since(now, at))) } },
         None => dash("not since the statistics were reset"),
     })
 }

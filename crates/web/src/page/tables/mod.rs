@@ -35,8 +35,8 @@ pub(super) struct Relation<'a> {
     pub name: String,
     /// The newest facts.
     pub line: Line<'a>,
-    /// Its own size, without TOAST and indexes.
-    pub heap_bytes: f64,
+    /// Its own size, without TOAST and indexes; `None` until the first VACUUM or ANALYZE counts its pages.
+    pub heap_bytes: Option<f64>,
     /// The size of its TOAST table, where that is large enough to be seen.
     pub toast_bytes: f64,
     /// The size of its indexes that are large enough to be seen.
@@ -141,7 +141,7 @@ pub(super) fn read<'a>(
         Relation {
             database,
             line: *line,
-            heap_bytes: line.number("size_bytes").unwrap_or(0.0),
+            heap_bytes: counted_bytes(line),
             toast_bytes: toasts.get(&key).copied().unwrap_or(0.0),
             index_bytes: indexes.get(&key).copied().unwrap_or(0.0),
             bloat_percent: bloat.get(format!("{database}/{name}").as_str()).copied(),
@@ -151,6 +151,17 @@ pub(super) fn read<'a>(
     });
     Ok(relations.collect())
 }
+
+/// Returns the size of a table; `None` when it has rows and PostgreSQL has not counted its pages yet.
+fn counted_bytes(line: &Line<'_>) -> Option<f64> {
+    let bytes = line.number("size_bytes")?;
+    let rows = line.number("n_live_tup").unwrap_or(0.0) + line.number("n_dead_tup").unwrap_or(0.0);
+    let partitioned = line.word("relkind") == "p";
+    (bytes > 0.0 || rows == 0.0 || partitioned).then_some(bytes)
+}
+
+/// Says why a table has no size.
+const UNCOUNTED: &str = "not known before its first VACUUM or ANALYZE";
 
 /// Returns the owner of a TOAST table: its name carries the number.
 fn owner_of_toast(relname: &str) -> Option<i64> {
@@ -170,8 +181,8 @@ pub(super) fn measured<'a>(present: &'a Present, check: &str) -> HashMap<&'a str
 
 impl Relation<'_> {
     /// Returns table, TOAST and indexes together.
-    pub(super) fn total_bytes(&self) -> f64 {
-        self.heap_bytes + self.toast_bytes + self.index_bytes
+    pub(super) fn total_bytes(&self) -> Option<f64> {
+        Some(self.heap_bytes? + self.toast_bytes + self.index_bytes)
     }
 
     /// Returns how much a counter grew in the range, or where a gauge moved.

@@ -5,7 +5,7 @@ use pawang_core::{Finding, Timestamp, Value};
 use pawang_store::history::{Rows, Series};
 use pawang_store::live::Present;
 
-use super::{Relation, everywhere};
+use super::{Relation, UNCOUNTED, everywhere};
 use crate::chart::Chart;
 use crate::page::parts::{
     Ask, combine, dash, figure, instance_path, or_dash, path, percent, single,
@@ -86,8 +86,8 @@ fn figures(visit: &Visit<'_>, relation: &Relation<'_>) -> Markup {
     };
     html! {
         dl .figures {
-            (figure("size", html! { (words::bytes(relation.total_bytes())) }, "table, TOAST and indexes"))
-            (figure("table", html! { (words::bytes(relation.heap_bytes)) }, "the table alone"))
+            (figure("size", or_dash(relation.total_bytes().map(words::bytes), UNCOUNTED), "table, TOAST and indexes"))
+            (figure("table", or_dash(relation.heap_bytes.map(words::bytes), UNCOUNTED), "the table alone"))
             (figure("TOAST", html! { (words::bytes(relation.toast_bytes)) }, "0 B when too small to be sampled"))
             (figure("indexes", html! { (words::bytes(relation.index_bytes)) }, "those of at least 64 pages"))
             (figure("growth", or_dash(relation.grown("size_bytes").map(words::bytes), "two samples are needed"), "of the table alone, in the range"))
