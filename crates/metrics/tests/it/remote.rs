@@ -21,7 +21,7 @@ use crate::scene::{now, present_of};
 const COLLECTORS: [&str; 5] = ["server", "database", "tables", "wal", "activity"];
 const STEPS_MAX: usize = 1_000;
 
-fn config(url: &str) -> RemoteWriteConfig {
+pub(crate) fn config(url: &str) -> RemoteWriteConfig {
     RemoteWriteConfig {
         name: "prometheus".to_owned(),
         url: pawang_core::Secret::new(url.to_owned()),
@@ -31,12 +31,12 @@ fn config(url: &str) -> RemoteWriteConfig {
     }
 }
 
-async fn look(cluster: &Cluster, name: &str) -> Arc<Present> {
+pub(crate) async fn look(cluster: &Cluster, name: &str) -> Arc<Present> {
     present_of(cluster, name, &Catalog::built_in(), Some(&COLLECTORS)).await
 }
 
 /// Steps until nothing waits.
-async fn drain(remote: &Remote) {
+pub(crate) async fn drain(remote: &Remote) {
     for _ in 0..STEPS_MAX {
         match remote.step(now()).await {
             Step::Idle => return,
@@ -48,7 +48,11 @@ async fn drain(remote: &Remote) {
 }
 
 /// Returns every series of a query and its value.
-async fn query(prometheus: &Prometheus, query: &str, at: Timestamp) -> BTreeMap<String, f64> {
+pub(crate) async fn query(
+    prometheus: &Prometheus,
+    query: &str,
+    at: Timestamp,
+) -> BTreeMap<String, f64> {
     let seconds = at.as_millisecond() as f64 / 1e3;
     let query: String = query.bytes().map(|byte| format!("%{byte:02X}")).collect();
     let path = format!("/api/v1/query?time={seconds}&query={query}");
