@@ -12,6 +12,9 @@ const SERVED: [u32; 2] = [14, 18];
 /// Programs that only administrators start are here, and not in everybody's $PATH.
 const ADMINISTRATION: [&str; 2] = ["/usr/sbin", "/sbin"];
 
+/// Debian's packages, their programs and their services have the same names.
+const PROMETHEUS: [&str; 2] = ["prometheus", "prometheus-postgres-exporter"];
+
 /// Something that the system must have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Need {
@@ -21,6 +24,8 @@ pub(crate) enum Need {
     Pooler,
     /// Patroni with its built-in consensus.
     Patroni,
+    /// Prometheus with promtool, and postgres_exporter.
+    Prometheus,
     /// node and npm, to fetch other PostgreSQL servers.
     Npm,
 }
@@ -31,7 +36,16 @@ impl Need {
             Need::Server => &["postgresql"],
             Need::Pooler => &["pgbouncer"],
             Need::Patroni => &["patroni", "python3-pysyncobj"],
+            Need::Prometheus => &PROMETHEUS,
             Need::Npm => &["nodejs", "npm"],
+        }
+    }
+
+    /// Services that its packages start, named like their programs; the tests start their own.
+    fn services(self) -> &'static [&'static str] {
+        match self {
+            Need::Prometheus => &PROMETHEUS,
+            _ => &[],
         }
     }
 
@@ -45,6 +59,7 @@ impl Need {
                 let consensus = |python: &&str| run::works(python, &["-c", "import pysyncobj"]);
                 found("patroni") && pythons.iter().any(consensus)
             }
+            Need::Prometheus => found("promtool") && PROMETHEUS.iter().all(|name| found(name)),
             Need::Npm => run::works("node", &["--version"]) && run::works("npm", &["--version"]),
         }
     }
@@ -76,14 +91,13 @@ pub(crate) fn provide(needs: &[Need]) -> Result<(), String> {
              hint: sudo apt-get update && sudo {install}"
         ));
     };
+    let services = needs.iter().flat_map(|need| need.services());
+    let new: Vec<&str> = services.copied().filter(|name| !found(name)).collect();
     for line in ["apt-get update --quiet", &install] {
-        println!("$ {prefix}{line}");
-        let line = format!("{prefix}{line}");
-        let mut words = line.split_whitespace();
-        let program = words.next().unwrap_or_default();
-        let mut command = Command::new(program);
-        command.args(words).env("DEBIAN_FRONTEND", "noninteractive");
-        run::loud(&mut command)?;
+        privileged(prefix, line)?;
+    }
+    for service in new {
+        stop(prefix, service)?;
     }
     let packages = missing(needs);
     if packages.is_empty() {
@@ -94,6 +108,28 @@ pub(crate) fn provide(needs: &[Need]) -> Result<(), String> {
             packages.join(", ")
         ))
     }
+}
+
+fn privileged(prefix: &str, line: &str) -> Result<(), String> {
+    println!("$ {prefix}{line}");
+    let line = format!("{prefix}{line}");
+    let mut words = line.split_whitespace();
+    let program = words.next().unwrap_or_default();
+    let mut command = Command::new(program);
+    command.args(words).env("DEBIAN_FRONTEND", "noninteractive");
+    run::loud(&mut command)
+}
+
+/// Stops what Debian started because it was installed, and keeps it from starting with the machine: nobody asked for it.
+fn stop(prefix: &str, service: &str) -> Result<(), String> {
+    if !found(service) {
+        return Ok(());
+    }
+    if Path::new("/run/systemd/system").is_dir() {
+        return privileged(prefix, &format!("systemctl disable --now {service}"));
+    }
+    privileged(prefix, &format!("service {service} stop"))?;
+    privileged(prefix, &format!("update-rc.d {service} disable"))
 }
 
 /// Returns how root's commands begin here, or nothing when a password would be needed.

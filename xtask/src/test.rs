@@ -58,7 +58,13 @@ pub(crate) fn run(wanted: Option<&str>) -> Result<(), String> {
     };
     let mut majors = Vec::new();
     let mut result = step("packages", &mut || {
-        provide(&[Need::Server, Need::Pooler, Need::Patroni, Need::Npm])?;
+        provide(&[
+            Need::Server,
+            Need::Pooler,
+            Need::Patroni,
+            Need::Prometheus,
+            Need::Npm,
+        ])?;
         majors = versions(wanted)?;
         println!("PostgreSQL to test: {majors:?}");
         Ok(())
