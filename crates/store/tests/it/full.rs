@@ -32,7 +32,7 @@ fn stored(store: &Store, numbers: std::ops::Range<i64>) -> Vec<i64> {
 fn a_full_disk_loses_nothing_and_everything_is_written_when_there_is_space() {
     let directory = directory();
     let store = open(&directory);
-    store.limit_history(2 * MEBIBYTE);
+    store.limit_history(MEBIBYTE);
     let mut recorder = Recorder::new(store.clone());
     let full = fill(&mut recorder, 0);
     assert!(full > 3, "{full}");
@@ -73,29 +73,29 @@ fn a_full_disk_loses_nothing_and_everything_is_written_when_there_is_space() {
 fn memory_is_bounded_and_what_was_dropped_is_counted() {
     let directory = directory();
     let store = open(&directory);
-    store.limit_history(2 * MEBIBYTE);
+    store.limit_history(MEBIBYTE);
     let mut recorder = Recorder::new(store.clone());
     let full = fill(&mut recorder, 0);
-    recorder.bound_memory(MEBIBYTE as usize);
-    for number in full..full + 40 {
+    recorder.bound_memory(MEBIBYTE as usize / 2);
+    for number in full..full + 20 {
         recorder.offer(facts(number, number * 60, ROWS, NOISE));
     }
     let status = recorder.flush(at(0)).clone();
-    assert!(status.waiting_bytes <= MEBIBYTE as usize);
+    assert!(status.waiting_bytes <= MEBIBYTE as usize / 2);
     let dropped = status.dropped_snapshots as i64;
-    assert_eq!(dropped, 41 - status.waiting_snapshots as i64);
+    assert_eq!(dropped, 21 - status.waiting_snapshots as i64);
     store.limit_history(u64::MAX);
     assert!(recorder.flush(at(1)).trouble.is_none());
     let mut expected: Vec<i64> = (0..full - 1).collect();
-    expected.extend(full - 1 + dropped..full + 40);
-    assert_eq!(stored(&store, 0..full + 40), expected);
+    expected.extend(full - 1 + dropped..full + 20);
+    assert_eq!(stored(&store, 0..full + 20), expected);
 }
 
 #[test]
 fn a_restart_while_the_disk_is_full_loses_only_what_waited() {
     let directory = directory();
     let store = open(&directory);
-    store.limit_history(2 * MEBIBYTE);
+    store.limit_history(MEBIBYTE);
     let mut recorder = Recorder::new(store.clone());
     let full = fill(&mut recorder, 0);
     drop((recorder, store));
