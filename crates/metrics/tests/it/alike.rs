@@ -131,3 +131,27 @@ async fn local_and_remote_answer_alike() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_clock_that_goes_back_sends_nothing_twice() {
+    if !Prometheus::installed() {
+        return;
+    }
+    let prometheus = Prometheus::start().await;
+    let cluster = crate::scene::cluster().await;
+    let directory = TempDir::new().unwrap();
+    let remote = Remote::open(&config(&prometheus.write_url()), directory.path()).unwrap();
+    let seen = look(&cluster, "dwh-1").await;
+    let middle = now() - INTERVAL;
+    remote.offer(&at(&seen, middle));
+    drain(&remote).await;
+    let sent = remote.status().samples_sent;
+    remote.offer(&at(&seen, middle - INTERVAL));
+    assert_eq!(remote.status().samples_dropped, sent, "they are counted");
+    drain(&remote).await;
+    assert_eq!(remote.status().samples_sent, sent);
+    remote.offer(&at(&seen, middle + INTERVAL));
+    drain(&remote).await;
+    assert_eq!(remote.status().samples_sent, 2 * sent);
+    assert_eq!(remote.status().trouble, None, "nothing was out of order");
+}
