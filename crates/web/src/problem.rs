@@ -99,7 +99,6 @@ impl Problem {
     pub(crate) fn page(&self) -> Response<Body> {
         let (title, report) = (self.title(), &self.report);
         let body = html! {
-            h1 { (title) }
             p { (report.primary) @if let Some(detail) = &report.detail { ": " (detail) } }
             @if let Some(hint) = &report.hint { p { "hint: " (hint) } }
             p { a href="/" { "to all instances" } }

@@ -95,7 +95,7 @@ impl From<&Blind> for Unseen {
 pub(crate) fn instances(look: &Look<'_>) -> Result<Reply, Problem> {
     let presents = look.visit.site.live.instances();
     let (page, after) = page_of(look, presents, |present| present.instance.name.clone())?;
-    let page: Vec<Instance> = page.iter().map(|present| summary(present)).collect();
+    let page: Vec<Instance> = page.iter().map(summary).collect();
     paged(&page, after)
 }
 

@@ -66,6 +66,14 @@ impl Actor {
         }
     }
 
+    /// Returns what nobody else has: pages of one actor are never shown to another.
+    pub(crate) fn secret(&self) -> String {
+        match self {
+            Actor::Token(token) => format!("token:{}", token.name),
+            actor => actor.csrf().unwrap_or_default().to_owned(),
+        }
+    }
+
     /// Returns the account, when somebody has signed in.
     pub(crate) fn account(&self) -> Option<&Account> {
         match self {

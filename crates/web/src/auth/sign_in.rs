@@ -209,7 +209,6 @@ fn form(call: &Call, status: StatusCode, problem: Option<&Problem>) -> Response<
 
 fn fields(call: &Call, secret: &str, problem: Option<&Problem>) -> Markup {
     html! {
-        h1 { "Pawang" }
         form method="post" action="/sign-in" class="sign-in" {
             @if let Some(problem) = problem {
                 p class="refused" role="alert" {
@@ -221,9 +220,10 @@ fn fields(call: &Call, secret: &str, problem: Option<&Problem>) -> Markup {
             input type="hidden" name="next" value=(next(call));
             label { "Name " input name="name" autocomplete="username" required autofocus; }
             label { "Password " input type="password" name="password" autocomplete="current-password" required; }
-            button type="submit" { "Sign in" }
+            button class="primary" type="submit" { "Sign in" }
         }
-        p class="note" { "No account yet? On the server: " code { "pawang account create NAME --permission viewer" } }
+        p class="muted" { "No account yet? Somebody at the server runs:" }
+        pre { code { "pawang account create NAME" } }
     }
 }
 

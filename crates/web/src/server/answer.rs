@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::{RawPathParams, Request};
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE, ETAG, IF_NONE_MATCH, LINK, VARY};
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, Uri};
@@ -16,6 +16,7 @@ use pawang_store::state::{Entry, Permission};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use super::drawn::Key;
 use super::{Peer, Shared, blocking, compress, headers};
 use crate::auth::{self, Actor};
 use crate::layout;
@@ -118,14 +119,16 @@ async fn answer(
     request: Request,
 ) -> Response<Body> {
     let for_people = route.kind == Kind::Page;
-    match prepare(shared, route, arguments, request).await {
-        Ok(call) => match respond(Arc::new(call)).await {
-            Ok(response) => response,
-            Err(problem) => refusal(&problem, for_people),
-        },
-        Err(Refused::Problem(problem)) => refusal(&problem, for_people),
-        Err(Refused::SignIn(path)) => auth::redirect(&path),
+    let call = match prepare(Arc::clone(&shared), route, arguments, request).await {
+        Ok(call) => call,
+        Err(Refused::Problem(problem)) => return refusal(&problem, for_people),
+        Err(Refused::SignIn(path)) => return auth::redirect(&path),
+    };
+    let response = respond(Arc::new(call)).await;
+    if route.action.is_some() {
+        shared.pages.clear();
     }
+    response.unwrap_or_else(|problem| refusal(&problem, for_people))
 }
 
 /// Why a request gets no further.
@@ -245,6 +248,10 @@ async fn respond(call: Arc<Call>) -> Result<Response<Body>, Problem> {
 
 async fn page(call: &Arc<Call>, render: Render) -> Result<Response<Body>, Problem> {
     let range = range::parse(&call.query, call.now)?;
+    let key = Key {
+        address: call.uri.to_string(),
+        secret: call.actor.as_ref().map(Actor::secret).unwrap_or_default(),
+    };
     let of = Arc::clone(call);
     let work = move |reader: &_| {
         let visit = of.visit(reader, range);
@@ -252,8 +259,16 @@ async fn page(call: &Arc<Call>, render: Render) -> Result<Response<Body>, Proble
         let text = layout::frame(&visit, &page).into_string();
         Ok(text.into_bytes())
     };
-    let body = call.shared.readers.run(work).await?;
-    Ok(call.body(StatusCode::OK, "text/html; charset=utf-8", body))
+    let change = *call.shared.changes.borrow();
+    let draw = call.shared.readers.run(work);
+    let drawn = call.shared.pages.get(key, change, draw).await?;
+    let (body, compressed) = drawn.body(&call.headers);
+    Ok(response(
+        StatusCode::OK,
+        "text/html; charset=utf-8",
+        body,
+        compressed,
+    ))
 }
 
 async fn api(call: &Arc<Call>, run: Run) -> Result<Response<Body>, Problem> {
@@ -306,17 +321,10 @@ impl Call {
         content_type: &'static str,
         body: Vec<u8>,
     ) -> Response<Body> {
-        let compressed = compress::gzip(&body, &self.headers);
-        let encoded = compressed.is_some();
-        let mut response = Response::new(Body::from(compressed.unwrap_or(body)));
-        *response.status_mut() = status;
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-        headers.insert(VARY, HeaderValue::from_static("accept-encoding, cookie"));
-        if encoded {
-            headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        match compress::gzip(&body, &self.headers) {
+            Some(compressed) => response(status, content_type, compressed.into(), true),
+            None => response(status, content_type, body.into(), false),
         }
-        response
     }
 
     /// Writes what was done, or not, into the journal as the actor's.
@@ -422,6 +430,23 @@ impl Call {
         query.append_pair("after", after);
         format!("<{}?{}>; rel=\"next\"", self.uri.path(), query.finish())
     }
+}
+
+fn response(
+    status: StatusCode,
+    content_type: &'static str,
+    body: Bytes,
+    compressed: bool,
+) -> Response<Body> {
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(VARY, HeaderValue::from_static("accept-encoding, cookie"));
+    if compressed {
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    response
 }
 
 fn find<'a>(pairs: &'a [(String, String)], name: &str) -> Option<&'a str> {

@@ -14,7 +14,15 @@ const BYTES_MAX: usize = 8 << 20;
 
 /// Returns the text compressed by gzip, when that is asked for and worth it.
 pub(crate) fn gzip(body: &[u8], headers: &HeaderMap) -> Option<Vec<u8>> {
-    if !(BYTES_MIN..=BYTES_MAX).contains(&body.len()) || !accepts_gzip(headers) {
+    match accepts_gzip(headers) {
+        true => compressed(body),
+        false => None,
+    }
+}
+
+/// Returns the text compressed by gzip, when that is worth it.
+pub(crate) fn compressed(body: &[u8]) -> Option<Vec<u8>> {
+    if !(BYTES_MIN..=BYTES_MAX).contains(&body.len()) {
         return None;
     }
     let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 4), Compression::new(5));
@@ -22,7 +30,8 @@ pub(crate) fn gzip(body: &[u8], headers: &HeaderMap) -> Option<Vec<u8>> {
     encoder.finish().ok()
 }
 
-fn accepts_gzip(headers: &HeaderMap) -> bool {
+/// Says whether whoever asks can read gzip.
+pub(crate) fn accepts_gzip(headers: &HeaderMap) -> bool {
     let accepted = headers.get_all(ACCEPT_ENCODING).iter();
     let mut codings = accepted
         .filter_map(|value| value.to_str().ok())

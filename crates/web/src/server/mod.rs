@@ -3,6 +3,7 @@
 mod answer;
 mod asset;
 mod compress;
+mod drawn;
 mod headers;
 mod pace;
 mod readers;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::http::HeaderMap;
 use tokio::sync::{Semaphore, watch};
 
+use super::drawn::Pages;
 use super::readers::Readers;
 use crate::Site;
 use crate::auth::{Doors, token};
@@ -24,6 +25,10 @@ pub(crate) struct Shared {
     pub site: Arc<Site>,
     /// Readers of the history.
     pub readers: Arc<Readers>,
+    /// Pages that were drawn a moment ago.
+    pub pages: Pages,
+    /// Counts the changes of the present.
+    pub changes: watch::Receiver<u64>,
     /// How often whom was refused.
     pub doors: Doors,
     /// What forms carry where nobody signs in.
@@ -45,6 +50,8 @@ impl Shared {
     pub(crate) fn new(site: Arc<Site>, own_tls: bool, stop: watch::Receiver<bool>) -> Shared {
         Shared {
             readers: Arc::new(Readers::new(site.store.clone())),
+            pages: Pages::default(),
+            changes: site.live.watch(),
             doors: Doors::default(),
             open_csrf: token::random(),
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),

@@ -364,3 +364,21 @@ async fn strangers_cannot_fill_the_journal() {
     let records = estate.store.state().journal_page(None, 200).unwrap();
     assert!((30..=60).contains(&records.len()), "{}", records.len());
 }
+
+#[tokio::test]
+async fn a_dashboard_that_has_lost_its_accounts_stays_shut() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    std::fs::write(data.join("state.db"), [0x5a; 8_192]).unwrap();
+    let estate = Estate::within(directory);
+    let served = estate.serve(settings()).await;
+    let client = Client::new(served.address);
+    assert_eq!(client.get("/").await.header("location"), "/sign-in");
+    assert_eq!(client.get("/api/v1/instances").await.status, 401);
+    assert_eq!(client.get("/sign-in").await.status, 200);
+    // Making an account again is what opens it: for its owner only.
+    add_account(&estate, "alice", Permission::Viewer);
+    let signed = Client::new(served.address);
+    assert_eq!(signed.get("/healthz").await.status, 200);
+}

@@ -70,7 +70,11 @@ pub(crate) fn settings() -> Settings {
 impl Estate {
     /// Returns an estate without instances.
     pub(crate) fn new() -> Estate {
-        let directory = tempfile::tempdir().unwrap();
+        Estate::within(tempfile::tempdir().unwrap())
+    }
+
+    /// Returns an estate without instances whose folder `data` is within a directory.
+    pub(crate) fn within(directory: TempDir) -> Estate {
         let opened = Store::open(&directory.path().join("data"), now()).unwrap();
         let live = Arc::new(Live::default());
         live.put_daemon(DaemonStatus {

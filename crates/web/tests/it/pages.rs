@@ -19,9 +19,6 @@ const SECRETS: [&str; 4] = [
 ];
 /// Compressed, as browsers ask for it.
 const PAGE_BYTES_MAX: usize = 150 << 10;
-/// Links that are followed.
-const LINKS_MAX: usize = 400;
-
 const SCHEMA: &str = "\
 CREATE TABLE orders (id bigserial PRIMARY KEY, note text);
 CREATE TABLE \"Größe <b>&\"\"'?#%/\" (\"<script>alert(1)</script>\" int PRIMARY KEY);
@@ -158,8 +155,9 @@ async fn pages_load_lead_somewhere_and_keep_secrets() {
     let metrics = client.get("/metrics").await.text();
     assert!(metrics.contains("dwh-1"));
     assert!(!secrets.iter().any(|secret| metrics.contains(secret)));
+    let links = one_of_each_form(links);
     assert!(links.len() > 30, "{links:?}");
-    for link in links.iter().take(LINKS_MAX) {
+    for link in &links {
         let answer = client.get(link).await;
         assert!(
             answer.status < 400,
@@ -184,6 +182,33 @@ fn internal_links(page: &str) -> BTreeSet<String> {
         }
     }
     links
+}
+
+/// Returns one link of each path (numbers apart) with the same parameters: a hundred statements have one page.
+fn one_of_each_form(links: BTreeSet<String>) -> Vec<String> {
+    let form = |link: &str| {
+        let (path, query) = link.split_once('?').unwrap_or((link, ""));
+        let parts = path.split('/').map(|part| match part.parse::<i64>() {
+            Ok(_) => "0",
+            Err(_) => part,
+        });
+        let names = query
+            .split('&')
+            .map(|pair| pair.split('=').next().unwrap_or_default());
+        let fingerprint = path.starts_with("/findings/");
+        (
+            parts
+                .take(if fingerprint { 2 } else { usize::MAX })
+                .collect::<Vec<_>>()
+                .join("/"),
+            names.collect::<Vec<_>>().join("&"),
+        )
+    };
+    let mut seen = BTreeSet::new();
+    links
+        .into_iter()
+        .filter(|link| seen.insert(form(link)))
+        .collect()
 }
 
 #[tokio::test]

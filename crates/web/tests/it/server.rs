@@ -1,5 +1,11 @@
 //! The server itself: what every answer carries, what is refused, and how it ends.
 
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use pawang_web::tls_config;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -206,4 +212,69 @@ async fn the_server_stops_while_somebody_is_connected() {
         rest.ends_with("0\r\n\r\n"),
         "the stream ends in order: {rest}"
     );
+}
+
+/// Writes a certificate for localhost and its key, and returns their paths.
+fn certificate(directory: &Path) -> (PathBuf, PathBuf) {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let (certificate, key) = (directory.join("server.crt"), directory.join("server.key"));
+    std::fs::write(&certificate, made.cert.pem()).unwrap();
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    (certificate, key)
+}
+
+#[tokio::test]
+async fn tls_of_its_own() {
+    let directory = tempfile::tempdir().unwrap();
+    let (certificate, key) = certificate(directory.path());
+    let estate = Estate::new();
+    let tls = tls_config(&certificate, &key).unwrap();
+    let served = estate.serve_with(settings(), Some(tls)).await;
+    let mut roots = rustls::RootCertStore::empty();
+    roots
+        .add(CertificateDer::from_pem_file(&certificate).unwrap())
+        .unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+    let stream = TcpStream::connect(served.address).await.unwrap();
+    let name = "localhost".try_into().unwrap();
+    let mut stream = connector.connect(name, stream).await.unwrap();
+    stream
+        .write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        .await
+        .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    let plain = Client::new(served.address)
+        .raw(b"GET / HTTP/1.1\r\n\r\n")
+        .await;
+    assert!(!plain.contains("HTTP/1.1"), "{plain}");
+}
+
+#[test]
+fn wrong_certificates_are_told_apart() {
+    let directory = tempfile::tempdir().unwrap();
+    let (certificate, key) = certificate(directory.path());
+    let empty = directory.path().join("empty");
+    std::fs::write(&empty, "").unwrap();
+    let other = tempfile::tempdir().unwrap();
+    let (_, other_key) = self::certificate(other.path());
+    let gone = directory.path().join("gone");
+    for (certificate, key, said) in [
+        (&gone, &key, "could not read"),
+        (&certificate, &gone, "could not read"),
+        (&empty, &key, "there is no certificate in"),
+        (&certificate, &empty, "could not read"),
+        (&certificate, &other_key, "cannot use the key"),
+    ] {
+        let report = tls_config(certificate, key).unwrap_err().report();
+        assert!(report.primary.starts_with(said), "{report}");
+        assert!(report.hint.is_some_and(|hint| hint.contains("serve.tls")));
+    }
 }
