@@ -66,7 +66,6 @@ fn spoken(unit: &str) -> Option<String> {
     match unit {
         "" | "bytes" | "s" | "ms" | "%" => None,
         "/s" | "bytes/s" | "ms/s" => Some("per second".to_owned()),
-        "/h" => Some("per hour".to_owned()),
         unit => Some(unit.replace("/s", " per second")),
     }
 }

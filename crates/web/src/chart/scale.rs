@@ -34,6 +34,12 @@ impl Scale {
     ///
     /// It starts at 0, except for shares and amounts of bytes that move little far above it.
     pub(super) fn new(low: f64, high: f64, unit: &str) -> Scale {
+        // A whole that was measured in parts may come out a little larger.
+        let high = if unit == "%" && (100.0..105.0).contains(&high) {
+            100.0
+        } else {
+            high
+        };
         let lifted = matches!(unit, "%" | "bytes") && low > 0.8 * high && high > 0.0;
         let mut bottom = match (lifted, low < 0.0) {
             (true, _) => low - ((high - low) / 4.0).max(high * 0.01),
@@ -171,7 +177,10 @@ mod tests {
         ] {
             let scale = Scale::new(low, high, unit);
             let shown: Vec<String> = scale.ticks.iter().map(|tick| label(*tick, unit)).collect();
-            assert!(scale.low <= low && scale.high >= high, "{scale:?}");
+            assert!(
+                scale.low <= low && scale.high >= high.min(100.0),
+                "{scale:?}"
+            );
             assert!(
                 (3..=7).contains(&shown.len()) || high == 0.0,
                 "{low} {high} {unit} {shown:?}"

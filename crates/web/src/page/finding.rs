@@ -139,15 +139,25 @@ fn story(visit: &Visit<'_>, fingerprint: &str) -> Result<Story, PageError> {
 
 /// Returns how the newest verdict measured the object of a finding.
 fn measure(present: &Present, open: &Open) -> Option<Measure> {
+    let finding = &open.finding;
     let verdicts = &present.evaluation.as_ref()?.verdicts;
     let verdict = verdicts
         .iter()
-        .find(|verdict| verdict.check == open.finding.check)?;
-    verdict
-        .measures
-        .iter()
-        .find(|measure| measure.object == open.finding.object)
+        .find(|verdict| verdict.check == finding.check)?;
+    let names = measured_as(finding.database.as_deref(), &finding.object);
+    let mut measures = verdict.measures.iter();
+    measures
+        .find(|measure| names.contains(&measure.object))
         .cloned()
+}
+
+/// Returns the names under which an object may be measured: measures of checks of databases begin with the database.
+fn measured_as(database: Option<&str>, object: &str) -> Vec<String> {
+    match (database, object) {
+        (Some(database), "") => vec![database.to_owned(), String::new()],
+        (Some(database), object) => vec![format!("{database}/{object}"), object.to_owned()],
+        (None, object) => vec![object.to_owned()],
+    }
 }
 
 fn headline(visit: &Visit<'_>, story: &Story) -> Markup {
@@ -219,10 +229,15 @@ fn chart(visit: &Visit<'_>, story: &Story) -> Result<Option<Markup>, PageError> 
     let Some(unit) = unit(finding.unit) else {
         return Ok(None);
     };
-    let database = finding.database.clone().unwrap_or_default();
-    // A measure of one database is kept under that database, or under the object alone.
-    let rows = [database, String::new()]
-        .map(|database| vec![finding.check.clone(), database, finding.object.clone()]);
+    let database = finding.database.as_deref();
+    let mut rows = vec![vec![
+        finding.check.clone(),
+        database.unwrap_or_default().to_owned(),
+        finding.object.clone(),
+    ]];
+    let whole = measured_as(database, &finding.object).into_iter();
+    rows.extend(whole.map(|name| vec![finding.check.clone(), String::new(), name]));
+    rows.dedup();
     let ask = Ask {
         collector: "check-measures",
         columns: &["value"],

@@ -1,16 +1,21 @@
 //! The vital signs of an instance: a dozen charts with one time axis.
 
+use std::time::Duration;
+
 use maud::{Markup, html};
 use pawang_core::{Evaluation, Level, Missing, Role, Timestamp, Value};
-use pawang_store::history::{Fold, Rows, Series};
+use pawang_store::history::{Fold, Point, Reading, Rows, Series, Span};
 use pawang_store::live::Present;
 
 use super::parts::{Ask, combine, series, single, wait_classes};
 use super::{PageError, Visit};
 use crate::chart::Chart;
+use crate::words::duration;
 
 /// Places of the file systems that are drawn.
 const PLACES_MAX: usize = 6;
+/// Bars of a chart of events.
+const BARS: f64 = 48.0;
 /// Standbys that are drawn.
 const STANDBYS_MAX: usize = 8;
 
@@ -217,23 +222,21 @@ impl Signs<'_> {
     }
 
     fn checkpoints(&self) -> Result<Option<Markup>, PageError> {
-        let columns = if self.standby() {
-            ["restartpoints_timed", "restartpoints_req"]
+        let (columns, what) = if self.standby() {
+            (
+                ["restartpoints_timed", "restartpoints_req"],
+                "Restartpoints",
+            )
         } else {
-            ["num_timed", "num_requested"]
+            (["num_timed", "num_requested"], "Checkpoints")
         };
-        let per_hour: Vec<Series> = self
-            .ask("checkpointer", &columns)?
-            .iter()
-            .map(|series| scaled(series, 3_600.0))
-            .collect();
-        let title = if self.standby() {
-            "Restartpoints"
-        } else {
-            "Checkpoints"
-        };
-        let lines = vec![("by time", &per_hour[0]), ("requested", &per_hour[1])];
-        Ok(Some(self.chart(title, "/h", lines).bars()))
+        let span = self.visit.range.span;
+        let width = span.to.duration_since(span.from).as_secs_f64() / BARS;
+        let found = self.ask("checkpointer", &columns)?;
+        let counts: Vec<Series> = found.iter().map(|series| counted(series, span)).collect();
+        let title = format!("{what} per {}", duration(width));
+        let lines = vec![("by time", &counts[0]), ("requested", &counts[1])];
+        Ok(Some(self.chart(&title, "", lines).bars()))
     }
 
     /// How far standbys are behind, as the checks measured it.
@@ -421,16 +424,77 @@ fn measures(evaluation: Option<&Evaluation>, check: &str) -> Vec<Vec<String>> {
         .collect()
 }
 
-fn scaled(series: &Series, by: f64) -> Series {
-    let mut series = series.clone();
-    for reading in series
-        .points
-        .iter_mut()
-        .filter_map(|point| point.reading.as_mut())
-    {
-        reading.mean *= by;
-        reading.min *= by;
-        reading.max *= by;
+/// Returns how often a counter counted in each of [`BARS`] equal parts of a span; a part that was not seen is a gap.
+fn counted(series: &Series, span: Span) -> Series {
+    let length = span.to.duration_since(span.from).as_secs_f64();
+    let step = series.step.as_secs_f64();
+    let mut sums = [None::<f64>; BARS as usize];
+    for point in &series.points {
+        let Some(reading) = point.reading else {
+            continue;
+        };
+        let middle = point.at.duration_since(span.from).as_secs_f64() - step / 2.0;
+        let index = (middle / length * BARS).clamp(0.0, BARS - 1.0) as usize;
+        *sums[index].get_or_insert(0.0) += reading.mean * step;
     }
-    series
+    let width = Duration::from_secs_f64(length / BARS);
+    let points = (1_u32..).zip(sums).map(|(number, sum)| Point {
+        at: span.from + width * number,
+        // Rates are rounded, counts are whole.
+        reading: sum.map(f64::round).map(|sum| Reading {
+            mean: sum,
+            min: sum,
+            max: sum,
+        }),
+    });
+    Series {
+        step: width,
+        points: points.collect(),
+        ..series.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pawang_core::ColumnKind;
+
+    use super::*;
+
+    #[test]
+    fn bars_count_and_leave_gaps_where_nothing_was_seen() {
+        let from: Timestamp = "2026-11-21T00:00:00Z".parse().unwrap();
+        let span = Span {
+            from,
+            to: from + Duration::from_secs(48 * 60),
+        };
+        let point = |seconds: u64, rate: Option<f64>| Point {
+            at: from + Duration::from_secs(seconds),
+            reading: rate.map(|rate| Reading {
+                mean: rate,
+                min: rate,
+                max: rate,
+            }),
+        };
+        let series = Series {
+            database: None,
+            labels: Vec::new(),
+            column: "num_timed".to_owned(),
+            kind: ColumnKind::Counter,
+            unit: None,
+            step: Duration::from_secs(10),
+            points: vec![
+                point(10, Some(0.1)),
+                point(20, Some(0.0)),
+                point(70, None),
+                point(130, Some(0.2)),
+            ],
+        };
+        let counts: Vec<Option<f64>> = counted(&series, span)
+            .points
+            .iter()
+            .map(|point| point.reading.map(|reading| reading.mean))
+            .collect();
+        assert_eq!(counts[..4], [Some(1.0), None, Some(2.0), None]);
+        assert_eq!(counts.len(), 48);
+    }
 }
