@@ -127,17 +127,16 @@ pub(super) fn roll_up(
         for entity in 0..index.entities.len() {
             runs.cells(entity, &presence, &mut cells)?;
             let mut writers: [RunWriter; PARTS] = Default::default();
-            let mut place = 0;
-            for frame in rolled.of(entity).iter().flat_map(|(from, to)| *from..*to) {
+            let frames = rolled.of(entity).iter().flat_map(|(from, to)| *from..*to);
+            for (place, frame) in frames.enumerate() {
                 let bucket = &buckets[frame as usize];
                 let kept = match column.kind {
                     ColumnKind::Counter => counter(index, entity, &cells, bucket),
                     _ => gauge(&cells[bucket.from..bucket.to]),
                 };
                 for (writer, cell) in writers.iter_mut().zip(kept) {
-                    writer.set(place, cell);
+                    writer.set(place as u32, cell);
                 }
-                place += 1;
             }
             for (part, writer) in parts.iter_mut().zip(&writers) {
                 part.bytes.extend_from_slice(writer.bytes());
@@ -278,7 +277,7 @@ fn gauge(cells: &[Cell]) -> [Cell; PARTS] {
         .iter()
         .all(|cell| matches!(cell, Cell::Int(_) | Cell::Null));
     let numbers = || cells.iter().filter_map(|cell| number(*cell));
-    let Some(last) = numbers().last() else {
+    let Some(last) = numbers().next_back() else {
         return [Cell::Null; PARTS];
     };
     let (mut low, mut high, mut sum, mut count) = (last, last, 0.0, 0.0);

@@ -208,7 +208,7 @@ fn growth_of_days_is_exact_from_rollups() {
         assert_eq!(growth[0].growth[0], Some((total - first) as f64), "{stage}");
         assert_eq!(
             growth[0].last,
-            [Some(total as f64), Some((2 * 24 * 60 - 1) as f64)],
+            [Some(total as f64), Some(f64::from(2 * 24 * 60 - 1))],
             "{stage}"
         );
         assert_eq!(growth[0].seconds, end as f64, "{stage}");
