@@ -8,7 +8,7 @@ use super::fleet::role;
 use super::verdict::{entries, list, open, quiet};
 use super::{Page, PageError, Place, Visit, vitals};
 use crate::layout::{Counts, STALE_SECONDS};
-use crate::words::{command, duration, empty, moment, not_seen, quantity, seconds_since};
+use crate::words::{command, copyable, duration, empty, moment, quantity, seconds_since};
 
 /// Findings that are listed before the rest is folded.
 const LISTED_MAX: usize = 12;
@@ -62,19 +62,23 @@ fn said(visit: &Visit<'_>, facts: &Facts, server: &Server) -> Markup {
 
 /// Says that it does not answer, since when, and what to do.
 fn unreachable(visit: &Visit<'_>, present: &Present) -> Markup {
+    let blind = present.facts.server.as_ref().err();
     let silent = present
         .answered_at
         .is_none_or(|at| seconds_since(visit.now, at) > STALE_SECONDS);
+    if visit.range.frozen || (blind.is_none() && !silent) {
+        return html! {};
+    }
     html! {
-        @if let Err(blind) = &present.facts.server {
-            (not_seen(blind))
+        p .sentence.critical {
+            @match present.answered_at {
+                Some(at) => { b { "No answer" } " since " (moment(visit.now, at)) },
+                None => { b { "No answer" } " yet" }
+            }
+            @if let Some(blind) = blind { ": " (blind.sentence()) } @else { "; what is below is from before" }
+            "."
         }
-        @if silent && !visit.range.frozen {
-            p .sentence.critical { @match present.answered_at {
-                Some(at) => { b { "No answer" } " since " (moment(visit.now, at)) ". Everything below is from before." }
-                None => { b { "No answer" } " yet." }
-            } }
-        }
+        @if let Some(blind) = blind { (copyable(&blind.remedy())) }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use maud::{Markup, html};
-use pawang_check::CHECKS;
+use pawang_check::{CHECKS, Group};
 use pawang_core::{Blind, Evaluation, Finding, Level, Outcome, Timestamp, Verdict};
 use pawang_store::live::Present;
 use pawang_store::state::FindingQuery;
@@ -27,7 +27,8 @@ pub(crate) struct Open {
     pub since: Option<Timestamp>,
 }
 
-/// Returns the open findings of some instances, worst and newest first; of a frozen range, those of its end.
+/// Returns the open findings of some instances, worst first, then by chapter of the catalogue, the newest first; of a
+/// frozen range, those of its end.
 ///
 /// # Errors
 /// The history does not answer.
@@ -43,11 +44,17 @@ pub(crate) fn open<'a>(
             all.extend(now(present, evaluation));
         }
     }
-    all.sort_by(|a, b| {
-        let worst = b.finding.level.cmp(&a.finding.level);
-        worst.then_with(|| b.since.cmp(&a.since))
+    all.sort_by_cached_key(|open| {
+        let worst = std::cmp::Reverse(open.finding.level);
+        (worst, chapter(&open.finding), std::cmp::Reverse(open.since))
     });
     Ok(all)
+}
+
+/// Returns the place of a finding's check in the catalogue, whose chapters are in the order in which a DBA looks.
+fn chapter(finding: &Finding) -> Option<Group> {
+    let known = CHECKS.iter().find(|check| check.id == finding.check);
+    known.map(|check| check.group)
 }
 
 fn now(present: &Present, evaluation: &Evaluation) -> Vec<Open> {
