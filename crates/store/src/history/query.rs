@@ -40,6 +40,9 @@ pub enum Fold<'a> {
     #[default]
     Each,
     /// One series per combination of these label columns, the sum of its rows; none of them is the sum of all rows.
+    ///
+    /// Without a database in the query, databases are summed too. Rows that were not seen do not make a gap unless all
+    /// were not. Where samples are gone, `min` and `max` are the sums of those of the rows: bounds, not instants.
     SumBy(&'a [&'a str]),
 }
 
@@ -61,6 +64,9 @@ pub struct SeriesQuery<'a> {
     /// From when to when.
     pub span: Span,
     /// One point per so much time; `None` means the resolution that is stored.
+    ///
+    /// The coarsest resolution that satisfies it answers, another where that one does not exist (any more): samples, one
+    /// minute, ten minutes. Steps are aligned to 1970. A gap is longer than three usual intervals.
     pub step: Option<Duration>,
 }
 
@@ -86,7 +92,7 @@ pub struct Series {
 /// One step of a series.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Point {
-    /// The end of the step.
+    /// The end of the step, which belongs to it; that of the span for the last one.
     pub at: Timestamp,
     /// What was seen; `None` is a gap: nothing was seen, or the counter was reset.
     pub reading: Option<Reading>,
@@ -127,7 +133,7 @@ pub struct Growth {
     pub labels: Vec<String>,
     /// Per column: the sum of all growth within epochs, never across one and never negative; for a gauge, last minus first.
     pub growth: Vec<Option<f64>>,
-    /// Per column: the last value.
+    /// Per column: the last value; of a counter `None` where only rollups are left.
     pub last: Vec<Option<f64>>,
     /// How many seconds of the span were seen in a way that growth could be told.
     pub seconds: f64,
@@ -142,7 +148,7 @@ pub struct Change {
     pub database: Option<String>,
     /// The labels of the row.
     pub labels: Vec<String>,
-    /// The column; `None` when the whole row came (`before` is `None`) or went (`after` is `None`).
+    /// The column; `None` when the whole row came (`before` is `None`, `after` true) or went (`before` true, `after` `None`).
     pub column: Option<String>,
     /// What it was.
     pub before: Option<Value>,

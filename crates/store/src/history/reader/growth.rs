@@ -232,15 +232,7 @@ impl Part<'_> {
         cells: &mut Vec<Cell>,
     ) -> Result<(), Torn> {
         let moments = &self.segment.index.moments;
-        let seen = self.presence.of(self.entity);
-        for (frame, moment) in moments.iter().enumerate() {
-            let there = seen
-                .iter()
-                .any(|(from, to)| (*from..*to).contains(&(frame as u32)));
-            if there && self.within(moment.at) {
-                row.seconds += moment.span_ms as f64 / 1e3;
-            }
-        }
+        self.rollup_seconds(asked, row, cells)?;
         for (asked, column, kind) in asked {
             let first = format::column(*column, 0);
             let Some(Some(runs)) = self.segment.columns.get(first) else {
@@ -259,6 +251,53 @@ impl Part<'_> {
                 }
             }
         }
+        Ok(())
+    }
+
+    /// Adds for how long growth could be told: of the first counter that is asked for, else of the buckets.
+    fn rollup_seconds(
+        &self,
+        asked: &[Asked],
+        row: &mut Summing,
+        cells: &mut Vec<Cell>,
+    ) -> Result<(), Torn> {
+        let moments = &self.segment.index.moments;
+        let runs = |part: usize| {
+            let counter = asked
+                .iter()
+                .find(|(_, _, kind)| *kind == ColumnKind::Counter);
+            let column = counter.map(|(_, column, _)| format::column(*column, part));
+            column.map(|column| self.segment.columns.get(column).and_then(Option::as_ref))
+        };
+        let mut spans: Vec<f64> = moments.iter().map(|moment| moment.span_ms as f64).collect();
+        match runs(0) {
+            Some(Some(growth)) => {
+                let grown = fill(growth, self.entity, self.presence, moments.len(), cells)?;
+                for (span, cell) in spans.iter_mut().zip(grown) {
+                    *span = number(*cell).map_or(0.0, |_| *span);
+                }
+                if let Some(Some(seen)) = runs(3) {
+                    let own = fill(seen, self.entity, self.presence, moments.len(), cells)?;
+                    for (span, cell) in spans.iter_mut().zip(own) {
+                        *span = number(*cell).unwrap_or(*span);
+                    }
+                }
+            }
+            Some(None) => return Ok(()),
+            None => {
+                let there = self.presence.of(self.entity);
+                for (frame, span) in (0_u32..).zip(&mut spans) {
+                    if !there.iter().any(|(from, to)| (*from..*to).contains(&frame)) {
+                        *span = 0.0;
+                    }
+                }
+            }
+        }
+        let within = moments
+            .iter()
+            .zip(spans)
+            .filter(|(moment, _)| self.within(moment.at));
+        row.seconds += within.map(|(_, span)| span / 1e3).sum::<f64>();
         Ok(())
     }
 }
