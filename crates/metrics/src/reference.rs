@@ -34,9 +34,10 @@ pub fn reference<'a>(
     for (metrics, labels) in [
         (&own::DAEMON[..], ""),
         (&own::REMOTE, "remote"),
+        (&own::INFOS[..1], "version"),
         (
-            &own::INFOS,
-            "version; server, group, role and configured labels",
+            &own::INFOS[1..],
+            "server, group, role, version, configured labels",
         ),
         (&own::INSTANCE, "server"),
         (&own::COLLECTOR, "server, collector"),

@@ -359,9 +359,16 @@ fn bound(sheets: &mut [Sheet<'_>], samples_max: usize) -> usize {
 
 /// Returns whether the configuration and the request want a collector.
 pub(crate) fn wanted(name: &str, config: &MetricsConfig, collect: Option<&[String]>) -> bool {
-    let any = |patterns: &[String]| {
-        let mut patterns = patterns.iter();
-        patterns.any(|pattern| matches(&pattern.replace('_', "-"), name))
-    };
-    config.collectors.as_deref().is_none_or(any) && collect.is_none_or(any)
+    asked(name, config.collectors.as_deref()) && asked(name, collect)
+}
+
+/// Returns whether a name is among those that are asked for; both `-` and `_` are taken for either.
+pub(crate) fn asked(name: &str, patterns: Option<&[String]>) -> bool {
+    let plain = |text: &str| text.replace('_', "-");
+    let name = plain(name);
+    patterns.is_none_or(|patterns| {
+        patterns
+            .iter()
+            .any(|pattern| matches(&plain(pattern), &name))
+    })
 }

@@ -104,7 +104,7 @@ pub fn write(
     let wanted = |name: &str| sheet::wanted(name, scrape.config, collect);
     let presents = once_each(presents);
     for mut part in own::parts(&presents, daemon, &mut dropped) {
-        if wanted(part.group) {
+        if sheet::asked(part.group, collect) {
             writer.sheets(&mut part.sheets)?;
         }
     }
@@ -116,7 +116,7 @@ pub fn write(
     if scrape.config.postgres_exporter_names {
         compatible(&mut writer, &presents, scrape, &mut dropped)?;
     }
-    if wanted("pawang") {
+    if sheet::asked("pawang", collect) {
         writer.sheets(&mut [dropped.sheet(&presents)])?;
     }
     if scrape.format == Format::OpenMetrics {
@@ -140,7 +140,7 @@ fn compatible(
         let make: MakeLayout<'_> = &|_, columns, _| twin.layout(columns);
         collector(writer, presents, twin.collector, make, scrape, dropped)?;
     }
-    if wanted("pawang") {
+    if sheet::asked("pawang", scrape.collect.as_deref()) {
         let extras = presents
             .iter()
             .flat_map(|present| compatible::extras(present, scrape.now));

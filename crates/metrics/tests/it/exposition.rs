@@ -72,6 +72,36 @@ async fn values_are_those_of_the_server() {
 }
 
 #[tokio::test]
+async fn only_what_is_asked_for_is_shown() {
+    let cluster = scene::cluster().await;
+    let presents = [scene::present(&cluster, "dwh-1").await];
+    let names = |config: &MetricsConfig, collect: Option<&[&str]>| -> BTreeSet<String> {
+        let text = scene::scrape_of(&presents, Format::Prometheus, config, collect);
+        let series = samples(&text).into_keys();
+        series.map(|series| name(&series).to_owned()).collect()
+    };
+    let all = MetricsConfig::default();
+    let tables = names(&all, Some(&["tables", "host_*"]));
+    let only =
+        |name: &String| name.starts_with("pawang_tables_") || name.starts_with("pawang_host_");
+    assert!(tables.len() > 50 && tables.iter().all(only), "{tables:?}");
+    assert_eq!(names(&all, Some(&["no-such"])), BTreeSet::new());
+    let checks = ["pawang_check_state", "pawang_finding", "pawang_findings"].map(str::to_owned);
+    assert_eq!(names(&all, Some(&["checks"])), BTreeSet::from(checks));
+    let few = MetricsConfig {
+        collectors: Some(vec!["wal".to_owned()]),
+        series_per_collector: 3,
+        ..MetricsConfig::default()
+    };
+    let shown = names(&few, None);
+    assert!(shown.contains("pawang_up") && shown.contains("pawang_series_dropped"));
+    assert!(!shown.iter().any(|name| name.starts_with("pawang_tables_")));
+    let text = scrape(&presents, Format::Prometheus, &few);
+    let dropped = r#"pawang_series_dropped{server="dwh-1",collector="wal"}"#;
+    assert!(samples(&text)[dropped] > 3.0);
+}
+
+#[tokio::test]
 async fn openmetrics_has_units_and_an_end() {
     let cluster = scene::cluster().await;
     let presents = [scene::present(&cluster, "dwh-1").await];

@@ -141,7 +141,7 @@ fn check(text: &str) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig::with_cases(100))]
     #[test]
     fn no_series_comes_twice(
         one in prop::collection::vec(snapshot(), 0..5),
