@@ -64,6 +64,31 @@ impl Estate {
         })
     }
 
+    /// Returns what a file with mistakes still says about folders: enough to find the daemon that runs with an earlier
+    /// version of it.
+    pub(crate) fn guess(file: Option<&Path>) -> Estate {
+        let candidates = environment::config_candidates().into_iter();
+        let found = candidates.into_iter().find(|path| path.exists());
+        let file = file.map(Path::to_owned).or(found);
+        let text = file
+            .as_ref()
+            .and_then(|file| std::fs::read_to_string(file).ok());
+        let table = text.and_then(|text| text.parse::<toml::Table>().ok());
+        let table = table.unwrap_or_default();
+        let folder = file
+            .as_deref()
+            .and_then(Path::parent)
+            .unwrap_or(Path::new(""));
+        let path = |value: Option<&toml::Value>| Some(folder.join(value?.as_str()?));
+        let mut config = Config {
+            state_directory: path(table.get("state_directory")),
+            ..Config::default()
+        };
+        let serve = table.get("serve");
+        config.serve.data_directory = path(serve.and_then(|serve| serve.get("data_directory")));
+        Estate { config, file }
+    }
+
     /// Returns the servers named by `-i` (with `*`), or by a URL, or all of the file, or the one of the environment.
     ///
     /// # Errors

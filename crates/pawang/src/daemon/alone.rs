@@ -24,6 +24,7 @@ pub(crate) async fn watch(
 ) {
     let shared = Arc::new(Shared {
         live,
+        store: None,
         recording: Recording::nowhere(),
         outlets: std::sync::Mutex::new(Arc::new([])),
         thinking: Semaphore::new(1),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use pawang_core::{Evaluation, Facts, Timestamp};
+use pawang_store::Store;
 use pawang_store::live::Live;
 use tokio::sync::{Semaphore, oneshot};
 
@@ -14,6 +15,8 @@ use super::remote::Outlet;
 pub(super) struct Shared {
     /// The present of the estate.
     pub live: Arc<Live>,
+    /// History and state, where there is a store.
+    pub store: Option<Store>,
     /// The way to the recorder.
     pub recording: Recording,
     /// The ways to remote stores; replaced by a reload.

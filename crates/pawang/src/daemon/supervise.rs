@@ -118,6 +118,7 @@ impl Daemon {
         let now = (parts.now)();
         let shared = Arc::new(Shared {
             live: Arc::clone(&parts.live),
+            store: Some(parts.store.clone()),
             recording: parts.recording,
             outlets: Mutex::default(),
             thinking: Semaphore::new(1),

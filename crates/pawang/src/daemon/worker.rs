@@ -144,6 +144,7 @@ impl Worker {
     /// Works until it is told to end; `delay` keeps many of them from beginning at the same instant.
     pub(super) async fn run(mut self, mut orders: Orders, delay: Duration) {
         let mut pause = delay;
+        self.recall().await;
         loop {
             orders.beat.mark();
             tokio::select! {
@@ -163,6 +164,30 @@ impl Worker {
                 () = self.step() => {}
             }
             pause = self.pause();
+        }
+    }
+
+    /// Takes over what an earlier daemon saw last: rates have something to compare with at once, and a server that is
+    /// down from the beginning can be looked for where it was.
+    async fn recall(&mut self) {
+        let Some(store) = self.shared.store.clone() else {
+            return;
+        };
+        let (name, now) = (self.name.clone(), self.now());
+        let read = move || {
+            store
+                .reader()
+                .and_then(|reader| reader.facts_at(&name, now))
+        };
+        match self.shared.think(read).await {
+            Ok(Ok(Some(facts))) => {
+                self.places.remember(&facts);
+                self.rates.absorb(&facts, &self.setup.catalog);
+            }
+            Ok(Ok(None)) => {}
+            // The recorder, which needs the same file, tells what is wrong with it.
+            Ok(Err(error)) => tracing::debug!(instance = self.name, "nothing is recalled: {error}"),
+            Err(error) => tracing::error!(instance = self.name, "nothing is recalled: {error}"),
         }
     }
 

@@ -11,5 +11,8 @@ mod init;
 mod program;
 mod serve;
 mod serve_daemon;
+mod serve_refusals;
+mod serve_reload;
+mod serve_trouble;
 mod trouble;
 mod wrong;

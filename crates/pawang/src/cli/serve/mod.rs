@@ -11,8 +11,8 @@ use clap::Subcommand;
 use pawang_core::Report;
 
 use crate::cli::Global;
-use crate::daemon;
-use crate::estate::Estate;
+use crate::daemon::{self, Answer, Wanted, order};
+use crate::estate::{Estate, told};
 use crate::output::Exit;
 
 const EXAMPLES: &str = "\
@@ -74,12 +74,23 @@ impl Args {
 }
 
 impl Place {
-    /// Returns the data directory of the daemon that is meant, also when its configuration has mistakes by now.
-    fn directory(&self, global: &Global) -> Result<PathBuf, Vec<Report>> {
-        if let Some(directory) = &self.data_directory {
-            return Ok(directory.clone());
+    /// Orders something of the daemon that is meant; also when its configuration has mistakes by now, which the daemon
+    /// itself then tells.
+    fn order(&self, wanted: Wanted, global: &Global) -> Result<Answer, Report> {
+        let (directory, mistakes) = match &self.data_directory {
+            Some(directory) => (directory.clone(), Vec::new()),
+            None => match Estate::load(global.config.as_deref()) {
+                Ok(estate) => (daemon::data_directory(&estate, None)?, Vec::new()),
+                Err(mistakes) => {
+                    let estate = Estate::guess(global.config.as_deref());
+                    (daemon::data_directory(&estate, None)?, mistakes)
+                }
+            },
+        };
+        let answer = order(&directory, wanted);
+        if answer.is_err() && !mistakes.is_empty() {
+            return Err(told(mistakes));
         }
-        let estate = Estate::load(global.config.as_deref())?;
-        daemon::data_directory(&estate, None).map_err(|report| vec![report])
+        answer
     }
 }

@@ -5,14 +5,13 @@ use serde_json::Value;
 
 use super::Place;
 use crate::cli::Global;
-use crate::daemon::{Answer, Wanted, order};
+use crate::daemon::{Answer, Wanted};
 use crate::estate::told;
 use crate::output::{self, Exit};
 
 /// Runs the command; exit code 2 when the configuration has mistakes.
 pub(super) fn run(place: &Place, global: &Global) -> Result<Exit, Report> {
-    let directory = place.directory(global).map_err(told)?;
-    match order(&directory, Wanted::Reload)? {
+    match place.order(Wanted::Reload, global)? {
         Answer::Done(outcome) if global.json => output::json("pawang.serve.reload/1", &outcome)?,
         Answer::Done(outcome) => output::data(&text(&outcome))?,
         Answer::Refused(reasons) => {

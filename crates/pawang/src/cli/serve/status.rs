@@ -6,15 +6,14 @@ use pawang_core::{ByteSize, Kind, Report, Timestamp};
 
 use super::Place;
 use crate::cli::Global;
-use crate::daemon::{Answer, Status, Wanted, order};
+use crate::daemon::{Answer, Status, Wanted};
 use crate::environment;
 use crate::estate::told;
 use crate::output::{self, Exit};
 
 /// Runs the command; exit code 1 when the daemon is in trouble.
 pub(super) fn run(place: &Place, global: &Global) -> Result<Exit, Report> {
-    let directory = place.directory(global).map_err(told)?;
-    let value = match order(&directory, Wanted::Status)? {
+    let value = match place.order(Wanted::Status, global)? {
         Answer::Done(value) => value,
         Answer::Refused(reasons) => {
             return Err(told(
