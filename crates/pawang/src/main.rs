@@ -6,8 +6,10 @@ mod daemon;
 mod each;
 mod environment;
 mod estate;
+mod grid;
 mod output;
 mod profile;
+mod when;
 
 use std::process::ExitCode;
 

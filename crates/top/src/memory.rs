@@ -9,6 +9,9 @@ use pawang_store::live::Present;
 /// Shorter spans give rates that jump.
 const RATE_SECONDS_MIN: f64 = 0.9;
 
+/// Texts of statements that are remembered; when there are more, all are learnt again.
+const TEXTS_MAX: usize = 5_000;
+
 /// Collector and database of a snapshot.
 type Place = (String, Option<String>);
 
@@ -24,6 +27,8 @@ pub(crate) struct Seen {
     pub present: Arc<Present>,
     newest: BTreeMap<Place, Arc<Snapshot>>,
     before: BTreeMap<Place, Arc<Snapshot>>,
+    /// Texts of statements that were seen running, by their identity.
+    texts: BTreeMap<i64, String>,
 }
 
 impl Memory {
@@ -43,6 +48,7 @@ impl Memory {
                     present,
                     newest: BTreeMap::new(),
                     before: BTreeMap::new(),
+                    texts: BTreeMap::new(),
                 },
             };
             self.instances.push(seen.shift());
@@ -76,7 +82,30 @@ impl Seen {
                 }
             }
         }
+        self.learn();
         self
+    }
+
+    /// Keeps the texts of statements that run: pg_stat_statements is read without its texts.
+    fn learn(&mut self) {
+        let sightings = self.present.facts.sightings.iter();
+        let activity = sightings.filter(|sighting| sighting.collector == "activity");
+        for snapshot in activity.filter_map(|sighting| sighting.seen.as_ref().ok()) {
+            for row in snapshot.rows() {
+                let (Some(id), Some(query)) = (row.int("query_id"), row.text("query")) else {
+                    continue;
+                };
+                if self.texts.len() >= TEXTS_MAX {
+                    self.texts.clear();
+                }
+                self.texts.entry(id).or_insert_with(|| query.to_owned());
+            }
+        }
+    }
+
+    /// Returns the text of a statement that was seen running.
+    pub(crate) fn text(&self, queryid: i64) -> Option<&str> {
+        self.texts.get(&queryid).map(String::as_str)
     }
 
     /// Returns the newest snapshots of a collector, one per database, or why there is none.

@@ -1,10 +1,13 @@
 //! The command tree: `pawang <noun> <verb>`, one file per verb.
 
 mod account;
+mod at;
 mod check;
 mod config;
+mod diff;
 mod estate;
 mod explain;
+mod history;
 mod init;
 mod journal;
 mod reference;
@@ -68,6 +71,9 @@ enum Command {
     Check(check::Args),
     Serve(serve::Args),
     Top(top::Args),
+    History(history::Args),
+    At(at::Args),
+    Diff(diff::Args),
     Explain(explain::Args),
     Estate(estate::Args),
     Config(config::Args),
@@ -102,6 +108,9 @@ pub(crate) fn run() -> Result<Exit, Report> {
         Command::Check(args) => check::run(args, &cli.global),
         Command::Serve(args) => serve::run(args, &cli.global),
         Command::Top(args) => top::run(&args, &cli.global),
+        Command::History(args) => history::run(&args, &cli.global),
+        Command::At(args) => at::run(&args, &cli.global),
+        Command::Diff(args) => diff::run(&args, &cli.global),
         Command::Explain(args) => explain::run(&args, &cli.global),
         Command::Estate(args) => estate::run(&args, &cli.global),
         Command::Config(args) => config::run(&args, &cli.global),

@@ -29,7 +29,7 @@ pub(super) fn table(seen: &Seen) -> Table {
         .map(|pair| {
             let load = pair.rate("total_exec_time").map(|ms| ms / 1_000.0);
             let total = pair.row.float("total_exec_time").unwrap_or(0.0);
-            ((load.unwrap_or(-1.0), total), statement(pair, load))
+            ((load.unwrap_or(-1.0), total), statement(seen, pair, load))
         })
         .collect();
     lines.sort_by(|(a, _), (b, _)| b.0.total_cmp(&a.0).then(b.1.total_cmp(&a.1)));
@@ -41,7 +41,7 @@ pub(super) fn table(seen: &Seen) -> Table {
     }
 }
 
-fn statement(pair: Pair<'_>, load: Option<f64>) -> Line {
+fn statement(seen: &Seen, pair: Pair<'_>, load: Option<f64>) -> Line {
     let row = pair.row;
     let mean = match (pair.growth("total_exec_time"), pair.growth("calls")) {
         (Some(time), Some(calls)) if calls > 0.0 => Some(time / calls),
@@ -53,6 +53,7 @@ fn statement(pair: Pair<'_>, load: Option<f64>) -> Line {
     };
     let total = row.float("total_exec_time").map(|ms| ms / 1_000.0);
     let id = row.value("queryid").to_string();
+    let text = row.int("queryid").and_then(|id| seen.text(id));
     Line {
         key: format!("{}:{}:{id}", row.value("datname"), row.value("rolname")),
         cells: vec![
@@ -66,15 +67,17 @@ fn statement(pair: Pair<'_>, load: Option<f64>) -> Line {
             rate("shared_blks_read"),
             Cell::number(short(total), total),
             Cell::text(row.text("datname").unwrap_or(NOTHING)),
-            Cell::text(format!("queryid {id}")),
+            Cell::text(text.map_or_else(|| format!("queryid {id}"), line)),
         ],
         level: None,
-        detail: detail(pair, &id),
+        detail: detail(pair, &id, text),
     }
 }
 
-fn detail(pair: Pair<'_>, id: &str) -> Vec<(String, String)> {
-    let mut detail = vec![("queryid".to_owned(), id.to_owned())];
+fn detail(pair: Pair<'_>, id: &str, text: Option<&str>) -> Vec<(String, String)> {
+    let text = text.unwrap_or("not seen running since this began");
+    let mut detail = vec![("query".to_owned(), text.to_owned())];
+    detail.push(("queryid".to_owned(), id.to_owned()));
     detail.extend(pair.row.evidence(&[
         "datname",
         "rolname",

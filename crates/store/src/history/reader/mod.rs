@@ -7,7 +7,9 @@ mod plan;
 mod rollup;
 mod series;
 mod step;
+mod walk;
 
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use pawang_core::{Facts, Snapshot, Timestamp};
@@ -138,6 +140,24 @@ impl Reader {
         self.reading(|| {
             let streams = self.shelf.streams(instance, Some(collector))?;
             instant::snapshots(&self.shelf, &streams, at)
+        })
+    }
+
+    /// Calls `each` with every stored snapshot of a collector within a span, database by database and oldest first,
+    /// until it breaks off; a few of them are in memory at a time.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is damaged.
+    pub fn walk(
+        &self,
+        instance: &str,
+        collector: &str,
+        span: Span,
+        each: &mut dyn FnMut(Snapshot) -> ControlFlow<()>,
+    ) -> Result<(), Error> {
+        self.reading(|| {
+            let streams = self.shelf.streams(instance, Some(collector))?;
+            walk::walk(&self.shelf, &streams, span, each)
         })
     }
 
