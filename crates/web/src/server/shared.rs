@@ -76,14 +76,37 @@ impl Shared {
     ///
     /// Only the last entry of `X-Forwarded-For` is the proxy's own word; the ones before are the visitor's.
     pub(crate) fn address(&self, headers: &HeaderMap, peer: IpAddr) -> IpAddr {
-        if !self.behind_proxy {
-            return peer;
+        match self.behind_proxy {
+            true => forwarded(headers).unwrap_or(peer),
+            false => peer,
         }
-        let forwarded = headers.get_all("x-forwarded-for").iter().next_back();
-        let last = forwarded
-            .and_then(|value| value.to_str().ok())
-            .and_then(|value| value.rsplit(',').next());
-        last.and_then(|address| address.trim().parse().ok())
-            .unwrap_or(peer)
+    }
+}
+
+fn forwarded(headers: &HeaderMap) -> Option<IpAddr> {
+    let last = headers.get_all("x-forwarded-for").iter().next_back()?;
+    let last = last.to_str().ok()?.rsplit(',').next()?;
+    last.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_proxys_own_word_counts() {
+        for (values, address) in [
+            (&[][..], None),
+            (&["192.0.2.1"], Some([192, 0, 2, 1])),
+            (&["10.0.0.1, 192.0.2.1"], Some([192, 0, 2, 1])),
+            (&["10.0.0.1", "192.0.2.1"], Some([192, 0, 2, 1])),
+            (&["192.0.2.1, nonsense"], None),
+        ] {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append("x-forwarded-for", value.parse().unwrap());
+            }
+            assert_eq!(forwarded(&headers), address.map(IpAddr::from), "{values:?}");
+        }
     }
 }
