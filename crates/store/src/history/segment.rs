@@ -268,3 +268,131 @@ impl Head {
         Runs::read(bytes, self.index.entities.len()).map(Some)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use pawang_core::{Column, ColumnKind, Cost, Timestamp};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::history::builder::Builder;
+    use crate::history::frame::{self, Layout};
+
+    fn snapshot(number: i64) -> Snapshot {
+        let column = |name: &str, kind| Column {
+            name: name.to_owned(),
+            kind,
+            unit: None,
+        };
+        let row = |row: i64| {
+            vec![
+                Value::Int(row),
+                Value::Int(number * row),
+                Value::Text(format!("query {}", number % 3).into()),
+                Value::Float(number as f64 / 3.0),
+            ]
+        };
+        let columns: Arc<[Column]> = Arc::new([
+            column("key", ColumnKind::Label),
+            column("calls", ColumnKind::Counter),
+            column("query", ColumnKind::Info),
+            column("mean", ColumnKind::Gauge),
+        ]);
+        Snapshot {
+            collector: "statements".to_owned(),
+            database: None,
+            at: Timestamp::from_second(number * 10).unwrap(),
+            epoch: None,
+            cost: Cost::default(),
+            columns,
+            rows: (number % 4..6).map(row).collect(),
+        }
+    }
+
+    /// Frames of some snapshots, and their bodies, the first one whole.
+    fn bodies() -> (Layout, Vec<Vec<u8>>) {
+        let mut last = snapshot(1);
+        let layout = Layout::of(&last.columns);
+        let mut bodies = vec![frame::whole(&layout, &last, false).body];
+        for number in 2..20 {
+            let new = snapshot(number);
+            let (encoded, _) = frame::difference(&layout, &new, &last, &Vec::new(), true);
+            bodies.push(encoded.body);
+            last = new;
+        }
+        (layout, bodies)
+    }
+
+    fn build(layout: &Layout, bodies: &[Vec<u8>]) -> Result<Segment, Torn> {
+        let mut builder = Builder::new(layout, 4, &|_| true);
+        for (number, body) in bodies.iter().enumerate() {
+            builder.push((number as i64 + 1) * 10_000_000, body)?;
+        }
+        Ok(builder.finish())
+    }
+
+    /// Reads everything that there is.
+    fn read(parts: &[Vec<u8>]) -> Result<Segment, Torn> {
+        let head = Head::read(&parts[0])?;
+        let columns = (0..head.columns()).map(|column| head.runs(column, 0, None));
+        let columns: Vec<Option<Runs>> = columns.collect::<Result<_, _>>()?;
+        let segment = Segment {
+            index: head.index,
+            columns,
+        };
+        let presence = segment.index.presence();
+        let mut cells = vec![Cell::Null; segment.index.moments.len()];
+        for runs in segment.columns.iter().flatten() {
+            for entity in 0..segment.index.entities.len() {
+                runs.cells(entity, &presence, &mut cells)?;
+            }
+        }
+        for frame in 0..segment.index.moments.len() as u32 {
+            let mut empty = snapshot(0);
+            empty.rows.clear();
+            segment.snapshot(frame, &[0], empty)?;
+        }
+        Ok(segment)
+    }
+
+    #[test]
+    fn a_segment_is_read_as_it_was_written() {
+        let (layout, bodies) = bodies();
+        let segment = build(&layout, &bodies).unwrap();
+        let back = read(&segment.write()).unwrap();
+        assert_eq!(back.index, segment.index);
+        assert_eq!(back.columns, segment.columns);
+        for number in 1..20 {
+            let mut empty = snapshot(number);
+            let expected = std::mem::take(&mut empty.rows);
+            let read = back.snapshot(number as u32 - 1, &[0], empty).unwrap();
+            assert_eq!(read.rows, expected);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn torn_bytes_are_refused_without_panic(
+            flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+            cut in any::<prop::sample::Index>(),
+            frame in 0_usize..19,
+        ) {
+            let (layout, mut bodies) = bodies();
+            let mut parts = build(&layout, &bodies).unwrap().write();
+            for bytes in [&mut parts[0], &mut bodies[frame]] {
+                for (place, byte) in &flips {
+                    let place = place.index(bytes.len());
+                    bytes[place] = *byte;
+                }
+            }
+            // Other bytes may still mean something; they must only never panic.
+            drop(read(&parts));
+            drop(build(&layout, &bodies));
+            let whole = parts[0].len();
+            parts[0].truncate(cut.index(whole));
+            drop(read(&parts));
+        }
+    }
+}

@@ -29,16 +29,27 @@ const RUNS_MAX: usize = 1 << 17;
 const DROPPED_MAX: usize = 64;
 /// Most pages that one call gives back to the file system.
 const FREED_PAGES: i64 = 2_000;
-/// Pages are given back when more than one of so many is free.
+/// Pages are given back when more than one of so many is free, and there are enough of them to be worth it.
 const FREE_SHARE: i64 = 8;
+const FREE_PAGES_MIN: i64 = 64;
 
 /// What is left to do.
-#[derive(Debug, Default)]
 pub(super) struct Agenda {
     /// The oldest hour of which each stream has hot frames; `None` before it was looked up.
     hot: Option<BTreeMap<i64, i64>>,
     /// The last hour in which leftovers were looked for.
     cleaned: i64,
+    packer: Packer,
+}
+
+impl Default for Agenda {
+    fn default() -> Agenda {
+        Agenda {
+            hot: None,
+            cleaned: i64::MIN,
+            packer: Packer::new(SEGMENT_LEVEL),
+        }
+    }
 }
 
 /// A segment row.
@@ -211,12 +222,9 @@ impl Writer {
         piece: &Piece,
         segment: &Segment,
     ) -> Result<(), Error> {
-        let mut packer = Packer::new(SEGMENT_LEVEL);
-        let parts: Vec<Vec<u8>> = segment
-            .write()
-            .iter()
-            .map(|part| packer.pack(part))
-            .collect();
+        let parts = segment.write();
+        let packer = &mut self.tending.packer;
+        let parts: Vec<Vec<u8>> = parts.iter().map(|part| packer.pack(part)).collect();
         let bytes: usize = parts.iter().map(Vec::len).sum();
         let changes = if resolution == 0 { piece.changes } else { 0 };
         self.shelf.execute(
@@ -407,7 +415,7 @@ impl Writer {
             self.shelf.pragma("freelist_count")?,
             self.shelf.pragma("page_count")?,
         );
-        if free.saturating_mul(FREE_SHARE) <= all || free < FREED_PAGES / FREE_SHARE {
+        if free.saturating_mul(FREE_SHARE) <= all || free < FREE_PAGES_MIN {
             return Ok(0);
         }
         let query = format!("PRAGMA incremental_vacuum({FREED_PAGES})");

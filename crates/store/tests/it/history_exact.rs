@@ -162,7 +162,7 @@ fn any_snapshot_is_read_as_it_was_appended() {
     let opened = RefCell::new(open());
     let mut runner = TestRunner::new(Config {
         failure_persistence: None,
-        ..Config::with_cases(48)
+        ..Config::with_cases(32)
     });
     let all = RefCell::new(Vec::new());
     let number = Cell::new(0);

@@ -295,7 +295,7 @@ fn rates_are_the_truth_or_a_gap() {
     let opened = RefCell::new(open());
     let mut runner = TestRunner::new(Config {
         failure_persistence: None,
-        ..Config::with_cases(24)
+        ..Config::with_cases(16)
     });
     let all = RefCell::new(Vec::new());
     let number = Cell::new(0);

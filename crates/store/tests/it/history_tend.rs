@@ -290,7 +290,7 @@ fn the_file_stays_within_its_size_and_shrinks() {
     for hour in 0..50 {
         for step in 0..12 {
             let at = hour * 3600 + step * 300;
-            let rows = (0..100).map(|row_number| {
+            let rows = (0..60).map(|row_number| {
                 let seed = at * 1_000 + row_number;
                 row(
                     &format!("table_{row_number}"),
