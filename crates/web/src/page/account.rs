@@ -59,7 +59,7 @@ fn who(visit: &Visit<'_>) -> Markup {
         }
         h2 { "Change the password" }
         p .muted { "On the machine that runs the daemon; it asks for the new password." }
-        (words::copyable(&format!("pawang account create {} --permission {}", shell(&account.name), word(account.permission))))
+        (words::copyable(&format!("pawang account create {} --permission {}", super::parts::shell(&account.name), word(account.permission))))
     }
 }
 
@@ -103,15 +103,5 @@ fn may(permission: Permission) -> &'static str {
         Permission::Admin => {
             "look at everything, act on instances, and change accounts and configuration"
         }
-    }
-}
-
-/// Returns a name as one word of a shell.
-fn shell(name: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '@');
-    if !name.is_empty() && name.chars().all(plain) && !name.starts_with('-') {
-        name.to_owned()
-    } else {
-        format!("'{}'", name.replace('\'', "'\\''"))
     }
 }

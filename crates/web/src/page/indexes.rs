@@ -9,7 +9,7 @@ use pawang_store::live::Present;
 
 use super::parts::{
     Column, Field, Here, Line, Table, choices, dash, figure, filter, growth, instance_path,
-    matches, path, per_second, percent,
+    matches, path, per_second, percent, shell,
 };
 use super::tables::{by_place, everywhere, measured, not_seen, seen_at};
 use super::{Page, PageError, Place, Visit};
@@ -59,7 +59,7 @@ pub(crate) fn render(visit: &Visit<'_>, name: &str) -> Result<Page, PageError> {
         (figures(&indexes))
         (section(&here, name, indexes))
         @if let Some(at) = reset_at { p .muted { "Counters run since " (words::ago(visit.now, at)) " at the longest." } }
-        (words::command(&format!("pawang check unused-index -i {name}")))
+        (words::command(&format!("pawang check unused-index -i {}", shell(name))))
     };
     Ok(Page {
         title: "Indexes".to_owned(),

@@ -9,8 +9,8 @@ use pawang_store::live::Present;
 
 use super::parts::{
     Column, Field, Here, Table, bar, change, choices, dash, day_before, figure, filter, growth,
-    instance_path, lines, matches, milliseconds, one_line, path, per_second, percent, text_of,
-    unseen,
+    instance_path, lines, matches, milliseconds, one_line, path, per_second, percent, shell,
+    text_of, unseen,
 };
 use super::{Page, PageError, Place, Visit};
 use crate::words;
@@ -85,7 +85,7 @@ pub(crate) fn render(visit: &Visit<'_>, name: &str) -> Result<Page, PageError> {
             (figures(&statements, everything))
             (section(&here, name, statements))
         }
-        (words::command(&format!("pawang check top-statement -i {name}")))
+        (words::command(&format!("pawang check top-statement -i {}", shell(name))))
     };
     Ok(Page {
         title: "Queries".to_owned(),

@@ -7,7 +7,7 @@ use pawang_store::history::{Fold, Growth, Rows, Series, SeriesQuery, Span};
 
 use super::parts::{
     Ask, active_by, class_name, combine, figure, growth, instance_path, milliseconds, or_dash,
-    path, per_second, percent, single, text_of,
+    path, per_second, percent, shell, single, text_of,
 };
 use super::queries::{BLOCK, COLUMNS, Sums, add};
 use super::{Page, PageError, Place, Visit};
@@ -50,7 +50,7 @@ pub(crate) fn render(visit: &Visit<'_>, name: &str, queryid: &str) -> Result<Pag
             (places(&rows))
         }
         (waits(visit, name, queryid)?)
-        (words::command(&format!("pawang history show statements total_exec_time -i {name} --top 20")))
+        (words::command(&format!("pawang history show statements total_exec_time -i {} --top 20", shell(name))))
     };
     Ok(Page {
         title: "Query".to_owned(),

@@ -8,7 +8,7 @@ use pawang_store::history::Change;
 
 use super::parts::{
     Column, Field, Here, Line, Table, choices, dash, figure, filter, instance_path, lines, matches,
-    unseen, without_secrets,
+    shell, unseen, without_secrets,
 };
 use super::{Page, PageError, Place, Visit};
 use crate::words;
@@ -52,7 +52,7 @@ pub(crate) fn render(visit: &Visit<'_>, name: &str) -> Result<Page, PageError> {
             Ok(lines) => (current(&here, with_changes(lines, &changes))),
         }
         (history(visit, &changes))
-        (words::command(&format!("pawang diff yesterday now -i {name}")))
+        (words::command(&format!("pawang diff yesterday now -i {}", shell(name))))
     };
     Ok(Page {
         title: "Settings".to_owned(),

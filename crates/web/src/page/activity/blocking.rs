@@ -7,7 +7,7 @@ use pawang_store::live::Present;
 
 use crate::page::Visit;
 use crate::page::parts::{
-    HIDDEN, Line, instance_path, lines, lines_of, one_line, path, shown, unseen,
+    HIDDEN, Line, instance_path, lines, lines_of, one_line, path, shell, shown, unseen,
 };
 use crate::words;
 
@@ -44,7 +44,7 @@ fn tree(snapshot: &Snapshot, context: &Context<'_>) -> Markup {
         p .muted { (waiting) " waiting, seen " (words::ago(visit.now, snapshot.at)) ". Ending or committing the first of each tree lets the rest go on." }
         div .tree { (context.children(&branches[..branches.len().min(LINES_MAX)], 0)) }
         @if cut > 0 { p .muted { (cut) " more sessions wait" } }
-        (words::command(&format!("pawang check blocking -i {}", context.name)))
+        (words::command(&format!("pawang check blocking -i {}", shell(context.name))))
     }
 }
 

@@ -7,7 +7,7 @@ use pawang_store::live::Present;
 use crate::page::Visit;
 use crate::page::parts::{
     Column, Field, HIDDEN, Head, Here, Line, Table, choices, class_name, dash, filter,
-    instance_path, matches, one_line, path, shown,
+    instance_path, matches, one_line, path, shell, shown,
 };
 use crate::words;
 
@@ -102,7 +102,7 @@ pub(super) fn section(here: &Here<'_>, name: &str, sessions: Vec<Session<'_>>) -
             h2 { "Sessions" }
             (form)
             (table(here, name, cut).draw(here, rows))
-            (words::command(&format!("pawang top -i {name}")))
+            (words::command(&format!("pawang top -i {}", shell(name))))
         }
     }
 }

@@ -7,8 +7,12 @@ mod history;
 mod line;
 mod query;
 mod say;
+#[cfg(test)]
+mod scene;
 mod secret;
 mod table;
+#[cfg(test)]
+mod tests;
 mod unseen;
 
 pub(crate) use address::{Here, instance_path, path};
@@ -20,7 +24,7 @@ pub(crate) use history::{
 pub(crate) use line::{Line, lines, lines_of};
 pub(crate) use query::{HIDDEN, shown, text_of};
 pub(crate) use say::{
-    bar, change, dash, figure, milliseconds, one_line, or_dash, per_second, percent,
+    bar, change, dash, figure, milliseconds, one_line, or_dash, per_second, percent, shell,
 };
 pub(crate) use secret::without_secrets;
 pub(crate) use table::{Column, Head, Table};

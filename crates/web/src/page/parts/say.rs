@@ -62,6 +62,16 @@ pub(crate) fn figure(name: &str, value: Markup, hint: &str) -> Markup {
     html! { div title=(hint) { dt { (name) } dd { (value) } } }
 }
 
+/// Returns a name as one word of a shell.
+pub(crate) fn shell(name: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '@');
+    if !name.is_empty() && name.chars().all(plain) && !name.starts_with('-') {
+        name.to_owned()
+    } else {
+        format!("'{}'", name.replace('\'', "'\\''"))
+    }
+}
+
 /// Returns a text in one line of at most `length` characters.
 pub(crate) fn one_line(text: &str, length: usize) -> String {
     let mut out = String::new();
@@ -96,6 +106,8 @@ mod tests {
             (one_line("select\n  1", 20), "select 1"),
             (one_line("select 12345", 8), "select 1…"),
             (one_line("", 8), ""),
+            (shell("dwh-1"), "dwh-1"),
+            (shell("a; b 'x'"), r"'a; b '\''x'\'''"),
         ] {
             assert_eq!(shown, expected);
         }

@@ -151,7 +151,7 @@ impl<T> Table<'_, T> {
                     @if next > shown {
                         " · " a href=(here.with(&[("show", Some(&next.to_string()))])) { "show more" }
                     } @else { " · filter to see others" }
-                } @else { (words::number(total as f64)) " " (self.what) }
+                } @else if total == 1 { "1 row" } @else { (words::number(total as f64)) " " (self.what) }
             }
         }
     }

@@ -8,7 +8,7 @@ mod standby;
 
 use maud::html;
 
-use super::parts::instance_path;
+use super::parts::{instance_path, shell};
 use super::{Page, PageError, Place, Visit};
 use crate::words;
 
@@ -33,7 +33,7 @@ pub(crate) fn render(visit: &Visit<'_>, name: &str) -> Result<Page, PageError> {
         (standby::section(visit, name, &present)?)
         (flow::section(visit, name, &present)?)
         (slots::section(visit, name, &present)?)
-        (words::command(&format!("pawang check replication -i {name}")))
+        (words::command(&format!("pawang check replication -i {}", shell(name))))
     };
     Ok(Page {
         title: "Replication".to_owned(),

@@ -5,7 +5,7 @@ mod missing;
 
 use maud::{Markup, html};
 
-use super::parts::{Here, instance_path};
+use super::parts::{Here, instance_path, shell};
 use super::{Page, PageError, Place, Visit};
 use crate::words;
 use missing::{Group, Way};
@@ -28,7 +28,7 @@ pub(crate) fn render(visit: &Visit<'_>, name: &str) -> Result<Page, PageError> {
     let body = html! {
         (gaps(name, &groups))
         (cost::section(&here, name, &present)?)
-        (words::command(&format!("pawang check -i {name} --profile all")))
+        (words::command(&format!("pawang check -i {} --profile all", shell(name))))
     };
     Ok(Page {
         title: "Setup".to_owned(),

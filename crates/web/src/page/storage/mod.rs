@@ -7,7 +7,7 @@ use maud::{Markup, html};
 use pawang_store::history::Series;
 use pawang_store::live::Present;
 
-use super::parts::{Ask, figure, instance_path, lines, or_dash, path, single, unseen};
+use super::parts::{Ask, figure, instance_path, lines, or_dash, path, shell, single, unseen};
 use super::tables::{self, Relation};
 use super::{Page, PageError, Place, Visit};
 use crate::chart::Chart;
@@ -28,7 +28,7 @@ pub(crate) fn render(visit: &Visit<'_>, name: &str) -> Result<Page, PageError> {
         (databases::section(visit, name, &present)?)
         (largest(visit, name, &relations))
         (wal(visit, name, &present)?)
-        (words::command(&format!("pawang check disk-space -i {name}")))
+        (words::command(&format!("pawang check disk-space -i {}", shell(name))))
     };
     Ok(Page {
         title: "Storage".to_owned(),

@@ -8,7 +8,7 @@ use pawang_store::live::Present;
 use super::{Relation, UNCOUNTED, everywhere};
 use crate::chart::Chart;
 use crate::page::parts::{
-    Ask, combine, dash, figure, instance_path, or_dash, path, percent, single,
+    Ask, combine, dash, figure, instance_path, or_dash, path, percent, shell, single,
 };
 use crate::page::{PageError, Visit};
 use crate::words;
@@ -50,7 +50,7 @@ pub(super) fn draw(
         (figures(visit, relation))
         (charts(visit, name, relation)?)
         (indexes(visit, name, present, relation))
-        (words::command(&format!("pawang check vacuum -i {name}")))
+        (words::command(&format!("pawang check vacuum -i {}", shell(name))))
     })
 }
 
