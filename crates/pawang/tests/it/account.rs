@@ -193,8 +193,17 @@ struct Person {
 impl Person {
     fn starts(desk: &Desk, words: &str) -> Person {
         let command = format!("{} {words}", env!("CARGO_BIN_EXE_pawang"));
-        let mut script = Command::new("script")
-            .args(["--quiet", "--return", "--command", &command, "/dev/null"])
+        // Bounded, since a question that never comes would be waited for without end.
+        let mut script = Command::new("timeout")
+            .args([
+                "30",
+                "script",
+                "--quiet",
+                "--return",
+                "--command",
+                &command,
+                "/dev/null",
+            ])
             .current_dir(desk.path(""))
             .env("HOME", desk.path(""))
             .stdin(Stdio::piped())
@@ -211,8 +220,9 @@ impl Person {
 
     /// Waits for the question and types the answer.
     fn answers(&mut self, question: &str, keys: &str) {
-        let mut byte = [0];
-        while !self.seen.ends_with(question) {
+        let (mut byte, before) = ([0], self.seen.len());
+        // The same question is asked again after a wrong answer.
+        while !self.seen[before..].ends_with(question) {
             let read = self.screen.read(&mut byte).unwrap();
             assert_eq!(read, 1, "the screen ended: {}", self.seen);
             self.seen.push(char::from(byte[0]));
