@@ -439,14 +439,14 @@ impl<'a> Frame<'a> {
             let broken = cursor.count()?;
             let mut next = 0;
             for _ in 0..broken {
-                let row = next + cursor.below(count)?;
+                let row = next + cursor.below(count.saturating_sub(next))?;
                 frame.broken.push(row as u32);
                 next = row + 1;
             }
         }
         let mut next = 0;
         while !cursor.is_empty() {
-            let column = next + cursor.below(columns)?;
+            let column = next + cursor.below(columns.saturating_sub(next))?;
             frame.columns.push((column, cursor.bytes()?));
             next = column + 1;
         }

@@ -320,9 +320,12 @@ impl Index {
     fn read_broken(&mut self, cursor: &mut Cursor<'_>) -> Result<(), Torn> {
         let (mut entity, mut frame) = (0, 0);
         for _ in 0..cursor.count()? {
-            let step = cursor.below(self.entities.len())?;
+            let step = cursor.below(self.entities.len() - entity)?;
             let number = cursor.below(FRAMES_MAX)?;
             frame = if step == 0 { frame + number } else { number };
+            if frame >= FRAMES_MAX {
+                return Err(Torn("a frame is out of range"));
+            }
             entity += step;
             self.broken.push((entity as u32, frame as u32));
         }
