@@ -68,11 +68,6 @@ fn asset((name, extension, content_type, body): Source) -> Asset {
     }
 }
 
-/// Returns every file.
-pub(crate) fn all() -> &'static [Asset] {
-    &ASSETS
-}
-
 /// Returns the file at a path.
 pub(crate) fn find(path: &str) -> Option<&'static Asset> {
     ASSETS.iter().find(|asset| asset.path == path)
@@ -108,7 +103,7 @@ mod tests {
 
     #[test]
     fn every_file_is_found_by_its_own_name() {
-        for asset in all() {
+        for asset in ASSETS.iter() {
             assert!(find(&asset.path).is_some(), "{}", asset.path);
         }
         assert!(stylesheet().ends_with(".css") && script().ends_with(".js"));

@@ -52,11 +52,6 @@ pub(crate) fn number(value: f64) -> String {
     format!("{}{}", short(scaled), THOUSANDS[index])
 }
 
-/// Returns every digit of a count: `1,930,000,000`.
-pub(crate) fn count(value: i64) -> String {
-    grouped(&value.unsigned_abs().to_string(), value < 0)
-}
-
 /// Returns an amount of bytes with PostgreSQL's units; of either sign.
 pub(crate) fn bytes(value: f64) -> String {
     if !value.is_finite() {
