@@ -42,7 +42,7 @@ pub(crate) async fn sign_in(call: Arc<Call>) -> Result<Response<Body>, Problem> 
         return Ok(redirect("/"));
     }
     if let Err(problem) = check_form(&call) {
-        refuse(&call, None, "the form was not ours").await?;
+        refuse(&call, None, "the form was not ours").await;
         return Ok(form(&call, StatusCode::FORBIDDEN, Some(&problem)));
     }
     let name = call.field("name").unwrap_or_default().to_owned();
@@ -51,6 +51,7 @@ pub(crate) async fn sign_in(call: Arc<Call>) -> Result<Response<Body>, Problem> 
     let name = if too_long { String::new() } else { name };
     let doors = &call.shared.doors;
     if let Some(wait) = doors.wait(&name, call.address, call.now) {
+        refuse(&call, None, "too many attempts").await;
         let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "too many attempts")
             .with_hint(format!("try again in {} s", wait.as_secs() + 1))
             .retry_after(wait.as_secs() + 1);
@@ -64,7 +65,7 @@ pub(crate) async fn sign_in(call: Arc<Call>) -> Result<Response<Body>, Problem> 
             begin(&call, account).await
         }
         Err(account) => {
-            refuse(&call, account, REFUSED).await?;
+            refuse(&call, account, REFUSED).await;
             let problem = Problem::new(StatusCode::UNAUTHORIZED, REFUSED);
             Ok(form(&call, StatusCode::UNAUTHORIZED, Some(&problem)))
         }
@@ -180,10 +181,9 @@ async fn begin(call: &Arc<Call>, account: Account) -> Result<Response<Body>, Pro
 
 /// Writes a refusal into the journal; never the name of an account that does not exist, which may be a password that
 /// was typed into the wrong field.
-async fn refuse(call: &Call, account: Option<Account>, why: &str) -> Result<(), Problem> {
+async fn refuse(call: &Call, account: Option<Account>, why: &str) {
     let object = account.map(|account| account.name).unwrap_or_default();
     call.journal_refusal(&object, why).await;
-    Ok(())
 }
 
 fn form(call: &Call, status: StatusCode, problem: Option<&Problem>) -> Response<Body> {

@@ -269,6 +269,10 @@ async fn wrong_names_and_wrong_passwords_are_answered_alike_and_slowed_down() {
     }
     let slowed = attempt(&served, "alice", PASSWORD).await;
     assert_eq!(slowed.status, 429);
+    assert_eq!(
+        newest(&estate).unwrap().entry.detail["why"],
+        "too many attempts"
+    );
     assert!(slowed.header("retry-after").parse::<u64>().unwrap() >= 1);
     let other = attempt(&served, "bob", "wrong").await;
     assert_eq!(other.status, 401, "others are not slowed down");
