@@ -59,6 +59,14 @@ pub(super) fn growth(before: Cell, after: Cell) -> Option<f64> {
     (growth >= 0.0).then_some(growth)
 }
 
+/// Returns the ratio of two rates that a cell stands for; most are one.
+fn ratio(cell: Cell) -> f64 {
+    match cell {
+        Cell::Int(power) if power != 0 => RATIO.powi(power.clamp(0, ZERO) as i32),
+        _ => 1.0,
+    }
+}
+
 /// Reads the four cells of a bucket; `None` is a gap.
 pub(super) fn read(kind: ColumnKind, cells: [Cell; PARTS], moment: &Moment) -> Option<Virtual> {
     let first = number(cells[0])?;
@@ -68,14 +76,13 @@ pub(super) fn read(kind: ColumnKind, cells: [Cell; PARTS], moment: &Moment) -> O
             return None;
         }
         let mean = first / seconds;
-        let low = match cells[1] {
-            Cell::Int(ZERO) => 0.0,
-            cell => mean * RATIO.powf(-number(cell).unwrap_or(0.0)),
-        };
         return Some(Virtual {
             mean,
-            low,
-            high: mean * RATIO.powf(number(cells[2]).unwrap_or(0.0)),
+            low: match cells[1] {
+                Cell::Int(ZERO) => 0.0,
+                cell => mean / ratio(cell),
+            },
+            high: mean * ratio(cells[2]),
             weight: seconds,
         });
     }

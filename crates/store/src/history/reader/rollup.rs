@@ -115,17 +115,22 @@ fn add_rollup(
     track: &mut Track,
 ) -> Result<(), Torn> {
     let moments = &segment.index.moments;
+    let mut there = [false; 4];
     for (part, cells) in scratch.cells.iter_mut().enumerate() {
-        match segment.columns.get(rollup::column(column, part)) {
-            Some(Some(runs)) => drop(fill(runs, entity, presence, moments.len(), cells)?),
-            _ => {
-                cells.clear();
-                cells.resize(moments.len(), Cell::Null);
-            }
+        if let Some(Some(runs)) = segment.columns.get(rollup::column(column, part)) {
+            fill(runs, entity, presence, moments.len(), cells)?;
+            there[part] = true;
         }
     }
+    if !there[0] {
+        return Ok(());
+    }
     for (frame, moment) in moments.iter().enumerate() {
-        let cells = scratch.cells.each_ref().map(|cells| cells[frame]);
+        let cell = |part: usize| match there[part] {
+            true => scratch.cells[part][frame],
+            false => Cell::Null,
+        };
+        let cells = [cell(0), cell(1), cell(2), cell(3)];
         let Some(seen) = rollup::read(kind, cells, moment) else {
             continue;
         };
