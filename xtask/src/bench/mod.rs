@@ -2,8 +2,12 @@
 
 mod check;
 mod database;
+mod http;
 mod measure;
 mod others;
 mod page;
+mod process;
+mod serve;
 
 pub(crate) use check::run as check;
+pub(crate) use serve::run as serve;

@@ -1,0 +1,73 @@
+//! `cargo xtask bench serve`: the daemon, its store, its pages and its `/metrics`.
+
+mod daemon;
+mod estate;
+mod metrics;
+mod store;
+
+use std::fmt::Write;
+use std::time::Instant;
+
+use super::page;
+use crate::run;
+use crate::system::{Need, provide};
+use crate::test::build_release;
+
+/// A figure that is to be reached, and what was reached.
+struct Goal {
+    text: &'static str,
+    reached: String,
+    met: bool,
+}
+
+/// One part of the page.
+struct Part {
+    title: &'static str,
+    /// What was measured, as a table.
+    text: String,
+    goals: Vec<Goal>,
+}
+
+/// Measures, prints and writes the tables.
+pub(crate) fn run(only: Option<&str>) -> Result<(), String> {
+    provide(&[Need::Server, Need::Prometheus])?;
+    let binary = build_release()?;
+    let begin = Instant::now();
+    let version = run::quiet(run::command(&binary.to_string_lossy()).arg("--version"))?;
+    let about = page::circumstances("15", version.trim());
+    let runtime = run::runtime()?;
+    let wanted = |name: &str| only.is_none_or(|only| only == name);
+    if wanted("store") {
+        tell(&about, "store", store::measure()?)?;
+    }
+    if wanted("estate") {
+        tell(
+            &about,
+            "estate",
+            runtime.block_on(estate::measure(&binary))?,
+        )?;
+    }
+    if wanted("metrics") {
+        tell(
+            &about,
+            "metrics",
+            runtime.block_on(metrics::measure(&binary))?,
+        )?;
+    }
+    println!("({:.0} s)", begin.elapsed().as_secs_f64());
+    Ok(())
+}
+
+fn tell(about: &str, name: &str, part: Part) -> Result<(), String> {
+    let mut section = format!(
+        "`cargo xtask bench serve {name}`: {about}.\n\n{}\n",
+        part.text
+    );
+    section.push_str("| goal | reached | |\n|---|---|---|\n");
+    for goal in &part.goals {
+        let met = if goal.met { "met" } else { "missed" };
+        let _ = writeln!(section, "| {} | {} | {met} |", goal.text, goal.reached);
+    }
+    println!("\n## {}\n\n{section}", part.title);
+    page::write(part.title, &section)
+}
