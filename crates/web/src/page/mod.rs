@@ -2,14 +2,23 @@
 
 pub(crate) mod account;
 pub(crate) mod activity;
+pub(crate) mod finding;
+pub(crate) mod findings;
+pub(crate) mod fleet;
 pub(crate) mod indexes;
+pub(crate) mod instance;
 pub(crate) mod journal;
 pub(crate) mod parts;
 pub(crate) mod queries;
 pub(crate) mod query;
 pub(crate) mod range;
+pub(crate) mod replication;
 pub(crate) mod settings;
+pub(crate) mod setup;
+pub(crate) mod storage;
 pub(crate) mod tables;
+mod verdict;
+mod vitals;
 
 use std::sync::Arc;
 
