@@ -69,6 +69,10 @@ async fn what_the_pages_show_is_there_as_json() {
         stored[0]["rows"], live[0]["rows"],
         "the history says what was seen"
     );
+    the_history_is_there_too(&client, name).await;
+}
+
+async fn the_history_is_there_too(client: &Client, name: &str) {
     let growth = client
         .json(&format!(
             "{name}/growth?collector=tables&column=n_tup_ins&sort=n_tup_ins"
