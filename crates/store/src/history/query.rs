@@ -133,7 +133,7 @@ pub struct Growth {
     pub labels: Vec<String>,
     /// Per column: the sum of all growth within epochs, never across one and never negative; for a gauge, last minus first.
     pub growth: Vec<Option<f64>>,
-    /// Per column: the last value; of a counter `None` where only rollups are left.
+    /// Per column: the last value; of a float counter `None` where only rollups are left.
     pub last: Vec<Option<f64>>,
     /// How many seconds of the span were seen in a way that growth could be told.
     pub seconds: f64,

@@ -1,7 +1,7 @@
-//! What a rollup keeps of a bucket: four columns for each counter and gauge.
+//! What a rollup keeps of a bucket: five columns for each counter and gauge.
 //!
-//! Of a counter: growth, how far the slowest and the fastest rate were from the mean, and for how long was seen where
-//! that differs from the bucket. Of a gauge: last, last minus smallest, largest minus last, and where the mean is
+//! Of a counter: its last value, how far the slowest and the fastest rate were from the mean, for how long was seen where
+//! that differs from the bucket, and growth where it is not the difference of last values. Of a gauge: last, last minus smallest, largest minus last, and where the mean is
 //! between smallest and largest.
 
 use pawang_core::{Column, ColumnKind};
@@ -12,7 +12,9 @@ use super::run::{Cell, RunWriter};
 use super::segment::{Runs, Segment};
 
 /// Columns of a rollup per column of a collector.
-pub(super) const PARTS: usize = 4;
+pub(super) const PARTS: usize = 5;
+/// The part that tells growth where it is not the difference of last values.
+pub(super) const TOLD: usize = 4;
 /// Ratios of rates are kept to a hundredth.
 const RATIO: f64 = 1.01;
 /// Stands for a rate of zero, which no ratio reaches.
@@ -67,7 +69,26 @@ fn ratio(cell: Cell) -> f64 {
     }
 }
 
-/// Reads the four cells of a bucket; `None` is a gap.
+/// Turns the last values of a counter into growths; what cannot be told becomes NULL.
+pub(super) fn growths(cells: &mut [Cell], told: Option<&[Cell]>) {
+    let mut before = Cell::Null;
+    for (frame, cell) in cells.iter_mut().enumerate() {
+        let last = std::mem::replace(&mut before, *cell);
+        let told = told.map_or(Cell::Null, |told| told[frame]);
+        *cell = match (*cell, told, last) {
+            // Floats are growths already.
+            (Cell::Float(growth), _, _) => Cell::Float(growth),
+            (Cell::Int(_), Cell::Int(growth), _) => Cell::Int(growth),
+            (Cell::Int(now), Cell::Null, Cell::Int(last)) => match now.checked_sub(last) {
+                Some(growth @ 0..) => Cell::Int(growth),
+                _ => Cell::Null,
+            },
+            _ => Cell::Null,
+        };
+    }
+}
+
+/// Reads the cells of a bucket, of a counter with its growth; `None` is a gap.
 pub(super) fn read(kind: ColumnKind, cells: [Cell; PARTS], moment: &Moment) -> Option<Virtual> {
     let first = number(cells[0])?;
     if kind == ColumnKind::Counter {
@@ -134,11 +155,16 @@ pub(super) fn roll_up(
         for entity in 0..index.entities.len() {
             runs.cells(entity, &presence, &mut cells)?;
             let mut writers: [RunWriter; PARTS] = Default::default();
+            let mut before = None;
             let frames = rolled.of(entity).iter().flat_map(|(from, to)| *from..*to);
             for (place, frame) in frames.enumerate() {
                 let bucket = &buckets[frame as usize];
                 let kept = match column.kind {
-                    ColumnKind::Counter => counter(index, entity, &cells, bucket),
+                    ColumnKind::Counter => {
+                        let grown = counter(index, entity, &cells, bucket);
+                        let seen = &cells[bucket.from..bucket.to];
+                        last_and_told(grown, seen, frame, &mut before)
+                    }
                     _ => gauge(&cells[bucket.from..bucket.to]),
                 };
                 for (writer, cell) in writers.iter_mut().zip(kept) {
@@ -221,6 +247,35 @@ fn rolled_index(index: &Index, buckets: &[Bucket], presence: &Presence) -> Index
     rolled
 }
 
+/// Keeps the last value of a counter in the place of its growth, which is then mostly a difference; `before` is the
+/// bucket before and its last value. As one number after the other, last values take less space than growths.
+fn last_and_told(
+    mut kept: [Cell; PARTS],
+    cells: &[Cell],
+    frame: u32,
+    before: &mut Option<(u32, i64)>,
+) -> [Cell; PARTS] {
+    let last = cells.iter().rev().find_map(|cell| match cell {
+        Cell::Int(number) => Some(*number),
+        _ => None,
+    });
+    let (Some(last), Cell::Int(_) | Cell::Null) = (last, kept[0]) else {
+        *before = None;
+        return kept;
+    };
+    let difference = before
+        .filter(|(number, _)| number + 1 == frame)
+        .and_then(|(_, before)| last.checked_sub(before));
+    kept[TOLD] = match kept[0] {
+        Cell::Int(growth) if difference == Some(growth) => Cell::Null,
+        Cell::Int(growth) => Cell::Int(growth),
+        _ => Cell::Bool(false),
+    };
+    kept[0] = Cell::Int(last);
+    *before = Some((frame, last));
+    kept
+}
+
 fn milliseconds(micros: i64) -> i64 {
     (micros + 500).div_euclid(1000)
 }
@@ -276,6 +331,7 @@ fn counter(index: &Index, entity: usize, cells: &[Cell], bucket: &Bucket) -> [Ce
         } else {
             Cell::Int(milliseconds(seen))
         },
+        Cell::Null,
     ]
 }
 
@@ -314,6 +370,7 @@ fn gauge(cells: &[Cell]) -> [Cell; PARTS] {
         cell(last - low),
         cell(high - last),
         Cell::Int(part),
+        Cell::Null,
     ]
 }
 

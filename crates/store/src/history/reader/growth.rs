@@ -234,23 +234,50 @@ impl Part<'_> {
         let moments = &self.segment.index.moments;
         self.rollup_seconds(asked, row, cells)?;
         for (asked, column, kind) in asked {
-            let first = format::column(*column, 0);
-            let Some(Some(runs)) = self.segment.columns.get(first) else {
+            if !self.rollup_cells(*column, 0, cells)? {
                 continue;
-            };
-            let cells = fill(runs, self.entity, self.presence, moments.len(), cells)?;
-            for (frame, cell) in cells.iter().enumerate() {
-                let Some(value) = number(*cell).filter(|_| self.within(moments[frame].at)) else {
-                    continue;
-                };
-                if *kind == ColumnKind::Counter {
-                    *row.growth[*asked].get_or_insert(0.0) += value;
-                } else {
+            }
+            for (moment, cell) in moments.iter().zip(&*cells) {
+                // A float counter has its growth there, no last value.
+                let last = *kind != ColumnKind::Counter || matches!(cell, Cell::Int(_));
+                if let Some(value) = number(*cell).filter(|_| last && self.within(moment.at)) {
                     row.first[*asked].get_or_insert(value);
                     row.last[*asked] = Some(value);
                 }
             }
+            if *kind == ColumnKind::Counter {
+                self.rollup_growths(*column, cells)?;
+                for (moment, cell) in moments.iter().zip(&*cells) {
+                    if let Some(growth) = number(*cell).filter(|_| self.within(moment.at)) {
+                        *row.growth[*asked].get_or_insert(0.0) += growth;
+                    }
+                }
+            }
         }
+        Ok(())
+    }
+
+    /// Fills one part of a rolled-up column; says whether there is any.
+    fn rollup_cells(
+        &self,
+        column: usize,
+        part: usize,
+        cells: &mut Vec<Cell>,
+    ) -> Result<bool, Torn> {
+        let column = self.segment.columns.get(format::column(column, part));
+        let Some(Some(runs)) = column else {
+            return Ok(false);
+        };
+        let count = self.segment.index.moments.len();
+        fill(runs, self.entity, self.presence, count, cells)?;
+        Ok(true)
+    }
+
+    /// Turns the last values of a counter into growths.
+    fn rollup_growths(&self, column: usize, cells: &mut [Cell]) -> Result<(), Torn> {
+        let mut told = Vec::new();
+        let any = self.rollup_cells(column, format::TOLD, &mut told)?;
+        format::growths(cells, any.then_some(told.as_slice()));
         Ok(())
     }
 
@@ -262,41 +289,33 @@ impl Part<'_> {
         cells: &mut Vec<Cell>,
     ) -> Result<(), Torn> {
         let moments = &self.segment.index.moments;
-        let runs = |part: usize| {
-            let counter = asked
-                .iter()
-                .find(|(_, _, kind)| *kind == ColumnKind::Counter);
-            let column = counter.map(|(_, column, _)| format::column(*column, part));
-            column.map(|column| self.segment.columns.get(column).and_then(Option::as_ref))
-        };
         let mut spans: Vec<f64> = moments.iter().map(|moment| moment.span_ms as f64).collect();
-        match runs(0) {
-            Some(Some(growth)) => {
-                let grown = fill(growth, self.entity, self.presence, moments.len(), cells)?;
-                for (span, cell) in spans.iter_mut().zip(grown) {
-                    *span = number(*cell).map_or(0.0, |_| *span);
-                }
-                if let Some(Some(seen)) = runs(3) {
-                    let own = fill(seen, self.entity, self.presence, moments.len(), cells)?;
-                    for (span, cell) in spans.iter_mut().zip(own) {
-                        *span = number(*cell).unwrap_or(*span);
-                    }
+        let mut counters = asked
+            .iter()
+            .filter(|(_, _, kind)| *kind == ColumnKind::Counter);
+        if let Some((_, column, _)) = counters.next() {
+            if !self.rollup_cells(*column, 0, cells)? {
+                return Ok(());
+            }
+            self.rollup_growths(*column, cells)?;
+            for (span, cell) in spans.iter_mut().zip(&*cells) {
+                *span = number(*cell).map_or(0.0, |_| *span);
+            }
+            if self.rollup_cells(*column, 3, cells)? {
+                for (span, cell) in spans.iter_mut().zip(&*cells) {
+                    *span = number(*cell).unwrap_or(*span);
                 }
             }
-            Some(None) => return Ok(()),
-            None => {
-                let there = self.presence.of(self.entity);
-                for (frame, span) in (0_u32..).zip(&mut spans) {
-                    if !there.iter().any(|(from, to)| (*from..*to).contains(&frame)) {
-                        *span = 0.0;
-                    }
+        } else {
+            let there = self.presence.of(self.entity);
+            for (frame, span) in (0_u32..).zip(&mut spans) {
+                if !there.iter().any(|(from, to)| (*from..*to).contains(&frame)) {
+                    *span = 0.0;
                 }
             }
         }
-        let within = moments
-            .iter()
-            .zip(spans)
-            .filter(|(moment, _)| self.within(moment.at));
+        let timed = moments.iter().zip(spans);
+        let within = timed.filter(|(moment, _)| self.within(moment.at));
         row.seconds += within.map(|(_, span)| span / 1e3).sum::<f64>();
         Ok(())
     }

@@ -14,7 +14,7 @@ const MICROS: f64 = 1e6;
 /// Memory for the values of one row, used again for the next.
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
-    cells: [Vec<Cell>; 4],
+    cells: [Vec<Cell>; rollup::PARTS],
 }
 
 /// Fills the values of one row; frames at which counters cannot be compared are told by `breaks`.
@@ -115,7 +115,7 @@ fn add_rollup(
     track: &mut Track,
 ) -> Result<(), Torn> {
     let moments = &segment.index.moments;
-    let mut there = [false; 4];
+    let mut there = [false; rollup::PARTS];
     for (part, cells) in scratch.cells.iter_mut().enumerate() {
         if let Some(Some(runs)) = segment.columns.get(rollup::column(column, part)) {
             fill(runs, entity, presence, moments.len(), cells)?;
@@ -125,12 +125,20 @@ fn add_rollup(
     if !there[0] {
         return Ok(());
     }
+    if kind == ColumnKind::Counter {
+        let (lasts, rest) = scratch.cells.split_at_mut(1);
+        let told = &rest[rollup::TOLD - 1];
+        rollup::growths(
+            &mut lasts[0],
+            there[rollup::TOLD].then_some(told.as_slice()),
+        );
+    }
     for (frame, moment) in moments.iter().enumerate() {
         let cell = |part: usize| match there[part] {
             true => scratch.cells[part][frame],
             false => Cell::Null,
         };
-        let cells = [cell(0), cell(1), cell(2), cell(3)];
+        let cells = [cell(0), cell(1), cell(2), cell(3), Cell::Null];
         let Some(seen) = rollup::read(kind, cells, moment) else {
             continue;
         };
