@@ -9,7 +9,7 @@ use pawang_store::live::Present;
 
 use super::parts::{
     Column, Field, Here, Line, Table, choices, dash, figure, filter, growth, instance_path,
-    matches, path, per_second, percent, shell,
+    known_at, matches, path, per_second, percent, shell,
 };
 use super::tables::{by_place, everywhere, measured, not_seen, seen_at};
 use super::{Page, PageError, Place, Visit};
@@ -66,7 +66,7 @@ pub(crate) fn render(visit: &Visit<'_>, name: &str) -> Result<Page, PageError> {
         place: Place::Tables,
         instance: Some(name.to_owned()),
         body,
-        seen_at: seen_at(&present, "indexes").or(Some(present.facts.at)),
+        seen_at: seen_at(&present, "indexes").or_else(|| known_at(&present)),
     })
 }
 

@@ -5,12 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use maud::{Markup, html};
 use pawang_core::ByteSize;
 use pawang_store::history::Growth;
-use pawang_store::live::Present;
 
 use super::parts::{
     Column, Field, Here, Table, bar, change, choices, dash, day_before, figure, filter, growth,
-    instance_path, lines, matches, milliseconds, one_line, path, per_second, percent, shell,
-    text_of, unseen,
+    instance_path, known_at, lines, matches, milliseconds, one_line, path, per_second, percent,
+    shell, text_of, unseen,
 };
 use super::{Page, PageError, Place, Visit};
 use crate::words;
@@ -92,12 +91,8 @@ pub(crate) fn render(visit: &Visit<'_>, name: &str) -> Result<Page, PageError> {
         place: Place::Queries,
         instance: Some(name.to_owned()),
         body,
-        seen_at: seen_at.or(Some(present_at(&present))),
+        seen_at: seen_at.or_else(|| known_at(&present)),
     })
-}
-
-fn present_at(present: &Present) -> pawang_core::Timestamp {
-    present.facts.at
 }
 
 /// Returns the statements of the range, and the milliseconds that all statements of the server took.

@@ -6,8 +6,8 @@ use maud::{Markup, html};
 use pawang_store::history::{Fold, Growth, Rows, Series, SeriesQuery, Span};
 
 use super::parts::{
-    Ask, active_by, class_name, combine, figure, growth, instance_path, milliseconds, or_dash,
-    path, per_second, percent, shell, single, text_of,
+    Ask, active_by, class_name, combine, figure, growth, instance_path, known_at, milliseconds,
+    or_dash, path, per_second, percent, shell, single, text_of,
 };
 use super::queries::{BLOCK, COLUMNS, Sums, add};
 use super::{Page, PageError, Place, Visit};
@@ -57,7 +57,7 @@ pub(crate) fn render(visit: &Visit<'_>, name: &str, queryid: &str) -> Result<Pag
         place: Place::Queries,
         instance: Some(name.to_owned()),
         body,
-        seen_at: Some(present.facts.at),
+        seen_at: known_at(&present),
     })
 }
 
@@ -145,6 +145,7 @@ fn charts(visit: &Visit<'_>, name: &str, labels: &[Vec<String>]) -> Result<Marku
         return Ok(html! {});
     };
     let mean = combine(total, calls, |ms, calls| (calls > 0.0).then(|| ms / calls));
+    let busy = combine(total, total, |ms, _| Some(ms / 1_000.0));
     let bytes = |series: &Series| combine(series, series, |blocks, _| Some(blocks * BLOCK));
     let (hit, read) = (bytes(hit), bytes(read));
     let (temp_read, temp_written) = (bytes(temp_read), bytes(temp_written));
@@ -167,7 +168,7 @@ fn charts(visit: &Visit<'_>, name: &str, labels: &[Vec<String>]) -> Result<Marku
         div .charts {
             (chart("Calls", "/s", &[("calls", calls)], false))
             (chart("Mean time per call", "ms", &[("mean", &mean)], false))
-            (chart("Time spent per second", "ms/s", &[("total time", total)], false))
+            (chart("Sessions busy with it", "sessions", &[("time spent per second", &busy)], false))
             (chart("Rows", "/s", &[("rows", rows)], false))
             (chart("Data from cache and from disk", "bytes/s", &[("hit", &hit), ("read", &read)], true))
             (chart("Temporary data", "bytes/s", &[("read", &temp_read), ("written", &temp_written)], true))

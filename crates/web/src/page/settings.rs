@@ -7,8 +7,8 @@ use pawang_core::{Timestamp, Value};
 use pawang_store::history::Change;
 
 use super::parts::{
-    Column, Field, Here, Line, Table, choices, dash, figure, filter, instance_path, lines, matches,
-    shell, unseen, without_secrets,
+    Column, Field, Here, Line, Table, choices, dash, figure, filter, instance_path, known_at,
+    lines, matches, shell, unseen, without_secrets,
 };
 use super::{Page, PageError, Place, Visit};
 use crate::words;
@@ -59,7 +59,7 @@ pub(crate) fn render(visit: &Visit<'_>, name: &str) -> Result<Page, PageError> {
         place: Place::Settings,
         instance: Some(name.to_owned()),
         body,
-        seen_at: seen_at.or(Some(present.facts.at)),
+        seen_at: seen_at.or_else(|| known_at(&present)),
     })
 }
 

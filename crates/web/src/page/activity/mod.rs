@@ -6,7 +6,7 @@ mod waits;
 
 use maud::{Markup, html};
 
-use super::parts::{Here, figure, instance_path, lines, unseen};
+use super::parts::{Here, figure, instance_path, known_at, lines, unseen};
 use super::{Page, PageError, Place, Visit};
 use crate::words;
 use sessions::Session;
@@ -55,7 +55,7 @@ pub(crate) fn render(visit: &Visit<'_>, name: &str) -> Result<Page, PageError> {
         place: Place::Activity,
         instance: Some(name.to_owned()),
         body,
-        seen_at: seen_at.or(Some(present.facts.at)),
+        seen_at: seen_at.or_else(|| known_at(&present)),
     })
 }
 

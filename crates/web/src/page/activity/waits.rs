@@ -100,6 +100,8 @@ fn queries(visit: &Visit<'_>, name: &str) -> Result<Vec<(Markup, f64)>, PageErro
 
 /// Draws the largest of a list of average active sessions with their shares.
 fn list(title: &str, mut all: Vec<(Markup, f64)>) -> Markup {
+    // Who was not there once is in no list; sampling tells of such to say that it looked.
+    all.retain(|(_, sessions)| *sessions > 0.0);
     let total: f64 = all.iter().map(|(_, sessions)| sessions).sum();
     let more = all.len().saturating_sub(TOP);
     all.truncate(TOP);

@@ -1,6 +1,7 @@
 //! Rows of snapshots, old ones too: what an older Pawang did not collect reads as NULL.
 
 use pawang_core::{Facts, Missing, Snapshot, Timestamp, Value};
+use pawang_store::live::Present;
 
 /// One row of a snapshot; a column that it lacks reads as NULL.
 #[derive(Clone, Copy)]
@@ -21,6 +22,14 @@ pub(crate) fn lines<'a>(facts: &'a Facts, collector: &str) -> Result<Vec<Line<'a
 pub(crate) fn lines_of(snapshot: &Snapshot) -> Vec<Line<'_>> {
     let rows = snapshot.rows.iter();
     rows.map(|values| Line { snapshot, values }).collect()
+}
+
+/// Returns how old what is known of an instance is: one that does not answer was not seen when it was asked.
+pub(crate) fn known_at(present: &Present) -> Option<Timestamp> {
+    match &present.facts.server {
+        Ok(_) => Some(present.facts.at),
+        Err(_) => present.answered_at,
+    }
 }
 
 impl<'a> Line<'a> {

@@ -21,7 +21,7 @@ pub(crate) use forecast::{Forecast, forecast};
 pub(crate) use history::{
     Ask, active_by, class_name, combine, day_before, growth, series, single, summed, wait_classes,
 };
-pub(crate) use line::{Line, lines, lines_of};
+pub(crate) use line::{Line, known_at, lines, lines_of};
 pub(crate) use query::{HIDDEN, shown, text_of};
 pub(crate) use say::{
     bar, change, dash, figure, milliseconds, one_line, or_dash, per_second, percent, shell,

@@ -9,12 +9,12 @@ use crate::page::Visit;
 use crate::page::parts::one_line;
 
 /// Width and height of a box, and the room between boxes.
-const BOX: (usize, usize) = (190, 46);
+const BOX: (usize, usize) = (216, 46);
 const GAP: (usize, usize) = (150, 14);
 const MARGIN: usize = 4;
 /// Characters that fit into a box.
-const NAME_CHARS: usize = 24;
-const DETAIL_CHARS: usize = 32;
+const NAME_CHARS: usize = 26;
+const DETAIL_CHARS: usize = 38;
 const LABEL_CHARS: usize = 26;
 
 /// Where each node stands, in columns and rows.

@@ -200,6 +200,7 @@ pub(super) fn graph(members: &[Member]) -> Graph {
     own.truncate(NODES_MAX);
     connect(&own, &mut graph);
     upstream(&own, &mut graph);
+    graph.only_related();
     graph
 }
 
@@ -265,6 +266,40 @@ fn upstream(own: &[&Member], graph: &mut Graph) {
 }
 
 impl Graph {
+    /// Leaves out other primaries, such as a clone that was promoted, with their followers: a system identifier tells
+    /// only that two clusters began as one. A standby that follows nobody stays: that is worth seeing.
+    fn only_related(&mut self) {
+        let mut related = BTreeSet::from([0]);
+        let mut open = vec![0];
+        while let Some(node) = open.pop() {
+            for edge in &self.edges {
+                for (one, other) in [(edge.from, edge.to), (edge.to, edge.from)] {
+                    if one == node && related.insert(other) {
+                        open.push(other);
+                    }
+                }
+            }
+        }
+        let followed = |node: usize| self.edges.iter().any(|edge| edge.to == node);
+        let lost = (0..self.nodes.len())
+            .filter(|node| self.nodes[*node].kind == Kind::Standby && !followed(*node));
+        related.extend(lost);
+        let places: Vec<usize> = related.into_iter().collect();
+        let place = |node: usize| places.iter().position(|place| *place == node);
+        self.edges
+            .retain_mut(|edge| match (place(edge.from), place(edge.to)) {
+                (Some(from), Some(to)) => {
+                    (edge.from, edge.to) = (from, to);
+                    true
+                }
+                _ => false,
+            });
+        self.nodes = places
+            .iter()
+            .map(|place| self.nodes[*place].clone())
+            .collect();
+    }
+
     fn add(&mut self, node: Node) -> Option<usize> {
         if self.nodes.len() == NODES_MAX {
             self.more += 1;
@@ -399,6 +434,19 @@ mod tests {
             ..Slot::default()
         }];
         assert_eq!(edges(&[standby]), ["b>old", "10.0.0.1:5432>b"]);
+    }
+
+    #[test]
+    fn a_promoted_clone_is_another_cluster_and_a_lost_standby_is_shown() {
+        let mut primary = member("a", false);
+        primary.senders = vec![sender("b", "")];
+        let mut clone = member("clone", false);
+        clone.senders = vec![sender("of the clone", "")];
+        let members = [primary, member("b", true), clone, member("lost", true)];
+        let graph = graph(&members);
+        let names: Vec<&str> = graph.nodes.iter().map(|node| node.name.as_str()).collect();
+        assert_eq!(names, ["a", "b", "lost"]);
+        assert_eq!(edges(&members), ["a>b"]);
     }
 
     #[test]

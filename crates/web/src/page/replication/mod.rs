@@ -8,7 +8,7 @@ mod standby;
 
 use maud::html;
 
-use super::parts::{instance_path, shell};
+use super::parts::{instance_path, known_at, shell};
 use super::{Page, PageError, Place, Visit};
 use crate::words;
 
@@ -40,6 +40,6 @@ pub(crate) fn render(visit: &Visit<'_>, name: &str) -> Result<Page, PageError> {
         place: Place::Replication,
         instance: Some(name.to_owned()),
         body,
-        seen_at: Some(present.facts.at),
+        seen_at: known_at(&present),
     })
 }

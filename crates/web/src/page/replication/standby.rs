@@ -56,7 +56,7 @@ pub(super) fn section(
                 (figure("to replay", or_dash(backlog.map(|b| ByteSize(b as u64).to_string()), "not seen"), "received and not yet replayed"))
                 (figure("last commit", or_dash(recovery.number("last_xact_replay_age").map(words::duration), "none was replayed since it started"), "age of the last replayed commit; grows on a primary without writes too"))
                 (figure("replay", html! { (recovery.text("pause_state").unwrap_or("–")) }, "whether replay is paused"))
-                (figure("feedback", html! { (match recovery.flag("hot_standby_feedback") { Some(true) => "on", Some(false) => "off", None => "–" }) }, "hot_standby_feedback"))
+                (figure("feedback", html! { (recovery.text("hot_standby_feedback").unwrap_or("–")) }, "hot_standby_feedback"))
             }
             (charts(visit, name)?)
         }

@@ -5,7 +5,7 @@ mod missing;
 
 use maud::{Markup, html};
 
-use super::parts::{Here, instance_path, shell};
+use super::parts::{Here, instance_path, known_at, shell};
 use super::{Page, PageError, Place, Visit};
 use crate::words;
 use missing::{Group, Way};
@@ -35,7 +35,7 @@ pub(crate) fn render(visit: &Visit<'_>, name: &str) -> Result<Page, PageError> {
         place: Place::Setup,
         instance: Some(name.to_owned()),
         body,
-        seen_at: Some(present.facts.at),
+        seen_at: known_at(&present),
     })
 }
 

@@ -7,7 +7,9 @@ use maud::{Markup, html};
 use pawang_store::history::Series;
 use pawang_store::live::Present;
 
-use super::parts::{Ask, figure, instance_path, lines, or_dash, path, shell, single, unseen};
+use super::parts::{
+    Ask, figure, instance_path, known_at, lines, or_dash, path, shell, single, unseen,
+};
 use super::tables::{self, Relation};
 use super::{Page, PageError, Place, Visit};
 use crate::chart::Chart;
@@ -35,7 +37,7 @@ pub(crate) fn render(visit: &Visit<'_>, name: &str) -> Result<Page, PageError> {
         place: Place::Storage,
         instance: Some(name.to_owned()),
         body,
-        seen_at: tables::seen_at(&present, "tables").or(Some(present.facts.at)),
+        seen_at: tables::seen_at(&present, "tables").or_else(|| known_at(&present)),
     })
 }
 

@@ -152,7 +152,7 @@ fn sizes<'a>(here: &'a Here<'a>) -> Vec<Column<'a, Relation<'a>>> {
             words::bytes,
         ),
         Column::number(
-            ("rows", "Live rows", "estimate of the statistics"),
+            ("rows", "Rows", "estimate of the statistics"),
             |r: &R<'a>| r.line.number("n_live_tup"),
             words::number,
         ),
@@ -190,7 +190,7 @@ fn activity<'a>(here: &'a Here<'a>) -> Vec<Column<'a, Relation<'a>>> {
             ("seq", "Seq scans", "sequential scans per second"),
             "seq_scan",
         ),
-        rate(("idx", "Index scans", "index scans per second"), "idx_scan"),
+        rate(("idx", "Idx scans", "index scans per second"), "idx_scan"),
         rate(("ins", "Inserts", "rows inserted per second"), "n_tup_ins"),
         rate(("upd", "Updates", "rows updated per second"), "n_tup_upd"),
         rate(("del", "Deletes", "rows deleted per second"), "n_tup_del"),
@@ -200,12 +200,12 @@ fn activity<'a>(here: &'a Here<'a>) -> Vec<Column<'a, Relation<'a>>> {
             "no updates in the range",
         ),
         when(
-            ("vacuum", "Vacuumed", "last VACUUM or autovacuum"),
+            ("vacuum", "Vacuum", "last VACUUM or autovacuum"),
             now,
             Relation::vacuumed_at,
         ),
         when(
-            ("analyze", "Analyzed", "last ANALYZE or autoanalyze"),
+            ("analyze", "Analyze", "last ANALYZE or autoanalyze"),
             now,
             Relation::analyzed_at,
         ),

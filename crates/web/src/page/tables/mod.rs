@@ -9,7 +9,7 @@ use pawang_core::Timestamp;
 use pawang_store::history::Growth;
 use pawang_store::live::Present;
 
-use super::parts::{Here, Line, growth, instance_path, lines_of};
+use super::parts::{Here, Line, growth, instance_path, known_at, lines_of};
 use super::{Page, PageError, Place, Visit};
 
 pub(super) use list::not_seen;
@@ -77,7 +77,7 @@ pub(crate) fn render(visit: &Visit<'_>, name: &str) -> Result<Page, PageError> {
         place: Place::Tables,
         instance: Some(name.to_owned()),
         body,
-        seen_at: seen_at(&present, "tables").or(Some(present.facts.at)),
+        seen_at: seen_at(&present, "tables").or_else(|| known_at(&present)),
     })
 }
 
