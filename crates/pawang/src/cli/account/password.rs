@@ -106,8 +106,10 @@ fn ask(terminal: &mut File, question: &str) -> Result<Option<String>, Report> {
 
 fn read_line(terminal: &mut File) -> std::io::Result<Option<Vec<u8>>> {
     let mut line = Vec::new();
-    for byte in Read::by_ref(terminal).bytes() {
-        match byte? {
+    let mut byte = [0];
+    // One at a time: what is typed after the line belongs to whoever reads next.
+    while terminal.read(&mut byte)? > 0 {
+        match byte[0] {
             b'\n' | b'\r' => return Ok(Some(line)),
             CTRL_C => return Ok(None),
             CTRL_D => break,
