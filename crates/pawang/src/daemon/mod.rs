@@ -34,7 +34,7 @@ use pawang_store::{Opened, Recorder, Store};
 
 pub(crate) use control::{Answer, Wanted, order};
 pub(crate) use setup::{Setup, data_directory};
-pub(crate) use status::Status;
+pub(crate) use status::{InstanceStatus, Status};
 
 use crate::environment;
 use crate::output::{self, Exit};

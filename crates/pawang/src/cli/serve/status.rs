@@ -6,7 +6,7 @@ use pawang_core::{ByteSize, Kind, Report, Timestamp};
 
 use super::Place;
 use crate::cli::Global;
-use crate::daemon::{Answer, Status, Wanted};
+use crate::daemon::{Answer, InstanceStatus, Status, Wanted};
 use crate::environment;
 use crate::estate::told;
 use crate::output::{self, Exit};
@@ -93,27 +93,27 @@ fn text(status: &Status, now: Timestamp) -> String {
     }
     out.push('\n');
     for instance in &status.instances {
-        let level = instance.level.map_or("-", pawang_core::Level::as_str);
-        let answered = instance
-            .answered_at
-            .map_or("never".to_owned(), |at| ago(at, now));
-        let _ = writeln!(
-            out,
-            "{:<20}  {level:<8}  critical {:<3} warning {:<3} unknown {:<3}  answered {answered}  cost {:.3} of {} %{}",
-            instance.name,
-            instance.critical,
-            instance.warning,
-            instance.unknown,
-            instance.cost_percent,
-            instance.budget_percent,
-            instance
-                .silent
-                .as_ref()
-                .or(instance.budget_note.as_ref())
-                .map_or(String::new(), |note| format!("  {note}")),
-        );
+        out.push_str(&instance_line(instance, now));
     }
     out
+}
+
+fn instance_line(instance: &InstanceStatus, now: Timestamp) -> String {
+    let level = instance.level.map_or("-", pawang_core::Level::as_str);
+    let answered = instance
+        .answered_at
+        .map_or("never".to_owned(), |at| ago(at, now));
+    let note = instance.silent.as_ref().or(instance.budget_note.as_ref());
+    let note = note.map_or(String::new(), |note| format!("  {note}"));
+    format!(
+        "{:<20}  {level:<8}  critical {:<3} warning {:<3} unknown {:<3}  answered {answered}  cost {:.3} of {} %{note}\n",
+        instance.name,
+        instance.critical,
+        instance.warning,
+        instance.unknown,
+        instance.cost_percent,
+        instance.budget_percent,
+    )
 }
 
 fn ago(at: Timestamp, now: Timestamp) -> String {
