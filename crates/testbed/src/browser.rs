@@ -1,5 +1,7 @@
 //! A headless Chromium that is driven over the WebDriver protocol.
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -225,11 +227,12 @@ impl Browser {
             .collect()
     }
 
-    /// Returns a picture of the whole page, PNG in base64.
-    pub async fn picture(&self) -> String {
+    /// Returns a picture of the whole page, as PNG.
+    pub async fn picture(&self) -> Vec<u8> {
         let parameters = json!({"format": "png", "captureBeyondViewport": true});
         let answer = self.devtools("Page.captureScreenshot", parameters).await;
-        answer["data"].as_str().unwrap_or_default().to_owned()
+        let text = answer["data"].as_str().unwrap_or_default();
+        BASE64_STANDARD.decode(text).expect("pictures are base64")
     }
 
     async fn find(&self, selector: &str) -> String {

@@ -88,20 +88,4 @@ impl History {
             }
         }
     }
-
-    /// Returns the one instance that is meant.
-    ///
-    /// # Errors
-    /// There is none, or several and none is named.
-    pub(super) fn instance(&self, global: &Global) -> Result<String, Report> {
-        let mut instances = self.instances(global)?;
-        if let [first, _, ..] = instances.as_slice() {
-            let names = instances.join(", ");
-            let report = Report::new(Kind::Usage, "there is history of several instances");
-            return Err(report
-                .with_detail(names)
-                .with_hint(format!("name one: -i {first}")));
-        }
-        Ok(instances.remove(0))
-    }
 }
