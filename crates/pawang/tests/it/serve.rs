@@ -64,3 +64,40 @@ async fn it_observes_judges_remembers_and_ends_cleanly() {
         assert!(!log.contains(word), "{log}");
     }
 }
+
+#[tokio::test]
+async fn systemd_hears_of_readiness_life_reloads_and_the_end() {
+    let desk = Desk::new();
+    file(&desk, &instance("one", "host=/nowhere user=x"));
+    let path = desk.path("notify.sock").display().to_string();
+    let socket = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+    socket.set_nonblocking(true).unwrap();
+    let heard = std::cell::RefCell::new(String::new());
+    let hears = async |word: &str| {
+        until(&format!("systemd hears {word}"), async || {
+            let mut bytes = [0; 4_096];
+            while let Ok(length) = socket.recv(&mut bytes) {
+                let text = String::from_utf8_lossy(&bytes[..length]).into_owned();
+                heard.borrow_mut().push_str(&text);
+            }
+            heard.borrow().contains(word)
+        })
+        .await;
+        heard.take()
+    };
+    let variables = [
+        ("NOTIFY_SOCKET", path.as_str()),
+        ("WATCHDOG_USEC", "3000000"),
+    ];
+    let daemon = Daemon::start_with(&desk, &[], &variables).await;
+    let ready = hears("READY=1\n").await;
+    assert!(ready.contains("STATUS=observing 1 instances"), "{ready}");
+    hears("WATCHDOG=1\n").await;
+    daemon.signal("HUP");
+    let reloaded = hears("READY=1\n").await;
+    let reloading = reloaded.find("RELOADING=1\nMONOTONIC_USEC=");
+    assert!(reloading < reloaded.find("READY=1\n"), "{reloaded}");
+    daemon.signal("TERM");
+    hears("STOPPING=1\n").await;
+    assert_eq!(daemon.ended().await, 0);
+}
