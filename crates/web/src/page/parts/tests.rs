@@ -1,6 +1,6 @@
 //! Pages of made-up servers: hostile names stay text, ten thousand rows stay a page, resets are no growth.
 
-use pawang_core::{Timestamp, Value};
+use pawang_core::{Sighting, Timestamp, Value};
 
 use super::scene::{Fields, HOSTILE, Scene, now, seen, text};
 use crate::page;
@@ -20,118 +20,105 @@ fn check_harmless(page: &str, html: &str) {
     }
 }
 
-/// A server whose every name is an attack.
-fn hostile() -> Scene {
-    let evil = || text(HOSTILE);
-    let session = || -> Fields<'static> {
-        vec![
-            ("pid", Value::Int(1)),
-            ("datname", evil()),
-            ("usename", evil()),
-            ("application_name", evil()),
-            ("client_addr", evil()),
-            ("backend_type", text("client backend")),
-            ("state", evil()),
-            ("wait_event_type", evil()),
-            ("wait_event", evil()),
-            ("query", evil()),
-        ]
-    };
-    let waiting = |pid: i64, by: &str| -> Fields<'static> {
-        vec![
-            ("pid", Value::Int(pid)),
-            ("blocking_pids", Value::List(vec![by.to_owned()])),
-            ("usename", evil()),
-            ("datname", evil()),
-            ("application_name", evil()),
-            ("relation", evil()),
-            ("mode", evil()),
-            ("state", evil()),
-            ("query", evil()),
-            ("wait_seconds", Value::Float(3.0)),
-        ]
-    };
-    let relation = || -> Fields<'static> {
-        vec![
-            ("schemaname", evil()),
-            ("relname", evil()),
-            ("indexrelname", evil()),
-            ("relkind", text("r")),
-            ("relid", Value::Int(7)),
-            ("size_bytes", Value::Int(1 << 30)),
-        ]
-    };
-    let table = || {
-        relation()
-            .into_iter()
-            .filter(|(name, _)| *name != "indexrelname")
-            .collect()
-    };
-    let slot = vec![
-        ("slot_name", evil()),
-        ("plugin", evil()),
-        ("wal_status", evil()),
+fn evil() -> Value {
+    text(HOSTILE)
+}
+
+fn session() -> Fields<'static> {
+    let named = [
+        "datname",
+        "usename",
+        "application_name",
+        "client_addr",
+        "state",
+        "wait_event_type",
+        "wait_event",
+        "query",
     ];
-    let sender = vec![
-        ("application_name", evil()),
-        ("client_addr", evil()),
-        ("state", evil()),
+    let mut row = vec![
+        ("pid", Value::Int(1)),
+        ("backend_type", text("client backend")),
     ];
-    let setting = vec![
-        ("name", evil()),
-        ("setting", text("host=a password=hunter2")),
-        ("source", text("configuration file")),
-        ("sourcefile", evil()),
-        ("category", evil()),
+    row.extend(named.map(|name| (name, evil())));
+    row
+}
+
+fn waiting(pid: i64, by: &str) -> Fields<'static> {
+    let named = [
+        "usename",
+        "datname",
+        "application_name",
+        "relation",
+        "mode",
+        "state",
+        "query",
     ];
-    let disk = vec![
-        ("purpose", evil()),
-        ("name", evil()),
-        ("mount_point", evil()),
+    let mut row = vec![
+        ("pid", Value::Int(pid)),
+        ("blocking_pids", Value::List(vec![by.to_owned()])),
+        ("wait_seconds", Value::Float(3.0)),
     ];
-    let statement = |calls: i64| {
-        let row = vec![
-            ("datname", evil()),
-            ("rolname", evil()),
-            ("toplevel", Value::Bool(true)),
-            ("queryid", Value::Int(42)),
-            ("calls", Value::Int(calls)),
-            ("total_exec_time", Value::Float(calls as f64)),
-        ];
-        row
-    };
-    let round = |minutes: i64, calls: i64| {
-        let at = minutes_ago(minutes);
-        vec![
-            seen("activity", None, at, &[session()]),
-            // A circle of two, which must end.
-            seen("blocking", None, at, &[waiting(1, "2"), waiting(2, "1")]),
-            seen(
-                "locks",
-                None,
-                at,
-                &[vec![
-                    ("pid", Value::Int(1)),
-                    ("access_exclusive", Value::List(vec![HOSTILE.to_owned()])),
-                ]],
-            ),
-            seen("tables", Some(HOSTILE), at, &[table()]),
-            seen("indexes", Some(HOSTILE), at, &[relation()]),
-            seen("slots", None, at, std::slice::from_ref(&slot)),
-            seen("replication", None, at, std::slice::from_ref(&sender)),
-            seen("settings", None, at, std::slice::from_ref(&setting)),
-            seen("host-filesystem", None, at, std::slice::from_ref(&disk)),
-            seen("statements", None, at, &[statement(calls)]),
-        ]
-    };
-    let mut scene = Scene::new(vec![round(3, 10), round(2, 20), round(1, 30)]);
-    scene.text(42, HOSTILE);
-    scene
+    row.extend(named.map(|name| (name, evil())));
+    row
+}
+
+fn relation(named: &[&'static str]) -> Fields<'static> {
+    let mut row = vec![
+        ("relkind", text("r")),
+        ("relid", Value::Int(7)),
+        ("size_bytes", Value::Int(1 << 30)),
+    ];
+    row.extend(named.iter().map(|name| (*name, evil())));
+    row
+}
+
+fn statement(calls: i64) -> Fields<'static> {
+    vec![
+        ("datname", evil()),
+        ("rolname", evil()),
+        ("toplevel", Value::Bool(true)),
+        ("queryid", Value::Int(42)),
+        ("calls", Value::Int(calls)),
+        ("total_exec_time", Value::Float(calls as f64)),
+    ]
+}
+
+fn all_evil(named: &[&'static str]) -> Fields<'static> {
+    named.iter().map(|name| (*name, evil())).collect()
+}
+
+/// Returns what was seen of a server whose every name is an attack.
+fn round(minutes: i64, calls: i64) -> Vec<Sighting> {
+    let at = minutes_ago(minutes);
+    let mut setting = all_evil(&["name", "sourcefile", "category"]);
+    setting.push(("setting", text("host=a password=hunter2")));
+    setting.push(("source", text("configuration file")));
+    let exclusive = Value::List(vec![HOSTILE.to_owned()]);
+    let holder = vec![("pid", Value::Int(1)), ("access_exclusive", exclusive)];
+    let table = relation(&["schemaname", "relname"]);
+    let index = relation(&["schemaname", "relname", "indexrelname"]);
+    let slot = all_evil(&["slot_name", "plugin", "wal_status"]);
+    let sender = all_evil(&["application_name", "client_addr", "state"]);
+    let disk = all_evil(&["purpose", "name", "mount_point"]);
+    vec![
+        seen("activity", None, at, &[session()]),
+        // A circle of two, which must end.
+        seen("blocking", None, at, &[waiting(1, "2"), waiting(2, "1")]),
+        seen("locks", None, at, &[holder]),
+        seen("tables", Some(HOSTILE), at, &[table]),
+        seen("indexes", Some(HOSTILE), at, &[index]),
+        seen("slots", None, at, &[slot]),
+        seen("replication", None, at, &[sender]),
+        seen("settings", None, at, &[setting]),
+        seen("host-filesystem", None, at, &[disk]),
+        seen("statements", None, at, &[statement(calls)]),
+    ]
 }
 
 #[test]
 fn hostile_names_stay_text_on_every_page() {
-    let scene = hostile();
+    let mut scene = Scene::new(vec![round(3, 10), round(2, 20), round(1, 30)]);
+    scene.text(42, HOSTILE);
     let table = format!("{HOSTILE}.{HOSTILE}");
     for (name, html) in [
         (
