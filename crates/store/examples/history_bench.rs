@@ -52,6 +52,8 @@ struct Simulated {
     columns: Arc<[Column]>,
     labels: usize,
     rows: Vec<Row>,
+    /// Seconds between samples; what happens in a minute does not depend on them.
+    interval: u64,
     /// Rows replaced by new ones at each sample.
     churn: usize,
     /// Every how many samples an ordinary row changes.
@@ -74,7 +76,7 @@ impl Simulated {
         labels: &[&str],
         numbers: usize,
         kind: ColumnKind,
-        (churn, idle): (usize, u64),
+        (churn, idle, interval): (usize, u64, u64),
         random: &mut Random,
     ) -> Simulated {
         let column = |name: String, kind| Column {
@@ -91,6 +93,7 @@ impl Simulated {
             columns: labelled.chain(numbered).collect(),
             labels: labels.len(),
             rows: Vec::new(),
+            interval,
             churn,
             idle,
             born: 0,
@@ -112,8 +115,8 @@ impl Simulated {
             .collect();
         let every = match random.below(10) {
             0 => 1,
-            1 | 2 => 5,
-            _ => self.idle,
+            1 | 2 => 5 * 60 / self.interval,
+            _ => self.idle * 60 / self.interval,
         };
         Row {
             values: labels.chain(start).collect(),
@@ -160,7 +163,7 @@ impl Simulated {
 }
 
 /// The workload of one target; `share` of it.
-fn target(random: &mut Random, share: usize) -> Vec<Simulated> {
+fn target(random: &mut Random, share: usize, interval: u64) -> Vec<Simulated> {
     use ColumnKind::{Counter, Gauge};
     let mut all = vec![
         Simulated::new(
@@ -169,7 +172,7 @@ fn target(random: &mut Random, share: usize) -> Vec<Simulated> {
             &["schemaname", "relname"],
             20,
             Counter,
-            (0, 200),
+            (0, 200, interval),
             random,
         ),
         Simulated::new(
@@ -178,7 +181,7 @@ fn target(random: &mut Random, share: usize) -> Vec<Simulated> {
             &["relname", "indexrelname"],
             5,
             Counter,
-            (0, 200),
+            (0, 200, interval),
             random,
         ),
     ];
@@ -189,7 +192,7 @@ fn target(random: &mut Random, share: usize) -> Vec<Simulated> {
             &["datname", "queryid"],
             15,
             Counter,
-            (2, 4),
+            (2, 4, interval),
             random,
         ));
         for name in [
@@ -210,7 +213,7 @@ fn target(random: &mut Random, share: usize) -> Vec<Simulated> {
                 &["name"],
                 20,
                 Gauge,
-                (0, 2),
+                (0, 2, interval),
                 random,
             ));
         }
@@ -270,7 +273,12 @@ fn write(store: &Store, targets: usize, share: usize, interval: i64) -> (Written
     let mut random = Random(0x5eed_1234_5678_9abc);
     let mut writer = store.writer().unwrap();
     let mut all: Vec<(String, Vec<Simulated>)> = (0..targets)
-        .map(|number| (format!("dwh-{number}"), target(&mut random, share)))
+        .map(|number| {
+            (
+                format!("dwh-{number}"),
+                target(&mut random, share, interval.unsigned_abs()),
+            )
+        })
         .collect();
     let mut written = Written::default();
     let mut before: Vec<Vec<Value>> = Vec::new();

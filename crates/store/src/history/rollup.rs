@@ -15,8 +15,8 @@ use super::segment::{Runs, Segment};
 pub(super) const PARTS: usize = 5;
 /// The part that tells growth where it is not the difference of last values.
 pub(super) const TOLD: usize = 4;
-/// Ratios of rates are kept to a hundredth.
-const RATIO: f64 = 1.01;
+/// Ratios of rates are kept to a hundredth, up or down.
+const RATIO: f64 = 1.02;
 /// Stands for a rate of zero, which no ratio reaches.
 const ZERO: i64 = 10_000;
 /// Means of gauges are kept to so many parts of the distance from smallest to largest.
@@ -163,7 +163,11 @@ pub(super) fn roll_up(
                     ColumnKind::Counter => {
                         let grown = counter(index, entity, &cells, bucket);
                         let seen = &cells[bucket.from..bucket.to];
-                        last_and_told(grown, seen, frame, &mut before)
+                        let mut kept = last_and_told(grown, seen, frame, &mut before);
+                        if index.lead && frame == 0 {
+                            kept[TOLD] = Cell::Null;
+                        }
+                        kept
                     }
                     _ => gauge(&cells[bucket.from..bucket.to]),
                 };
@@ -186,9 +190,14 @@ pub(super) fn roll_up(
     Ok(any.then_some(out))
 }
 
-/// Puts frames into buckets; each has its end and not its beginning.
+/// Puts frames into buckets; each has its end and not its beginning. A lead is a bucket by itself.
 fn buckets(index: &Index, length: i64) -> Vec<Bucket> {
-    let mut buckets: Vec<Bucket> = Vec::new();
+    let lead = Bucket {
+        from: 0,
+        to: 1,
+        seen: 0,
+    };
+    let mut buckets: Vec<Bucket> = Vec::from_iter(index.lead.then_some(lead));
     let mut current = None;
     for (frame, moment) in index.moments.iter().enumerate().skip(index.first()) {
         let number = (moment.at - 1).div_euclid(length);
@@ -211,6 +220,7 @@ fn buckets(index: &Index, length: i64) -> Vec<Bucket> {
 
 fn rolled_index(index: &Index, buckets: &[Bucket], presence: &Presence) -> Index {
     let mut rolled = Index {
+        lead: index.lead,
         epochs: vec![None],
         entities: index.entities.clone(),
         ..Index::default()

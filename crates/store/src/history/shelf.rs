@@ -270,6 +270,17 @@ impl Shelf {
         find().map_err(|error| self.sql(error))
     }
 
+    /// Returns the usual time between the samples of a stream in a span, when some of them are sealed.
+    pub(super) fn usual(&self, stream: i64, from: i64, to: i64) -> Result<Option<i64>, Error> {
+        self.first(
+            "SELECT (to_at - from_at) / (frames - 1) FROM segment
+              WHERE stream = ?1 AND resolution = 0 AND to_at >= ?2 AND from_at <= ?3 AND frames > 1
+              ORDER BY to_at DESC LIMIT 1",
+            params![stream, from, to],
+            |row| row.get(0),
+        )
+    }
+
     /// Returns the stretches of a stream's hot frames, oldest first.
     pub(super) fn hot(&self, stream: i64) -> Result<Vec<Stretch>, Error> {
         let mut stretches: Vec<Stretch> = Vec::new();

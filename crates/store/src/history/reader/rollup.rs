@@ -133,7 +133,7 @@ fn add_rollup(
             there[rollup::TOLD].then_some(told.as_slice()),
         );
     }
-    for (frame, moment) in moments.iter().enumerate() {
+    for (frame, moment) in moments.iter().enumerate().skip(segment.index.first()) {
         let cell = |part: usize| match there[part] {
             true => scratch.cells[part][frame],
             false => Cell::Null,

@@ -40,13 +40,14 @@ pub(super) fn series(shelf: &Shelf, query: &SeriesQuery<'_>) -> Result<Vec<Serie
         None => stored_step(shelf, &streams, span)?,
     };
     let grid = Grid::new(span, step, POINTS_MAX);
-    let resolutions = preferred(grid.step);
     streams.sort_by(|one, other| (&one.database, one.id).cmp(&(&other.database, other.id)));
     let mut filled = Filled::new();
     // Two versions of a collector's columns are two streams of one database, one after the other in time.
     for versions in streams.chunk_by(|one, other| one.database == other.database) {
         let mut here = Filled::new();
         for stream in versions {
+            let usual = shelf.usual(stream.id, span.0, span.1)?;
+            let resolutions = preferred(grid.step, usual.unwrap_or(0));
             for choice in plan(shelf, stream, (grid.from, span.1), &resolutions)? {
                 fill(shelf, stream, &choice, query, &grid, &mut here)?;
             }
@@ -56,10 +57,11 @@ pub(super) fn series(shelf: &Shelf, query: &SeriesQuery<'_>) -> Result<Vec<Serie
     finish(shelf, filled, query, &grid)
 }
 
-/// Returns resolutions in the order in which they answer for a step.
-fn preferred(step: i64) -> [u32; 3] {
+/// Returns resolutions in the order in which they answer for a step; samples as far apart as buckets answer themselves.
+fn preferred(step: i64, usual: i64) -> [u32; 3] {
     match step / 1_000_000 {
-        600.. => [600, 60, 0],
+        600.. if usual < 300_000_000 => [600, 60, 0],
+        60.. if usual >= 59_000_000 => [0, 60, 600],
         60.. => [60, 0, 600],
         _ => [0, 60, 600],
     }
