@@ -1,6 +1,7 @@
 //! Measures the history: bytes per sample, samples per second, queries, memory, and two years by extrapolation.
 //!
-//! Run it with `cargo run --release -p pawang-store --example history_bench [targets]`; it prints a Markdown table. The
+//! Run it with `cargo run --release -p pawang-store --example history_bench [targets]`; it prints a Markdown table. With
+//! `openmetrics FILE` it writes a tenth of the workload for `promtool tsdb create-blocks-from openmetrics`. The
 //! workload is one target for 24 hours, one sample a minute: 500 tables x 20 counters, 1,000 indexes x 5, 500
 //! statements x 15 with churn, 200 singletons; about 82 % of the samples do not change.
 #![expect(
@@ -435,7 +436,79 @@ fn sizes(path: &Path) -> [f64; 3] {
     })
 }
 
+/// Writes a day of a tenth of the tables and indexes into a history, and the same samples as OpenMetrics into a file;
+/// prints how many they are and how many bytes the history needs for them.
+fn beside_prometheus(path: &Path, file: &str) {
+    let mut random = Random(0x5eed_1234_5678_9abc);
+    let store = Store::open(path, Timestamp::UNIX_EPOCH).unwrap().store;
+    let mut writer = store.writer().unwrap();
+    let mut simulated = target(&mut random, 10, 60);
+    let mut all: Vec<(i64, Vec<Snapshot>)> = Vec::new();
+    for second in (0..DAY).step_by(60) {
+        let at = Timestamp::from_second(START + second).unwrap();
+        let snapshots: Vec<Snapshot> = simulated
+            .iter_mut()
+            .map(|one| one.sample(at, &mut random))
+            .collect();
+        writer
+            .append(&facts("dwh-0", at, snapshots.clone()))
+            .unwrap();
+        writer.commit().unwrap();
+        all.push((START + second, snapshots));
+    }
+    let later = Timestamp::from_second(START + 2 * DAY).unwrap();
+    while writer.tend(&KEPT, later).unwrap().more {}
+    drop(writer);
+    let samples = open_metrics(&all, file);
+    println!(
+        "samples {samples}\nbytes {}",
+        sizes(&path.join("history.db"))[0]
+    );
+}
+
+fn open_metrics(all: &[(i64, Vec<Snapshot>)], file: &str) -> usize {
+    use std::io::Write;
+    let mut out = std::io::BufWriter::new(std::fs::File::create(file).unwrap());
+    let mut samples = 0;
+    for (number, first) in all[0].1.iter().enumerate() {
+        let labels = first
+            .columns
+            .iter()
+            .filter(|c| c.kind == ColumnKind::Label)
+            .count();
+        for (place, column) in first.columns.iter().enumerate().skip(labels) {
+            let name = format!("{}_{}", first.collector, column.name);
+            writeln!(out, "# TYPE {name} counter").unwrap();
+            for (at, snapshots) in all {
+                for row in &snapshots[number].rows {
+                    let label =
+                        |index: usize| format!("{}=\"{}\"", first.columns[index].name, row[index]);
+                    let labels: Vec<String> = (0..labels).map(label).collect();
+                    writeln!(
+                        out,
+                        "{name}_total{{{}}} {} {at}",
+                        labels.join(","),
+                        row[place]
+                    )
+                    .unwrap();
+                    samples += 1;
+                }
+            }
+        }
+    }
+    writeln!(out, "# EOF").unwrap();
+    out.flush().unwrap();
+    samples
+}
+
 fn main() {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    if let [mode, file] = words.as_slice()
+        && mode == "openmetrics"
+    {
+        let directory = tempfile::tempdir().unwrap();
+        return beside_prometheus(&directory.path().join("one"), file);
+    }
     let targets = std::env::args()
         .nth(1)
         .and_then(|text| text.parse().ok())

@@ -19,7 +19,7 @@ use argon2::{Argon2, PasswordHasher};
 use estate::Estate;
 use pawang_store::state::{Account, Permission};
 use pawang_testbed::{Cluster, Setup};
-use tokio::time::{interval, sleep};
+use tokio::time::{Instant, interval, sleep_until};
 
 /// How often all collectors are asked; the daemon asks most of them less often.
 const LOOK_EVERY: u32 = 5;
@@ -115,7 +115,7 @@ async fn load(cluster: &Cluster) {
                         GROUP BY 1 ORDER BY 2 DESC LIMIT 10";
             client.batch_execute(sql).await.unwrap();
         }
-        sleep(Duration::from_millis(pause)).await;
+        sleep_until(Instant::now() + Duration::from_millis(pause)).await;
     }
 }
 
@@ -135,10 +135,10 @@ async fn block(cluster: &Cluster) {
             )
         };
         let release = async {
-            sleep(Duration::from_secs(50)).await;
+            sleep_until(Instant::now() + Duration::from_secs(50)).await;
             drop(holder);
         };
         let (_waited, ()) = tokio::join!(waiting, release);
-        sleep(Duration::from_secs(10)).await;
+        sleep_until(Instant::now() + Duration::from_secs(10)).await;
     }
 }

@@ -52,6 +52,13 @@ impl Shared {
         outlets
             .iter()
             .for_each(|outlet| outlet.forget(instance, now));
+        let released = self
+            .store
+            .as_ref()
+            .map(|store| store.state().release(instance, now));
+        if let Some(Err(error)) = released {
+            tracing::warn!(instance, "its findings stay open: {error}");
+        }
     }
 
     /// Takes other remote stores; the ways to those before are dropped.

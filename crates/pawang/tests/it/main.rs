@@ -8,6 +8,7 @@ mod config;
 mod estate;
 mod explain;
 mod formats;
+mod history;
 mod init;
 mod program;
 mod serve;

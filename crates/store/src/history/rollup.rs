@@ -118,6 +118,10 @@ pub(super) fn read(kind: ColumnKind, cells: [Cell; PARTS], moment: &Moment) -> O
     })
 }
 
+/// Collectors whose rows count what was there: where a row is not there, nothing was. Else a session that was seen in one
+/// sample of a bucket would count as if it had been there all the time.
+const COUNTED: [&str; 1] = ["activity-history"];
+
 /// The frames of a bucket.
 #[derive(Clone, Copy, Debug)]
 struct Bucket {
@@ -130,9 +134,10 @@ struct Bucket {
 /// Rolls a segment of samples up; `None` when it has nothing that can be.
 pub(super) fn roll_up(
     segment: &Segment,
-    columns: &[Column],
+    (collector, columns): (&str, &[Column]),
     resolution: u32,
 ) -> Result<Option<Segment>, Torn> {
+    let counted = COUNTED.contains(&collector);
     let index = &segment.index;
     let buckets = buckets(index, i64::from(resolution) * 1_000_000);
     let presence = index.presence();
@@ -169,6 +174,7 @@ pub(super) fn roll_up(
                         }
                         kept
                     }
+                    _ if counted => gauge(&zeroed(&cells[bucket.from..bucket.to])),
                     _ => gauge(&cells[bucket.from..bucket.to]),
                 };
                 for (writer, cell) in writers.iter_mut().zip(kept) {
@@ -343,6 +349,15 @@ fn counter(index: &Index, entity: usize, cells: &[Cell], bucket: &Bucket) -> [Ce
         },
         Cell::Null,
     ]
+}
+
+/// Returns the cells of a row that counts something, with none where the row was not there.
+fn zeroed(cells: &[Cell]) -> Vec<Cell> {
+    let zero = |cell: &Cell| match cell {
+        Cell::Null => Cell::Int(0),
+        cell => *cell,
+    };
+    cells.iter().map(zero).collect()
 }
 
 fn gauge(cells: &[Cell]) -> [Cell; PARTS] {

@@ -170,10 +170,10 @@ impl Writer {
         let bytes = self.shelf.hot_bytes(stream.id, from, to)?;
         let rows = self.shelf.hot_rows(stream, from).unwrap_or(0);
         let built = build(&self.shelf, stream, stretch, rows).and_then(|segment| {
-            let columns = &stream.collector.columns;
+            let collector = (&*stream.collector.name, &*stream.collector.columns);
             let mut segments = Vec::new();
             for resolution in &RESOLUTIONS[1..] {
-                let rolled = roll_up(&segment, columns, *resolution);
+                let rolled = roll_up(&segment, collector, *resolution);
                 let rolled = rolled.map_err(|torn| self.shelf.torn(torn))?;
                 segments.extend(rolled.map(|rolled| (*resolution, rolled)));
             }

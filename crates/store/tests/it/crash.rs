@@ -8,7 +8,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pawang_core::{Level, Outcome};
 use pawang_store::Store;
@@ -127,7 +127,10 @@ fn run_and_kill(directory: &Path, known: &mut Known, random: &mut Random) {
         intervals -= u64::from(take(&line));
     }
     // Some moments are within a commit, some within tending, some before the first line.
-    std::thread::sleep(Duration::from_micros(random.below(15_000)));
+    let moment = Instant::now() + Duration::from_micros(random.below(15_000));
+    while Instant::now() < moment {
+        std::thread::yield_now();
+    }
     child.kill().unwrap();
     for line in lines {
         // The last line may be half a line, which acknowledges nothing.

@@ -1,11 +1,12 @@
 //! What is appended is what is read: hot, sealed and compacted, to the last bit.
 
 use std::cell::{Cell, RefCell};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use pawang_core::{Column, ColumnKind, Cost, Epoch, Snapshot, Timestamp, Value};
-use pawang_store::history::{Retention, TEXT_BYTES_MAX};
+use pawang_store::history::{Retention, Span, TEXT_BYTES_MAX};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
@@ -155,6 +156,21 @@ fn check(opened: &Opened, name: &str, appended: &[Snapshot], stage: &str) {
             .unwrap();
         assert_eq!(text(&read), text(std::slice::from_ref(expected)), "{stage}");
     }
+    let span = Span {
+        from: times[0],
+        to: times[times.len() - 1],
+    };
+    let mut walked = Vec::new();
+    let mut each = |snapshot| {
+        walked.push(snapshot);
+        ControlFlow::Continue(())
+    };
+    opened.reader.walk("dwh-1", name, span, &mut each).unwrap();
+    let mut expected = appended.to_vec();
+    for all in [&mut walked, &mut expected] {
+        all.sort_by_key(|snapshot| snapshot.at);
+    }
+    assert_eq!(text(&walked), text(&expected), "{stage}");
 }
 
 #[test]

@@ -356,3 +356,53 @@ fn an_instance_that_is_gone_is_kept_until_its_time() {
     assert!(series(&opened, 3600, 600).is_empty());
     assert_eq!(opened.reader.extent("dwh-1").unwrap(), None);
 }
+
+#[test]
+fn a_session_that_was_seen_in_one_sample_of_six_counts_for_one_sixth() {
+    let mut opened = open();
+    let columns = columns(&[
+        ("wait_event_type", ColumnKind::Label),
+        ("sessions", ColumnKind::Gauge),
+    ]);
+    for step in 0..3 * 360 {
+        let row =
+            |class: &str, sessions: f64| vec![Value::Text(class.into()), Value::Float(sessions)];
+        let mut rows = vec![row("CPU", 2.0)];
+        if step % 6 == 0 {
+            rows.push(row("Lock", 3.0));
+        }
+        let seen = Snapshot {
+            collector: "activity-history".to_owned(),
+            ..snapshot(&columns, time(step * 10), rows)
+        };
+        opened.writer.append(&facts(vec![seen])).unwrap();
+    }
+    opened.writer.commit().unwrap();
+    tend(&mut opened, &KEPT, time(2 * DAY));
+    let query = SeriesQuery {
+        instance: "dwh-1",
+        collector: "activity-history",
+        database: None,
+        columns: &["sessions"],
+        rows: Rows::All,
+        fold: Fold::SumBy(&["wait_event_type"]),
+        span: span(600, 9_600),
+        step: Some(Duration::from_secs(600)),
+    };
+    let series = opened.reader.series(&query).unwrap();
+    let means = |class: &str| -> Vec<f64> {
+        let found = series
+            .iter()
+            .find(|series| series.labels == [class])
+            .unwrap();
+        let readings = found.points.iter().filter_map(|point| point.reading);
+        readings.map(|reading| reading.mean).collect()
+    };
+    for (class, expected) in [("CPU", 2.0), ("Lock", 0.5)] {
+        let means = means(class);
+        assert!(means.len() > 10, "{class}: {means:?}");
+        // The place of a mean between smallest and largest is kept in 255 steps.
+        let near = |mean: &f64| (mean - expected).abs() < 0.02;
+        assert!(means.iter().all(near), "{class}: {means:?}");
+    }
+}

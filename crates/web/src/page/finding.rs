@@ -14,6 +14,7 @@ use super::parts::{Ask, series};
 use super::verdict::{Open, address, name, open, place, since};
 use super::{Page, PageError, Place, Visit};
 use crate::chart::Chart;
+use crate::page::parts::shell;
 use crate::words::{age, badge, command, copyable, duration, encode, moment, not_seen, quantity};
 
 /// Times that a finding was open, in its history.
@@ -62,7 +63,7 @@ pub(crate) fn render(visit: &Visit<'_>, fingerprint: &str) -> Result<Page, PageE
         h2 { "What to do" }
         @if let Some(check) = check { p { (check.fix) } }
         @if check.is_none_or(|check| check.fix != finding.remedy) && finding.blind.is_none() { (copyable(&finding.remedy)) }
-        (command(&format!("pawang check {} -i {}", finding.check, story.open.instance)))
+        (command(&format!("pawang check {} -i {}", finding.check, shell(&story.open.instance))))
         @if check.is_some() { (command(&format!("pawang explain {}", finding.check))) }
         (evidence(visit, &story)?)
         @if let Some(check) = check { (statements(check, story.major)) }

@@ -8,6 +8,7 @@ use super::fleet::role;
 use super::verdict::{entries, list, open, quiet};
 use super::{Page, PageError, Place, Visit, vitals};
 use crate::layout::{Counts, STALE_SECONDS};
+use crate::page::parts::shell;
 use crate::words::{command, copyable, duration, empty, moment, quantity, seconds_since};
 
 /// Findings that are listed before the rest is folded.
@@ -25,7 +26,7 @@ pub(crate) fn render(visit: &Visit<'_>, name: &str) -> Result<Page, PageError> {
         } @else if visit.range.frozen {
             (verdicts(visit, &present, None)?)
         } @else {
-            (empty("Not judged yet: the first look is on its way.", Some(&format!("pawang check -i {name}"))))
+            (empty("Not judged yet: the first look is on its way.", Some(&format!("pawang check -i {}", shell(name)))))
         }
         (vitals::charts(visit, name, &present)?)
         @if !visit.range.frozen { (cost(visit, name, &present)) }
@@ -101,7 +102,7 @@ fn verdicts(
         }
         @if let Some(evaluation) = evaluation {
             (quiet(evaluation))
-            (command(&format!("pawang check -i {}", present.instance.name)))
+            (command(&format!("pawang check -i {}", shell(&present.instance.name))))
         }
     })
 }

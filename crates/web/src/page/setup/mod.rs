@@ -28,7 +28,7 @@ pub(crate) fn render(visit: &Visit<'_>, name: &str) -> Result<Page, PageError> {
     let body = html! {
         (gaps(name, &groups))
         (cost::section(&here, name, &present)?)
-        (words::command(&format!("pawang check -i {} --profile all", shell(name))))
+        (words::command(&format!("pawang check -i {} --profile full", shell(name))))
     };
     Ok(Page {
         title: "Setup".to_owned(),
