@@ -71,7 +71,9 @@ fn read(text: &str, now: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
     if let Some(rest) = text.strip_prefix("today ") {
         return at(here.date(), rest.trim().parse().ok()?);
     }
-    if let Ok(time) = text.parse::<Time>() {
+    // A date with a time would be read as that time.
+    let time = text.parse::<Time>().ok();
+    if let Some(time) = time.filter(|_| !text.contains('-')) {
         let today = at(here.date(), time)?;
         if today <= now {
             return Some(today);

@@ -29,7 +29,7 @@ const COMPARED: [(&str, &str, &[&str]); 4] = [
     ("extensions", "EXTENSIONS", &[]),
 ];
 
-/// Show what changed between two times: settings, schema objects, roles, extensions, sizes, top statements
+/// Show what changed between two times: settings, schema, roles, sizes, top statements
 ///
 /// Examples:
 ///   pawang diff yesterday now

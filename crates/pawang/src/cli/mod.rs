@@ -41,7 +41,7 @@ Examples:
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0 good   1 something needs attention   2 usage or configuration   3 not reachable or not seen   4 refused";
+  0 good   1 something needs attention   2 usage or configuration   3 not reachable   4 refused";
 
 /// Options of every command.
 #[derive(Debug, Args)]

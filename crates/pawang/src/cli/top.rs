@@ -32,7 +32,7 @@ const WATCHED: [(&str, Duration); 9] = [
 /// A person who looks may cost more than a daemon that always does, in percent of one core.
 const BUDGET_PERCENT: f64 = 5.0;
 
-/// Watch servers in the terminal: sessions, blocking, waits, findings, queries, tables, standbys
+/// Watch servers in the terminal: sessions, blocking, waits, findings, queries, tables
 ///
 /// Examples:
 ///   pawang top
