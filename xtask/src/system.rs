@@ -26,6 +26,8 @@ pub(crate) enum Need {
     Patroni,
     /// Prometheus with promtool, and postgres_exporter.
     Prometheus,
+    /// Chromium and its driver, for the tests of the dashboard.
+    Browser,
     /// node and npm, to fetch other PostgreSQL servers.
     Npm,
 }
@@ -37,6 +39,7 @@ impl Need {
             Need::Pooler => &["pgbouncer"],
             Need::Patroni => &["patroni", "python3-pysyncobj"],
             Need::Prometheus => &PROMETHEUS,
+            Need::Browser => &["chromium", "chromium-driver"],
             Need::Npm => &["nodejs", "npm"],
         }
     }
@@ -60,6 +63,7 @@ impl Need {
                 found("patroni") && pythons.iter().any(consensus)
             }
             Need::Prometheus => found("promtool") && PROMETHEUS.iter().all(|name| found(name)),
+            Need::Browser => found("chromium") && found("chromedriver"),
             Need::Npm => run::works("node", &["--version"]) && run::works("npm", &["--version"]),
         }
     }

@@ -1,19 +1,23 @@
 //! `cargo xtask test`: everything that CI runs, in order, each step with its time; the first failure ends it.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use pawang_testbed::{Cluster, Setup};
 use serde_json::Value;
 
+use crate::bench::{Daemon, http};
 use crate::run::{built, cargo, command, loud, quiet, runtime, typed, works};
 use crate::system::{Need, provide, servers, versions};
 use crate::{docs, tidy};
 
 /// The release binary must stay small enough to be copied to a server without a thought.
 const BINARY_BYTES_MAX: u64 = 20_000_000;
+
+/// The feature that people build without, and that is tested all the same.
+const PARQUET: &str = "pawang/parquet";
 
 /// One step: its name and what it does for the versions of PostgreSQL that are tested.
 type Step = (&'static str, fn(&[u32]) -> Result<(), String>);
@@ -63,6 +67,7 @@ pub(crate) fn run(wanted: Option<&str>) -> Result<(), String> {
             Need::Pooler,
             Need::Patroni,
             Need::Prometheus,
+            Need::Browser,
             Need::Npm,
         ])?;
         majors = versions(wanted)?;
@@ -98,6 +103,8 @@ fn clippy() -> Result<(), String> {
         "--locked",
         "--workspace",
         "--all-targets",
+        "--features",
+        PARQUET,
         "--",
         "-D",
         "warnings",
@@ -108,11 +115,12 @@ fn tests(majors: &[u32]) -> Result<(), String> {
     let majors: Vec<String> = majors.iter().map(u32::to_string).collect();
     let nextest = works("cargo", &["nextest", "--version"]);
     let words: &[&str] = if nextest {
-        &["nextest", "run", "--locked", "--workspace"]
+        &["nextest", "run"]
     } else {
-        &["test", "--locked", "--workspace"]
+        &["test"]
     };
     let mut tests = cargo(words);
+    tests.args(["--locked", "--workspace", "--features", PARQUET]);
     tests
         .env("PAWANG_REQUIRE_PG", "1")
         .env("PAWANG_PG", majors.join(","));
@@ -175,6 +183,7 @@ fn smoke() -> Result<(), String> {
     let output = pawang(&["check", &url, "--no-state", "--json"])
         .output()
         .map_err(|error| format!("could not start \"{}\": {error}", binary.display()))?;
+    daemon(&binary, &cluster, &url)?;
     drop(cluster);
     judge(&output.stdout, output.status.code()).map_err(|why| {
         format!(
@@ -183,6 +192,21 @@ fn smoke() -> Result<(), String> {
             String::from_utf8_lossy(&output.stderr)
         )
     })
+}
+
+/// Starts the daemon, waits for its first verdicts, asks for its first page, and ends it.
+fn daemon(binary: &Path, cluster: &Cluster, url: &str) -> Result<(), String> {
+    let daemon = Daemon::start(binary, &cluster.folder("home"), url, 1)?;
+    let page = http::get(daemon.address, "/", false)?;
+    let text = String::from_utf8_lossy(&page.body);
+    println!(
+        "GET / of pawang serve: {}, {} bytes",
+        page.status, page.bytes
+    );
+    if page.status != 200 || !text.contains("dwh-1") {
+        return Err(format!("the dashboard does not show its instance\n{text}"));
+    }
+    daemon.process.end()
 }
 
 /// A new server has findings and things that cannot be seen yet, so exit codes 0, 1 and 3 are good.

@@ -7,19 +7,19 @@ use std::time::{Duration, Instant};
 const WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// An answer.
-pub(super) struct Answer {
+pub(crate) struct Answer {
     /// The number of the status line.
-    pub(super) status: u16,
+    pub(crate) status: u16,
     /// Bytes of the body as they came over the wire.
-    pub(super) bytes: usize,
+    pub(crate) bytes: usize,
     /// The body, with chunks put together.
-    pub(super) body: Vec<u8>,
+    pub(crate) body: Vec<u8>,
     /// From before the connection to the last byte.
-    pub(super) elapsed: Duration,
+    pub(crate) elapsed: Duration,
 }
 
 /// Asks for a path; `gzip` says whether the answer may be compressed.
-pub(super) fn get(address: SocketAddr, path: &str, gzip: bool) -> Result<Answer, String> {
+pub(crate) fn get(address: SocketAddr, path: &str, gzip: bool) -> Result<Answer, String> {
     let wrong = |error: std::io::Error| format!("could not ask {address}{path}: {error}");
     let begin = Instant::now();
     let mut stream = TcpStream::connect(address).map_err(wrong)?;
@@ -73,7 +73,7 @@ fn joined(mut raw: &[u8]) -> Vec<u8> {
 }
 
 /// Asks for a path from many clients at once, each of them so many times; returns all times, shortest first.
-pub(super) fn load(
+pub(crate) fn load(
     address: SocketAddr,
     path: &str,
     clients: usize,
@@ -104,7 +104,7 @@ pub(super) fn load(
 }
 
 /// Returns the time that so many percent of all are not above.
-pub(super) fn percentile(times: &[Duration], percent: usize) -> Duration {
+pub(crate) fn percentile(times: &[Duration], percent: usize) -> Duration {
     let place = (times.len() * percent).div_ceil(100).saturating_sub(1);
     times.get(place).copied().unwrap_or_default()
 }

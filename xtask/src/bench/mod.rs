@@ -2,7 +2,7 @@
 
 mod check;
 mod database;
-mod http;
+pub(crate) mod http;
 mod measure;
 mod others;
 mod page;
@@ -10,4 +10,4 @@ mod process;
 mod serve;
 
 pub(crate) use check::run as check;
-pub(crate) use serve::run as serve;
+pub(crate) use serve::{Daemon, run as serve};

@@ -5,19 +5,19 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// The kernel counts processor time of processes in these, whatever its own clock is.
-pub(super) const TICKS_PER_SECOND: f64 = 100.0;
+pub(crate) const TICKS_PER_SECOND: f64 = 100.0;
 /// A program that is asked to end has so long.
 const END_MAX: Duration = Duration::from_secs(20);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// A running program; it is ended when this is dropped.
-pub(super) struct Process {
+pub(crate) struct Process {
     child: Child,
 }
 
 impl Process {
     /// Starts a program in the background.
-    pub(super) fn start(command: &mut Command) -> Result<Process, String> {
+    pub(crate) fn start(command: &mut Command) -> Result<Process, String> {
         let child = command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -28,7 +28,7 @@ impl Process {
     }
 
     /// Returns the processor time that it has used by now, in seconds.
-    pub(super) fn cpu_seconds(&self) -> Result<f64, String> {
+    pub(crate) fn cpu_seconds(&self) -> Result<f64, String> {
         let path = format!("/proc/{}/stat", self.child.id());
         let stat = fs::read_to_string(&path)
             .map_err(|error| format!("could not read \"{path}\": {error}"))?;
@@ -40,7 +40,7 @@ impl Process {
     }
 
     /// Returns the memory that it has in RAM now, and the most that it had, in megabytes.
-    pub(super) fn memory_mb(&self) -> Result<(f64, f64), String> {
+    pub(crate) fn memory_mb(&self) -> Result<(f64, f64), String> {
         let path = format!("/proc/{}/status", self.child.id());
         let status = fs::read_to_string(&path)
             .map_err(|error| format!("could not read \"{path}\": {error}"))?;
@@ -53,7 +53,7 @@ impl Process {
     }
 
     /// Asks it to end and waits until it has.
-    pub(super) fn end(mut self) -> Result<(), String> {
+    pub(crate) fn end(mut self) -> Result<(), String> {
         let id = self.child.id().to_string();
         crate::run::quiet(crate::run::command("kill").arg(id))?;
         let begin = Instant::now();

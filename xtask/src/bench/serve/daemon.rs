@@ -14,15 +14,15 @@ const READY_MAX: Duration = Duration::from_secs(180);
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// A daemon that runs.
-pub(super) struct Daemon {
-    pub(super) process: Process,
-    pub(super) address: SocketAddr,
+pub(crate) struct Daemon {
+    pub(crate) process: Process,
+    pub(crate) address: SocketAddr,
 }
 
 impl Daemon {
     /// Starts a daemon for so many instances, all of them the same server under other names, and waits until all of
     /// them have been judged.
-    pub(super) fn start(
+    pub(crate) fn start(
         binary: &Path,
         folder: &Path,
         url: &str,
@@ -86,7 +86,7 @@ impl Daemon {
     }
 
     /// Asks the API.
-    pub(super) fn json(&self, path: &str) -> Result<Value, String> {
+    pub(crate) fn json(&self, path: &str) -> Result<Value, String> {
         let answer = http::get(self.address, path, false)?;
         if answer.status != 200 {
             return Err(format!("{path} answered {}", answer.status));
@@ -95,7 +95,7 @@ impl Daemon {
     }
 
     /// Returns the processor time per second and the memory in megabytes over a while.
-    pub(super) fn watch(&self, length: Duration) -> Result<(f64, f64), String> {
+    pub(crate) fn watch(&self, length: Duration) -> Result<(f64, f64), String> {
         let before = self.process.cpu_seconds()?;
         let begin = Instant::now();
         let mut most = 0.0_f64;

@@ -5,6 +5,8 @@ mod estate;
 mod metrics;
 mod store;
 
+pub(crate) use daemon::Daemon;
+
 use std::fmt::Write;
 use std::time::Instant;
 
