@@ -36,7 +36,8 @@ if [ -n "$child" ]; then
   kill -s "$signal" "$child" && kill -s CONT "$child"
   wait "$child"
 fi
-while orphans=$(grep -lsz -e "[u]ser-data-dir=$directory/" /proc/[0-9]*/cmdline); do
+# grep also fails when a process ends while it looks.
+while orphans=$(grep -lsz -e "[u]ser-data-dir=$directory/" /proc/[0-9]*/cmdline); [ -n "$orphans" ]; do
   for orphan in $orphans; do
     orphan=${orphan#/proc/}
     kill -s KILL "${orphan%/cmdline}"
