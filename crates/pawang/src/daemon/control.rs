@@ -1,4 +1,4 @@
-//! The daemon's Unix socket: one line in, `reload` or `status`, and one line of JSON out.
+//! The daemon's Unix socket: one line in, `reload`, `status` or `present NAME`, and one line of JSON out.
 
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
@@ -14,9 +14,9 @@ use tokio::time::timeout;
 
 const SOCKET_FILE: &str = "pawang.sock";
 /// No order is longer.
-const ORDER_BYTES_MAX: u64 = 64;
-/// No answer is longer.
-const ANSWER_BYTES_MAX: u64 = 16 << 20;
+const ORDER_BYTES_MAX: u64 = 512;
+/// No answer is longer; ten thousand tables of one instance are some 20 MB.
+const ANSWER_BYTES_MAX: u64 = 128 << 20;
 /// Whoever connects says what he wants within this time.
 const ORDER_WAIT: Duration = Duration::from_secs(2);
 /// The daemon answers within this time; reading a configuration does not take longer.
@@ -35,22 +35,33 @@ pub(super) struct Order {
 }
 
 /// What can be wanted of a daemon.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Wanted {
     /// Read the configuration again.
     Reload,
     /// Say how it is doing.
     Status,
+    /// Say what is known of an instance.
+    Present(String),
 }
 
 impl Wanted {
-    const ALL: [Wanted; 2] = [Wanted::Reload, Wanted::Status];
-
-    /// Returns its word on the wire.
-    pub(crate) fn word(self) -> &'static str {
+    /// Returns its line on the wire.
+    fn line(&self) -> String {
         match self {
-            Wanted::Reload => "reload",
-            Wanted::Status => "status",
+            Wanted::Reload => "reload".to_owned(),
+            Wanted::Status => "status".to_owned(),
+            Wanted::Present(name) => format!("present {name}"),
+        }
+    }
+
+    /// Reads a line of the wire.
+    fn read(line: &str) -> Option<Wanted> {
+        match line.split_once(' ') {
+            None if line == "reload" => Some(Wanted::Reload),
+            None if line == "status" => Some(Wanted::Status),
+            Some(("present", name)) => Some(Wanted::Present(name.to_owned())),
+            _ => None,
         }
     }
 }
@@ -190,10 +201,12 @@ async fn read_order(stream: &mut UnixStream) -> Result<Wanted, Told> {
         .unwrap_or_default();
     let word = String::from_utf8_lossy(line);
     let word = word.trim();
-    let mut all = Wanted::ALL.into_iter();
-    all.find(|wanted| wanted.word() == word).ok_or_else(|| {
+    Wanted::read(word).ok_or_else(|| {
         let primary = format!("there is no order \"{}\"", word.escape_debug());
-        told(&primary, Some("expected reload or status".to_owned()))
+        told(
+            &primary,
+            Some("expected reload, status or present NAME".to_owned()),
+        )
     })
 }
 
@@ -221,7 +234,7 @@ fn told(primary: &str, detail: Option<String>) -> Told {
 ///
 /// # Errors
 /// No daemon runs there, or it does not answer.
-pub(crate) fn order(directory: &Path, wanted: Wanted) -> Result<Answer, Report> {
+pub(crate) fn order(directory: &Path, wanted: &Wanted) -> Result<Answer, Report> {
     use std::io::{Read, Write};
 
     let nobody = |error: std::io::Error| {
@@ -241,7 +254,7 @@ pub(crate) fn order(directory: &Path, wanted: Wanted) -> Result<Answer, Report> 
         let most = ORDER_WAIT + ANSWER_WAIT;
         stream.set_read_timeout(Some(most))?;
         stream.set_write_timeout(Some(most))?;
-        writeln!(stream, "{}", wanted.word())?;
+        writeln!(stream, "{}", wanted.line())?;
         let mut bytes = Vec::new();
         (&mut stream)
             .take(ANSWER_BYTES_MAX)

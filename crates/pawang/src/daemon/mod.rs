@@ -14,6 +14,7 @@ mod rates;
 mod recorder;
 mod remote;
 mod sampling;
+mod seen;
 mod setup;
 mod shared;
 mod start;
@@ -33,6 +34,7 @@ use pawang_store::state::Entry;
 use pawang_store::{Opened, Recorder, Store};
 
 pub(crate) use control::{Answer, Wanted, order};
+pub(crate) use seen::Seen;
 pub(crate) use setup::{Setup, data_directory};
 pub(crate) use status::{InstanceStatus, Status};
 

@@ -22,6 +22,7 @@ use super::fleet::Fleet;
 use super::notify::Notify;
 use super::recorder::{Message, Recording, Thread};
 use super::remote::Remotes;
+use super::seen::Seen;
 use super::setup::{self, Setup};
 use super::shared::Shared;
 use super::{Options, greet, journal, process, status};
@@ -320,6 +321,17 @@ impl Daemon {
                 let status = status::status(&self.shared.live, &self.address);
                 Answer::Done(serde_json::to_value(status).unwrap_or_default())
             }
+            Wanted::Present(name) => match self.shared.live.instance(&name) {
+                Some(present) => {
+                    let seen = Seen::of(&present);
+                    Answer::Done(serde_json::to_value(seen).unwrap_or_default())
+                }
+                None => {
+                    let report =
+                        Report::new(Kind::Usage, format!("there is no instance \"{name}\""));
+                    Answer::Refused(vec![Told::from(&report)])
+                }
+            },
         }
     }
 

@@ -16,5 +16,6 @@ mod serve_daemon;
 mod serve_refusals;
 mod serve_reload;
 mod serve_trouble;
+mod top;
 mod trouble;
 mod wrong;

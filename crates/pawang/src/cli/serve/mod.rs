@@ -87,7 +87,7 @@ impl Place {
                 }
             },
         };
-        let answer = order(&directory, wanted);
+        let answer = order(&directory, &wanted);
         if answer.is_err() && !mistakes.is_empty() {
             return Err(told(mistakes));
         }
