@@ -8,13 +8,17 @@ use serde_json::Value;
 
 use super::estate::Unseen;
 use super::{limit, reply};
-use crate::page::parts::without_secrets;
+use crate::page::parts::{safe_item, safe_setting, without_secrets};
 use crate::page::{Visit, parts, range};
 use crate::problem::Problem;
 use crate::routes::{Look, Reply};
 
-/// Most rows of one snapshot in an answer; more are counted.
+/// Most rows of all snapshots in an answer; more are counted.
 const ROWS_MAX: usize = 20_000;
+/// Collectors whose rows are settings.
+const SETTINGS: [&str; 3] = ["settings", "role-settings", "file-settings"];
+/// Columns that hold the value of a setting.
+const SETTING_VALUES: [&str; 4] = ["setting", "boot_val", "reset_val", "value"];
 
 /// What one collector saw at one instant.
 #[derive(Serialize, JsonSchema)]
@@ -106,45 +110,57 @@ pub(crate) fn snapshots(look: &Look<'_>) -> Result<Reply, Problem> {
     let collector = look.arguments.get("collector");
     let present = look.visit.site.live.instance(name);
     let present = present.ok_or_else(|| Problem::not_found(&format!("instance \"{name}\"")))?;
-    let mut found = match look.visit.parameter("at") {
-        None => now(&look.visit, &present.facts, collector),
+    let database = look.visit.parameter("database");
+    let wanted = |read_in: Option<&str>| database.is_none_or(|database| read_in == Some(database));
+    let found = match look.visit.parameter("at") {
+        None => now(&look.visit, &present.facts, collector, wanted),
         Some(at) => {
             let at = range::read_instant(at)
                 .ok_or_else(|| Problem::parameter("at", "RFC 3339, or milliseconds since 1970"))?;
             let then = look.visit.reader.snapshots_at(name, collector, at)?;
-            then.iter()
-                .map(|snapshot| shown(&look.visit, snapshot))
-                .collect()
+            let mut room = ROWS_MAX;
+            (!then.is_empty()).then(|| {
+                then.iter()
+                    .filter(|snapshot| wanted(snapshot.database.as_deref()))
+                    .map(|snapshot| shown(&look.visit, snapshot, &mut room))
+                    .collect()
+            })
         }
     };
-    if found.is_empty() {
-        return Err(Problem::not_found(&format!(
-            "snapshot of \"{collector}\" of \"{name}\""
-        )));
-    }
-    if let Some(database) = look.visit.parameter("database") {
-        found.retain(|snapshot| snapshot.database.as_deref() == Some(database));
-    }
-    reply(&found)
+    let missing = || Problem::not_found(&format!("snapshot of \"{collector}\" of \"{name}\""));
+    reply(&found.ok_or_else(missing)?)
 }
 
 /// Answers with the newest samples of active sessions.
 pub(crate) fn activity(look: &Look<'_>) -> Result<Reply, Problem> {
     let present = look.visit.instance(look.arguments.get("name"))?;
     let newest = present.activity.iter().rev().take(limit(look)?);
-    let samples: Vec<Snapshot> = newest.map(|sample| shown(&look.visit, sample)).collect();
+    let mut room = ROWS_MAX;
+    let samples: Vec<Snapshot> = newest
+        .map(|sample| shown(&look.visit, sample, &mut room))
+        .collect();
     reply(&samples)
 }
 
-fn now(visit: &Visit<'_>, facts: &Facts, collector: &str) -> Vec<Snapshot> {
+/// Returns what a collector saw last, in the databases that are wanted; `None` when it is not asked here.
+fn now(
+    visit: &Visit<'_>,
+    facts: &Facts,
+    collector: &str,
+    wanted: impl Fn(Option<&str>) -> bool,
+) -> Option<Vec<Snapshot>> {
+    let mut room = ROWS_MAX;
     let sightings = facts.sightings.iter();
-    let sightings = sightings.filter(|sighting| sighting.collector == collector);
-    sightings
-        .map(|sighting| match &sighting.seen {
-            Ok(snapshot) => shown(visit, snapshot),
-            Err(missing) => unseen(collector, sighting.database.clone(), missing),
-        })
-        .collect()
+    let mut sightings = sightings
+        .filter(|sighting| sighting.collector == collector)
+        .peekable();
+    sightings.peek()?;
+    let wanted = sightings.filter(|sighting| wanted(sighting.database.as_deref()));
+    let shown = wanted.map(|sighting| match &sighting.seen {
+        Ok(snapshot) => shown(visit, snapshot, &mut room),
+        Err(missing) => unseen(collector, sighting.database.clone(), missing),
+    });
+    Some(shown.collect())
 }
 
 fn unseen(collector: &str, database: Option<String>, missing: &Missing) -> Snapshot {
@@ -165,11 +181,10 @@ fn unseen(collector: &str, database: Option<String>, missing: &Missing) -> Snaps
     }
 }
 
-fn shown(visit: &Visit<'_>, snapshot: &pawang_core::Snapshot) -> Snapshot {
-    let cell = |(column, value): (&pawang_core::Column, &pawang_core::Value)| match value {
-        pawang_core::Value::Text(text) => Value::String(safe(visit, &column.name, text)),
-        value => serde_json::to_value(value).unwrap_or_default(),
-    };
+/// Returns a snapshot as it may leave the process, with as many rows as there is room for.
+fn shown(visit: &Visit<'_>, snapshot: &pawang_core::Snapshot, room: &mut usize) -> Snapshot {
+    let told = snapshot.rows.len().min(*room);
+    *room -= told;
     Snapshot {
         collector: snapshot.collector.clone(),
         database: snapshot.database.clone(),
@@ -186,8 +201,8 @@ fn shown(visit: &Visit<'_>, snapshot: &pawang_core::Snapshot) -> Snapshot {
         rows: snapshot
             .rows
             .iter()
-            .take(ROWS_MAX)
-            .map(|row| snapshot.columns.iter().zip(row).map(cell).collect())
+            .take(told)
+            .map(|row| values(visit, snapshot, row))
             .collect(),
         rows_total: snapshot.rows.len(),
         elapsed_seconds: snapshot.cost.elapsed.as_secs_f64(),
@@ -196,11 +211,53 @@ fn shown(visit: &Visit<'_>, snapshot: &pawang_core::Snapshot) -> Snapshot {
     }
 }
 
-/// Returns a text as it may leave the process: statements without values, connection strings without passwords.
-pub(super) fn safe(visit: &Visit<'_>, column: &str, text: &str) -> String {
-    match column {
+fn values(
+    visit: &Visit<'_>,
+    snapshot: &pawang_core::Snapshot,
+    row: &[pawang_core::Value],
+) -> Vec<Value> {
+    let columns = || snapshot.columns.iter().zip(row);
+    let mut names = columns().filter(|(column, _)| column.name == "name");
+    let setting = names.next().and_then(|(_, name)| name.as_text());
+    columns()
+        .map(|(column, value)| {
+            let origin = Origin {
+                collector: &snapshot.collector,
+                column: &column.name,
+                setting,
+            };
+            safe(visit, &origin, value)
+        })
+        .collect()
+}
+
+/// Where a value comes from, as far as that decides what of it may leave the process.
+pub(super) struct Origin<'a> {
+    /// The collector.
+    pub collector: &'a str,
+    /// The column.
+    pub column: &'a str,
+    /// The setting that the row is about, where its name is known.
+    pub setting: Option<&'a str>,
+}
+
+/// Returns a value as it may leave the process: statements without values, connection strings without passwords,
+/// settings without secrets.
+pub(super) fn safe(visit: &Visit<'_>, origin: &Origin<'_>, value: &pawang_core::Value) -> Value {
+    match value {
+        pawang_core::Value::Text(text) => Value::String(safe_text(visit, origin, text)),
+        pawang_core::Value::List(items) => items.iter().map(|item| safe_item(item)).collect(),
+        value => serde_json::to_value(value).unwrap_or_default(),
+    }
+}
+
+fn safe_text(visit: &Visit<'_>, origin: &Origin<'_>, text: &str) -> String {
+    match origin.column {
         "query" => parts::shown(visit, text),
-        _ if text.contains(['=', ':']) => without_secrets(text),
-        _ => text.to_owned(),
+        column if SETTINGS.contains(&origin.collector) && SETTING_VALUES.contains(&column) => {
+            // Where nobody knows the name it may be that of a secret.
+            safe_setting(origin.setting.unwrap_or(".secret"), text)
+        }
+        _ => without_secrets(text),
     }
 }

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::facts::safe;
+use super::facts::{Origin, safe};
 use super::{limit, reply, required};
 use crate::problem::Problem;
 use crate::routes::{Look, Reply};
@@ -150,33 +150,40 @@ pub(crate) fn growth(look: &Look<'_>) -> Result<Reply, Problem> {
 
 /// Answers with changes of texts.
 pub(crate) fn changes(look: &Look<'_>) -> Result<Reply, Problem> {
-    let json = |column: &Option<String>, value: Option<pawang_core::Value>| match value {
-        Some(pawang_core::Value::Text(text)) => {
-            let column = column.as_deref().unwrap_or_default();
-            Value::String(safe(&look.visit, column, &text))
-        }
-        value => value
-            .and_then(|value| serde_json::to_value(value).ok())
-            .unwrap_or_default(),
-    };
-    let found = look.visit.reader.changes(
-        known(look)?,
-        required(look, "collector")?,
-        look.visit.range.span,
-        limit(look)?,
-    )?;
+    let collector = required(look, "collector")?;
+    let found =
+        look.visit
+            .reader
+            .changes(known(look)?, collector, look.visit.range.span, limit(look)?)?;
     let shown: Vec<Change> = found
         .into_iter()
-        .map(|change| Change {
-            at: change.at,
-            database: change.database,
-            labels: change.labels,
-            before: json(&change.column, change.before),
-            after: json(&change.column, change.after),
-            column: change.column,
-        })
+        .map(|change| told(look, collector, change))
         .collect();
     reply(&shown)
+}
+
+fn told(look: &Look<'_>, collector: &str, change: history::Change) -> Change {
+    let origin = Origin {
+        collector,
+        column: change.column.as_deref().unwrap_or_default(),
+        // The name is the last label of settings, and no label of lines of files.
+        setting: match collector {
+            "file-settings" => None,
+            _ => change.labels.last().map(String::as_str),
+        },
+    };
+    let value = |value: &Option<pawang_core::Value>| match value {
+        Some(value) => safe(&look.visit, &origin, value),
+        None => Value::Null,
+    };
+    Change {
+        at: change.at,
+        database: change.database,
+        before: value(&change.before),
+        after: value(&change.after),
+        labels: change.labels,
+        column: change.column,
+    }
 }
 
 /// Returns the instance, when there is one of that name now or in the history.

@@ -8,7 +8,7 @@ use pawang_store::history::Change;
 
 use super::parts::{
     Column, Field, Here, Line, Table, choices, dash, figure, filter, instance_path, known_at,
-    lines, matches, shell, unseen, without_secrets,
+    lines, matches, safe_setting, shell, unseen,
 };
 use super::{Page, PageError, Place, Visit};
 use crate::words;
@@ -244,12 +244,12 @@ fn effect(context: &str) -> &'static str {
 
 /// Returns a value with its unit, without secrets.
 fn shown(line: &Line<'_>, column: &str) -> String {
-    let text = without_secrets(line.word(column));
+    let text = safe_setting(line.word("name"), line.word(column));
     with_unit(&text, line.word("unit")).unwrap_or(text)
 }
 
 fn value(line: &Line<'_>, column: &str) -> Markup {
-    let raw = without_secrets(line.word(column));
+    let raw = safe_setting(line.word("name"), line.word(column));
     let unit = line.word("unit");
     match with_unit(&raw, unit) {
         Some(text) => html! { span title={ (raw) " × " (unit) } { (text) } },
@@ -304,8 +304,8 @@ fn history(visit: &Visit<'_>, changes: &[Change]) -> Markup {
                         td { (words::moment(visit.now, change.at)) }
                         td { code { (change.labels.first().map_or("", String::as_str)) } }
                         td { (what(change)) }
-                        td { (side(change.before.as_ref())) }
-                        td { (side(change.after.as_ref())) }
+                        td { (side(change, change.before.as_ref())) }
+                        td { (side(change, change.after.as_ref())) }
                     } } }
                 } }
                 @if more > 0 { p .muted { (more) " older ones; choose a shorter stretch of time to see them" } }
@@ -324,12 +324,16 @@ fn what(change: &Change) -> &'static str {
     }
 }
 
-fn side(value: Option<&Value>) -> Markup {
+fn side(change: &Change, value: Option<&Value>) -> Markup {
     match value {
         None | Some(Value::Null) => dash("none"),
         Some(Value::Bool(flag)) => html! { (if *flag { "yes" } else { "no" }) },
         Some(value) => {
-            let text = without_secrets(&value.to_string());
+            let name = match change.column.as_deref() {
+                Some("setting") => change.labels.first().map_or("", String::as_str),
+                _ => "",
+            };
+            let text = safe_setting(name, &value.to_string());
             html! { span title=(text) { (super::parts::one_line(&text, VALUE_CHARS)) } }
         }
     }

@@ -15,6 +15,9 @@ use crate::pages::busy_estate;
 #[tokio::test]
 async fn what_the_pages_show_is_there_as_json() {
     let (cluster, mut estate) = busy_estate().await;
+    cluster
+        .sql("postgres", "ALTER ROLE ALL SET app.jwt_secret = 'hunter2'")
+        .await;
     estate.look().await;
     estate.sample().await;
     cluster
@@ -69,7 +72,23 @@ async fn what_the_pages_show_is_there_as_json() {
         stored[0]["rows"], live[0]["rows"],
         "the history says what was seen"
     );
+    secrets_and_other_databases_stay_out(&client, name).await;
     the_history_is_there_too(&client, name).await;
+}
+
+async fn secrets_and_other_databases_stay_out(client: &Client, name: &str) {
+    let roles = client
+        .json(&format!("{name}/snapshots/role-settings"))
+        .await;
+    let roles = roles.to_string();
+    assert!(
+        roles.contains("[\"\",\"\",\"app.jwt_secret\",\"[redacted]\"]"),
+        "{roles}"
+    );
+    let elsewhere = client
+        .json(&format!("{name}/snapshots/tables?database=elsewhere"))
+        .await;
+    assert_eq!(elsewhere, json!([]));
 }
 
 async fn the_history_is_there_too(client: &Client, name: &str) {

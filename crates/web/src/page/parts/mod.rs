@@ -26,6 +26,6 @@ pub(crate) use query::{HIDDEN, shown, text_of};
 pub(crate) use say::{
     bar, change, dash, figure, milliseconds, one_line, or_dash, per_second, percent, shell,
 };
-pub(crate) use secret::without_secrets;
+pub(crate) use secret::{safe_item, safe_setting, without_secrets};
 pub(crate) use table::{Column, Head, Table};
 pub(crate) use unseen::unseen;

@@ -3,20 +3,69 @@
 /// What stands in place of a secret.
 const REDACTED: &str = "[redacted]";
 /// Keywords whose value is a secret.
-const KEYWORDS: [&str; 8] = [
+const KEYWORDS: [&str; 10] = [
     "password",
     "passwd",
     "passphrase",
     "sslpassword",
     "secret",
+    "secrets",
+    "radiussecrets",
     "token",
     "access_key",
     "accountkey",
 ];
+/// Longest text that is searched; longer ones are cut.
+const TEXT_BYTES_MAX: usize = 64 << 10;
+/// Longest name of an option of a command.
+const OPTION_BYTES_MAX: usize = 64;
 
-/// Returns a text without the passwords of connection strings, URLs and commands in it.
+/// Returns a text without the passwords of connection strings, URLs and commands in it; cut after 64 KiB.
 pub(crate) fn without_secrets(text: &str) -> String {
-    without_url_passwords(&without_keywords(text))
+    let cut = &text[..text.floor_char_boundary(TEXT_BYTES_MAX)];
+    if cut.len() == text.len() && !text.contains(['=', ':', '\'']) && !text.contains("--") {
+        return text.to_owned();
+    }
+    let mut shown = without_url_passwords(&without_keywords(cut));
+    if cut.len() < text.len() {
+        shown.push_str("...");
+    }
+    shown
+}
+
+/// Returns the value of a setting without its secrets: all of it where the name of a custom setting says that it is
+/// one. Names without a dot are the server's own, such as `password_encryption`.
+pub(crate) fn safe_setting(name: &str, text: &str) -> String {
+    match name.contains('.') && names_secret(name) && !text.is_empty() {
+        true => REDACTED.to_owned(),
+        false => without_secrets(text),
+    }
+}
+
+/// Returns an item of a list without its secrets: all of the value of an option such as `ldapbindpasswd=...`.
+pub(crate) fn safe_item(item: &str) -> String {
+    match item.split_once('=') {
+        Some((name, value)) if names_secret(name) && !value.is_empty() => {
+            format!("{name}={REDACTED}")
+        }
+        _ => without_secrets(item),
+    }
+}
+
+fn names_secret(name: &str) -> bool {
+    let lower = name.to_ascii_lowercase();
+    KEYWORDS.iter().any(|keyword| lower.contains(keyword))
+}
+
+/// The next value of one keyword.
+#[derive(Clone, Copy)]
+enum Next {
+    /// Nobody has looked from here on.
+    Unsought,
+    /// It begins here.
+    At(usize),
+    /// There is none.
+    Gone,
 }
 
 /// Replaces the value after `password=` and its like, quoted or not, up to the next blank.
@@ -24,57 +73,79 @@ fn without_keywords(text: &str) -> String {
     let lower = text.to_ascii_lowercase();
     let mut out = String::with_capacity(text.len());
     let mut at = 0;
-    while at < text.len() {
-        let found = KEYWORDS.iter().filter_map(|keyword| {
-            let mut places = lower[at..].match_indices(keyword);
-            places.find_map(|(place, _)| {
-                let start = at + place + keyword.len();
-                let (lead, length) = value_after(&text[start..])?;
-                Some((start + lead, length))
-            })
+    // Every keyword is sought once over the whole text, however often another one is found.
+    let mut next = [Next::Unsought; KEYWORDS.len()];
+    loop {
+        for (next, keyword) in next.iter_mut().zip(KEYWORDS) {
+            let known = match *next {
+                Next::Unsought => false,
+                Next::At(start) => start >= at,
+                Next::Gone => true,
+            };
+            if !known {
+                *next = value_of(keyword, text, &lower, at).map_or(Next::Gone, Next::At);
+            }
+        }
+        let starts = next.iter().filter_map(|next| match next {
+            Next::At(start) => Some(*start),
+            Next::Unsought | Next::Gone => None,
         });
-        let Some((start, length)) = found.min_by_key(|(start, _)| *start) else {
+        let Some(start) = starts.min() else {
             break;
         };
         out.push_str(&text[at..start]);
         out.push_str(REDACTED);
-        at = start + length;
+        at = start + value_length(&text[start..]);
     }
     out.push_str(&text[at..]);
     out
 }
 
-/// Returns where the value after a keyword begins and how long it is; `None` when no `=`, `:` or blank follows.
-fn value_after(rest: &str) -> Option<(usize, usize)> {
-    let trimmed = rest.trim_start();
-    let sign = trimmed.chars().next()?;
-    let after = match sign {
-        '=' | ':' => trimmed[1..].trim_start(),
-        _ => return None,
-    };
-    let lead = rest.len() - after.len();
-    let length = match after.chars().next()? {
-        quote @ ('\'' | '"') => {
-            let mut end = after.len();
-            let mut escaped = false;
-            for (index, c) in after.char_indices().skip(1) {
-                match c {
-                    _ if escaped => escaped = false,
-                    '\\' => escaped = true,
-                    c if c == quote => {
-                        end = index + 1;
-                        break;
-                    }
-                    _ => {}
-                }
-            }
-            end
+/// Returns where the first value of a keyword at or after `at` begins.
+fn value_of(keyword: &str, text: &str, lower: &str, at: usize) -> Option<usize> {
+    let mut places = lower[at..].match_indices(keyword);
+    places.find_map(|(place, _)| {
+        let end = at + place + keyword.len();
+        let rest = &text[end..];
+        let trimmed = rest.trim_start();
+        let value = match trimmed.chars().next()? {
+            '=' | ':' => trimmed[1..].trim_start(),
+            // PASSWORD '...' of SQL.
+            '\'' if trimmed.len() < rest.len() => trimmed,
+            _ if trimmed.len() < rest.len() && ends_option(&lower[..end]) => trimmed,
+            _ => return None,
+        };
+        (!value.is_empty()).then(|| text.len() - value.len())
+    })
+}
+
+/// Says whether a text ends with an option whose value may follow after a blank, such as `--password`.
+fn ends_option(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let bytes = &bytes[bytes.len().saturating_sub(OPTION_BYTES_MAX)..];
+    let begin = bytes
+        .iter()
+        .rposition(|byte| !(byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')));
+    let word = &bytes[begin.map_or(0, |begin| begin + 1)..];
+    word.starts_with(b"--") && !word.starts_with(b"--no-")
+}
+
+/// Returns how long the value is that a text begins with: up to a blank that is neither quoted nor after a backslash.
+fn value_length(value: &str) -> usize {
+    // libpq takes quotes within a value as they are; only one that begins with a quote is quoted.
+    let quote = value.chars().next().filter(|c| matches!(c, '\'' | '"'));
+    let mut quoted = false;
+    let mut escaped = false;
+    for (index, c) in value.char_indices() {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            c if Some(c) == quote => quoted = !quoted,
+            c if c.is_whitespace() && !quoted => return index,
+            _ => {}
         }
-        _ => after
-            .find(|c: char| c.is_whitespace() || matches!(c, '&' | ';' | '\'' | '"'))
-            .unwrap_or(after.len()),
-    };
-    (length > 0).then_some((lead, length))
+    }
+    value.len()
 }
 
 /// Replaces the password of `scheme://user:password@host`; rather too much than too little.
@@ -84,7 +155,7 @@ fn without_url_passwords(text: &str) -> String {
     while let Some(found) = rest.find("://") {
         let start = found + 3;
         let end = rest[start..]
-            .find(|c: char| c.is_whitespace() || matches!(c, '\'' | '"'))
+            .find(char::is_whitespace)
             .map_or(rest.len(), |length| start + length);
         let authority = &rest[start..end];
         let password = authority
@@ -108,7 +179,7 @@ fn without_url_passwords(text: &str) -> String {
 mod tests {
     use proptest::prelude::*;
 
-    use super::without_secrets;
+    use super::{TEXT_BYTES_MAX, safe_item, safe_setting, without_secrets};
 
     #[test]
     fn passwords_vanish_and_the_rest_stays() {
@@ -140,9 +211,52 @@ mod tests {
             ),
             ("postgres://u:a/b@h/db", "postgres://u:[redacted]@h/db"),
             ("é password=é é", "é password=[redacted] é"),
+            ("password=a'b;c&d x=1", "password=[redacted] x=1"),
+            ("password=a\\ b x=1", "password=[redacted] x=1"),
+            ("password='it''s x' y", "password=[redacted] y"),
+            (
+                "radiussecrets=\"a b\",\"c d\" x",
+                "radiussecrets=[redacted] x",
+            ),
+            ("x --password hunter2 -h a", "x --password [redacted] -h a"),
+            ("x --no-password -h a", "x --no-password -h a"),
+            ("the password is set", "the password is set"),
+            (
+                "ALTER ROLE a PASSWORD 'b c';",
+                "ALTER ROLE a PASSWORD [redacted]",
+            ),
+            ("postgres://u:a'b\"c@h/db", "postgres://u:[redacted]@h/db"),
         ] {
             assert_eq!(without_secrets(text), shown);
         }
+    }
+
+    #[test]
+    fn settings_whose_name_tells_of_a_secret_are_hidden_whole() {
+        assert_eq!(safe_setting("app.jwt_secret", "s3"), "[redacted]");
+        assert_eq!(safe_setting("app.jwt_secret", ""), "");
+        assert_eq!(safe_setting("app.place", "here"), "here");
+        assert_eq!(safe_setting("password_encryption", "md5"), "md5");
+        assert_eq!(
+            safe_setting("primary_conninfo", "user=u password=s3"),
+            "user=u password=[redacted]"
+        );
+        assert_eq!(
+            safe_item("ldapbindpasswd=a b c"),
+            "ldapbindpasswd=[redacted]"
+        );
+        assert_eq!(safe_item("map=m"), "map=m");
+    }
+
+    #[test]
+    fn long_texts_are_cut_and_take_no_long_time() {
+        for word in ["password", "password token=' ", "secret=\"'", "--token  "] {
+            let text = word.repeat(1 << 20);
+            assert!(without_secrets(&text).len() <= 2 * TEXT_BYTES_MAX);
+        }
+        let text = format!("{}é password=hunter2", "x".repeat(TEXT_BYTES_MAX - 1));
+        let shown = without_secrets(&text);
+        assert!(shown.ends_with("x...") && !shown.contains("hunter2"));
     }
 
     proptest! {
