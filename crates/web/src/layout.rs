@@ -9,6 +9,7 @@ use pawang_core::{Level, Outcome, Report, Timestamp};
 use pawang_store::live::{DaemonStatus, Present};
 
 use crate::assets;
+use crate::page::parts::without_secrets;
 use crate::page::{Page, Place, Visit};
 use crate::words::{address, ago, clock, command, encode, exact, instant, seconds_since};
 
@@ -403,7 +404,7 @@ fn trouble(visit: &Visit<'_>, daemon: &DaemonStatus) -> Markup {
             @if let Some(what) = &remote.trouble {
                 div .notice.warning {
                     (crate::words::glyph(Level::Warning))
-                    div { p { b { "Remote write to " (remote.name) " waits: " } (what) } }
+                    div { p { b { "Remote write to " (remote.name) " waits: " } (without_secrets(what)) } }
                 }
             }
         }

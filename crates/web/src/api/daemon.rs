@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{limit, paged, reply};
+use crate::page::parts::without_secrets;
 use crate::problem::Problem;
 use crate::routes::{Look, Reply};
 
@@ -144,7 +145,7 @@ pub(crate) fn daemon(look: &Look<'_>) -> Result<Reply, Problem> {
                 samples_sent: remote.samples_sent,
                 waiting_bytes: remote.waiting_bytes,
                 samples_dropped: remote.samples_dropped,
-                trouble: remote.trouble.clone(),
+                trouble: remote.trouble.as_deref().map(without_secrets),
             })
             .collect(),
         notes: status.notes.clone(),

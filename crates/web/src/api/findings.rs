@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::estate::Unseen;
 use super::{least_level, limit, page_of, paged, reply};
+use crate::page::parts::without_secrets;
 use crate::problem::Problem;
 use crate::routes::{Look, Reply};
 
@@ -257,12 +258,16 @@ fn shown(instance: &str, finding: &pawang_core::Finding, opened: Option<Timestam
         object: finding.object.clone(),
         database: finding.database.clone(),
         level: finding.level,
-        title: finding.title.clone(),
+        title: without_secrets(&finding.title),
         value: finding.value,
         unit: unit(finding.unit),
         threshold: finding.threshold,
         since: finding.since.or(opened),
-        evidence: finding.evidence.clone(),
+        evidence: finding
+            .evidence
+            .iter()
+            .map(|(fact, value)| (fact.clone(), without_secrets(value)))
+            .collect(),
         remedy: finding.remedy.clone(),
     }
 }

@@ -11,10 +11,10 @@ use pawang_store::live::Present;
 use pawang_store::state::{FindingQuery, FindingRecord};
 
 use super::parts::{Ask, series};
-use super::verdict::{Open, address, name, open, place, since};
+use super::verdict::{Open, address, name, open, place, since, title};
 use super::{Page, PageError, Place, Visit};
 use crate::chart::Chart;
-use crate::page::parts::shell;
+use crate::page::parts::{shell, without_secrets};
 use crate::words::{age, badge, command, copyable, duration, encode, moment, not_seen, quantity};
 
 /// Times that a finding was open, in its history.
@@ -171,7 +171,7 @@ fn headline(visit: &Visit<'_>, story: &Story) -> Markup {
         }
         p .sentence.(finding.level.as_str()) {
             @if story.closed_at.is_none() { (badge(finding.level)) } @else { (badge(Level::Ok)) }
-            " " b { (finding.title) }
+            " " b { (title(finding)) }
         }
     }
 }
@@ -220,7 +220,7 @@ fn evidence(visit: &Visit<'_>, story: &Story) -> Result<Markup, PageError> {
         @if !finding.evidence.is_empty() || chart.is_some() { h2 { "Evidence" } }
         @if let Some(chart) = &chart { div .charts { (chart) } }
         @if !finding.evidence.is_empty() {
-            dl .facts { @for (fact, value) in &finding.evidence { dt { (fact) } dd { (value) } } }
+            dl .facts { @for (fact, value) in &finding.evidence { dt { (fact) } dd { (without_secrets(value)) } } }
         }
     })
 }
@@ -267,9 +267,8 @@ fn chart(visit: &Visit<'_>, story: &Story) -> Result<Option<Markup>, PageError> 
     } else {
         finding.object.clone()
     };
-    let title = name(finding);
     let chart = Chart {
-        title,
+        title: name(finding),
         unit,
         span: visit.range.span,
         lines: vec![(label, own)],
@@ -383,7 +382,7 @@ fn past(visit: &Visit<'_>, story: &Story) -> Markup {
                     td { @match record.closed_at { Some(at) => (moment(visit.now, at)), None => b { "open" } } }
                     td .number { (age(record.closed_at.unwrap_or(visit.now).duration_since(record.opened_at).as_secs_f64())) }
                     td { (badge(record.worst)) }
-                    td { (record.finding.title) }
+                    td { (title(&record.finding)) }
                 } } }
             } }
         }
@@ -398,7 +397,7 @@ fn elsewhere(visit: &Visit<'_>, story: &Story) -> Markup {
             ul .findings .across { @for open in story.elsewhere.iter().take(SHOWN) { li {
                 (crate::words::glyph(open.finding.level))
                 a .where href=(visit.link(&format!("/instances/{}", encode(&open.instance)))) { (open.instance) }
-                a .title href=(visit.link(&address(&open.finding))) { (open.finding.title) }
+                a .title href=(visit.link(&address(&open.finding))) { (title(&open.finding)) }
                 (since(visit, open.since))
             } } }
         }

@@ -8,7 +8,7 @@ use pawang_store::live::Present;
 use pawang_store::state::{FindingQuery, FindingRecord};
 
 use super::parts::{Field, Here, filter, matches};
-use super::verdict::{Open, address, entries, list, open, place};
+use super::verdict::{Open, address, entries, list, open, place, title};
 use super::{Page, PageError, Place, Visit};
 use crate::layout::Counts;
 use crate::words::{age, empty, encode, glyph, moment};
@@ -131,7 +131,7 @@ fn ended(visit: &Visit<'_>, records: &[FindingRecord]) -> Markup {
                     (glyph(record.worst))
                     a .where href=(visit.link(&format!("/instances/{}", encode(&record.instance)))) { (record.instance) }
                     span .title {
-                        a href=(visit.link(&address(&record.finding))) { b { (record.finding.check) } " " (record.finding.title) }
+                        a href=(visit.link(&address(&record.finding))) { b { (record.finding.check) } " " (title(&record.finding)) }
                         @if !place.is_empty() { " " small { (place) } }
                     }
                     (until(visit.now, record))

@@ -8,7 +8,7 @@ use pawang_store::history::Series;
 use pawang_store::live::Present;
 
 use super::parts::{Ask, dash, single, summed};
-use super::verdict::{Open, address, entries, list, name, open, place};
+use super::verdict::{Open, address, entries, list, name, open, place, title};
 use super::{Page, PageError, Place, Visit};
 use crate::chart::sparkline;
 use crate::layout::{Counts, STALE_SECONDS};
@@ -133,7 +133,7 @@ fn matching(visit: &Visit<'_>, findings: &[Open], searched: &str) -> Markup {
     let has = |text: &str| text.to_lowercase().contains(searched);
     let matching = findings.iter().filter(|open| {
         has(&open.finding.check)
-            || has(&open.finding.title)
+            || has(&title(&open.finding))
             || has(name(&open.finding))
             || has(&place(&open.finding))
     });
@@ -232,7 +232,7 @@ fn worst(visit: &Visit<'_>, line: &Line<'_>) -> Markup {
         .count()
         - 1;
     html! {
-        a href=(visit.link(&address(&open.finding))) { b { (open.finding.check) } " " (open.finding.title) }
+        a href=(visit.link(&address(&open.finding))) { b { (open.finding.check) } " " (title(&open.finding)) }
         @if let Some(at) = open.since { " " small { "since " (moment(visit.now, at)) } }
         @if more > 0 { " " small { "+" (more) " more" } }
     }

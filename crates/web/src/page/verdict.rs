@@ -8,6 +8,7 @@ use pawang_core::{Blind, Evaluation, Finding, Level, Outcome, Timestamp, Verdict
 use pawang_store::live::Present;
 use pawang_store::state::FindingQuery;
 
+use super::parts::without_secrets;
 use super::{PageError, Visit};
 use crate::words::{age, copyable, encode, glyph, moment, seconds_since};
 
@@ -167,7 +168,7 @@ fn item(visit: &Visit<'_>, open: &Open, with_instance: bool) -> Markup {
             (glyph(finding.level))
             @if with_instance { (instance(visit, &open.instance)) }
             span .title {
-                a href=(visit.link(&address(finding))) { b { (finding.check) } " " (finding.title) }
+                a href=(visit.link(&address(finding))) { b { (finding.check) } " " (title(finding)) }
                 @if !place.is_empty() { " " small { (place) } }
             }
             (since(visit, open.since))
@@ -182,6 +183,11 @@ pub(crate) fn since(visit: &Visit<'_>, since: Option<Timestamp>) -> Markup {
             "since " (moment(visit.now, at)) " (" (age(seconds_since(visit.now, at))) ")"
         } }
     }
+}
+
+/// Returns what a finding says, without passwords of what it was read from.
+pub(crate) fn title(finding: &Finding) -> String {
+    without_secrets(&finding.title)
 }
 
 /// Returns the address of a finding's page.
@@ -294,6 +300,16 @@ mod tests {
                 fingerprint: fingerprint(check, instance, None, ""),
             },
         }
+    }
+
+    #[test]
+    fn titles_hold_no_passwords() {
+        let mut open = open("a", "c", None);
+        open.finding.title = "host=h password=hunter2 does not answer".to_owned();
+        assert_eq!(
+            title(&open.finding),
+            "host=h password=[redacted] does not answer"
+        );
     }
 
     #[test]

@@ -10,6 +10,7 @@ use crate::chart::Chart;
 use crate::page::parts::{
     Ask, combine, dash, figure, instance_path, or_dash, path, percent, shell, single,
 };
+use crate::page::verdict::title;
 use crate::page::{PageError, Visit};
 use crate::words;
 
@@ -68,7 +69,7 @@ fn findings(visit: &Visit<'_>, present: &Present, relation: &Relation<'_>) -> Ma
     html! {
         @if !found.is_empty() { ul .findings { @for finding in found {
             @let href = visit.link(&format!("/findings/{}", words::encode(&finding.fingerprint)));
-            li { (words::glyph(finding.level)) " " a href=(href) { (finding.title) } " " small { (finding.check) } }
+            li { (words::glyph(finding.level)) " " a href=(href) { (title(finding)) } " " small { (finding.check) } }
         } } }
     }
 }
