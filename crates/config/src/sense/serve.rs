@@ -43,6 +43,12 @@ fn address_problems(serve: &ServeConfig) -> Vec<Found> {
             ),
             "expected a loopback address in serve.listen, or true here".to_owned(),
         ));
+    } else if serve.sign_in == Some(false) && serve.behind_tls_proxy {
+        found.push((
+            "serve.sign_in".to_owned(),
+            "everybody who reaches the proxy would see every server".to_owned(),
+            "expected true here, or no behind_tls_proxy".to_owned(),
+        ));
     }
     if serve.tls.is_some() && serve.behind_tls_proxy {
         found.push((

@@ -59,6 +59,11 @@ fn what_contradicts_itself_is_refused_with_its_place() {
         "everybody who reaches 0.0.0.0:8432",
     );
     check(
+        "behind_tls_proxy = true\nsign_in = false",
+        "3:11",
+        "everybody who reaches the proxy",
+    );
+    check(
         "behind_tls_proxy = true\ntls = { certificate = 'c', key = 'k' }",
         "2:20",
         "either [serve.tls] or behind_tls_proxy",
