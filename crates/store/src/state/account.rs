@@ -149,6 +149,18 @@ impl State {
         })
     }
 
+    /// Says whether there is an account.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn has_accounts(&self) -> Result<bool, Error> {
+        self.read(|connection| {
+            connection
+                .prepare_cached("SELECT EXISTS (SELECT 1 FROM account)")?
+                .query_row([], |row| row.get(0))
+        })
+    }
+
     /// Removes an account with its sign-ins; says whether there was one. Tokens belong to nobody and stay.
     ///
     /// # Errors
@@ -220,6 +232,24 @@ impl State {
                     Ok((sign_in, account))
                 })
                 .optional()
+        })
+    }
+
+    /// Moves the end of a sign-in; says whether there still is one, since one that was ended stays so.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn prolong_sign_in(
+        &self,
+        token_hash: &[u8; 32],
+        expires_at: Timestamp,
+    ) -> Result<bool, Error> {
+        self.write(|transaction| {
+            let moved = transaction.execute(
+                "UPDATE sign_in SET expires_at = ?2 WHERE token_hash = ?1",
+                params![token_hash, stored(expires_at)],
+            )?;
+            Ok(moved > 0)
         })
     }
 

@@ -54,13 +54,20 @@ fn sign_ins_end_with_time_password_and_account() {
     );
     state.put_sign_in(&sign_in("alice", 3)).unwrap();
     state.put_sign_in(&sign_in("bob", 4)).unwrap();
+    assert!(state.prolong_sign_in(&[4; 32], at(7_200)).unwrap());
+    let (longer, _) = state.sign_in(&[4; 32], at(3_600)).unwrap().unwrap();
+    assert_eq!(longer.expires_at, at(7_200));
     state.remove_sign_in(&[4; 32]).unwrap();
+    assert!(!state.prolong_sign_in(&[4; 32], at(7_200)).unwrap());
     assert_eq!(state.sign_in(&[4; 32], at(5)).unwrap(), None);
     assert!(state.remove_account("alice").unwrap());
     assert!(!state.remove_account("alice").unwrap());
     assert_eq!(state.sign_in(&[3; 32], at(4)).unwrap(), None);
     assert!(state.put_sign_in(&sign_in("nobody", 5)).is_err());
     assert_eq!(state.accounts().unwrap().len(), 1);
+    assert!(state.has_accounts().unwrap());
+    state.remove_account("bob").unwrap();
+    assert!(!state.has_accounts().unwrap());
 }
 
 #[test]
