@@ -72,12 +72,11 @@ async fn finish(call: &Call, outcome: Result<(), Problem>) -> Result<Response<Bo
             Ok(call.body(StatusCode::OK, "application/json", body))
         }
         Err(problem) => {
-            let kind = match problem.status.is_server_error() {
-                true => "failed",
-                false => "refused",
-            };
-            let why = json!({"why": problem.report.primary});
-            call.journal(kind, &object, why).await;
+            let why = &problem.report.primary;
+            match problem.status.is_server_error() {
+                true => call.journal("failed", &object, json!({"why": why})).await,
+                false => call.journal_refusal(&object, why).await,
+            }
             Err(problem)
         }
     }

@@ -19,14 +19,16 @@ const ADDRESS_DELAY_MAX: Duration = Duration::from_secs(900);
 const MEMORY: Duration = Duration::from_secs(3_600);
 /// Accounts and addresses that are remembered; the ones refused longest ago are forgotten first.
 const REMEMBERED_MAX: usize = 10_000;
-/// Refusals of strangers that the journal takes per minute; more are counted in the next one.
+/// Refusals of strangers, and as many of everybody else, that the journal takes per minute; more are counted in the
+/// next one.
 const RECORDED_PER_MINUTE: u32 = 30;
 
 /// How often whom was refused.
 #[derive(Default)]
 pub(crate) struct Doors {
     refused: Mutex<HashMap<Door, Refusals>>,
-    strangers: Mutex<Strangers>,
+    strangers: Mutex<Recorded>,
+    others: Mutex<Recorded>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -41,10 +43,11 @@ struct Refusals {
     last_at: Timestamp,
 }
 
+/// What the journal took of this minute's refusals.
 #[derive(Default)]
-struct Strangers {
+struct Recorded {
     minute: i64,
-    recorded: u32,
+    taken: u32,
     omitted: u64,
 }
 
@@ -66,7 +69,7 @@ impl Doors {
             ACCOUNT_DELAY_MAX,
         );
         account.max(wait(
-            &Door::Address(address),
+            &Door::Address(network(address)),
             ADDRESS_FREE,
             ADDRESS_DELAY_MAX,
         ))
@@ -75,7 +78,10 @@ impl Doors {
     /// Remembers a refusal.
     pub(crate) fn refuse(&self, account: &str, address: IpAddr, now: Timestamp) {
         let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        for door in [Door::Account(account.to_owned()), Door::Address(address)] {
+        for door in [
+            Door::Account(account.to_owned()),
+            Door::Address(network(address)),
+        ] {
             let refusals = refused.entry(door).or_insert(Refusals {
                 count: 0,
                 last_at: now,
@@ -95,29 +101,41 @@ impl Doors {
     pub(crate) fn admit(&self, account: &str, address: IpAddr) {
         let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
         refused.remove(&Door::Account(account.to_owned()));
-        if let Some(refusals) = refused.get_mut(&Door::Address(address)) {
+        if let Some(refusals) = refused.get_mut(&Door::Address(network(address))) {
             refusals.count = refusals.count.saturating_sub(1);
         }
     }
 
-    /// Says whether one more refusal of a stranger is written into the journal, and how many were not since the last
-    /// one that was: strangers must not fill the disk.
-    pub(crate) fn record(&self, now: Timestamp) -> Option<u64> {
-        let mut strangers = self
-            .strangers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+    /// Says whether one more refusal, of a stranger or of somebody else, is written into the journal, and how many were
+    /// not since the last one that was: nobody may fill the disk.
+    pub(crate) fn record(&self, stranger: bool, now: Timestamp) -> Option<u64> {
+        let recorded = match stranger {
+            true => &self.strangers,
+            false => &self.others,
+        };
+        let mut recorded = recorded.lock().unwrap_or_else(PoisonError::into_inner);
         let minute = now.as_second() / 60;
-        if strangers.minute != minute {
-            strangers.minute = minute;
-            strangers.recorded = 0;
+        if recorded.minute != minute {
+            recorded.minute = minute;
+            recorded.taken = 0;
         }
-        if strangers.recorded >= RECORDED_PER_MINUTE {
-            strangers.omitted += 1;
+        if recorded.taken >= RECORDED_PER_MINUTE {
+            recorded.omitted += 1;
             return None;
         }
-        strangers.recorded += 1;
-        Some(std::mem::take(&mut strangers.omitted))
+        recorded.taken += 1;
+        Some(std::mem::take(&mut recorded.omitted))
+    }
+}
+
+/// Returns what an address is counted as: an IPv6 address by the first half, since whoever has one has all of it.
+pub(crate) fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            IpAddr::from([a, b, c, d, 0, 0, 0, 0])
+        }
+        address => address,
     }
 }
 
@@ -179,6 +197,20 @@ mod tests {
     }
 
     #[test]
+    fn addresses_of_one_network_wait_together() {
+        let doors = Doors::default();
+        let parse = |text: &str| -> IpAddr { text.parse().unwrap() };
+        for last in 0..30 {
+            let address = parse(&format!("2001:db8:0:1::{last}"));
+            doors.refuse(&format!("a{last}"), address, at(0));
+        }
+        let wait = |address| doors.wait("new", parse(address), at(0));
+        assert_eq!(wait("2001:db8:0:1:ffff::1"), Some(ADDRESS_DELAY_MAX));
+        assert_eq!(wait("2001:db8:0:2::1"), None);
+        assert_eq!(network(parse("::ffff:192.0.2.1")), address(1));
+    }
+
+    #[test]
     fn memory_is_bounded() {
         let doors = Doors::default();
         for account in 0..30_000 {
@@ -189,11 +221,14 @@ mod tests {
     }
 
     #[test]
-    fn strangers_cannot_fill_the_journal() {
+    fn nobody_can_fill_the_journal() {
         let doors = Doors::default();
-        let written = (0..1_000).filter(|_| doors.record(at(0)).is_some()).count();
-        assert_eq!(written, 30);
-        assert_eq!(doors.record(at(60)), Some(970));
-        assert_eq!(doors.record(at(61)), Some(0));
+        for stranger in [true, false] {
+            let record = |seconds| doors.record(stranger, at(seconds));
+            let written = (0..1_000).filter(|_| record(0).is_some()).count();
+            assert_eq!(written, 30);
+            assert_eq!(record(60), Some(970));
+            assert_eq!(record(61), Some(0));
+        }
     }
 }

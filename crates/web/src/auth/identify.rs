@@ -49,22 +49,22 @@ pub(crate) fn identify(
         return Ok(None);
     };
     let sign_in = prolong(shared, sign_in, now)?;
-    Ok(Some(Actor::Account { account, sign_in }))
+    Ok(sign_in.map(|sign_in| Actor::Account { account, sign_in }))
 }
 
-/// Moves the end of a session that is in use, never beyond its longest life.
-fn prolong(shared: &Shared, sign_in: SignIn, now: Timestamp) -> Result<SignIn, Problem> {
+/// Moves the end of a session that is in use, never beyond its longest life; `None` when somebody ended it meanwhile.
+fn prolong(shared: &Shared, sign_in: SignIn, now: Timestamp) -> Result<Option<SignIn>, Problem> {
     let expires_at = ends_at(sign_in.created_at, now);
     let moved = sign_in.expires_at.duration_until(expires_at);
     if Duration::try_from(moved).unwrap_or_default() < MOVED_MIN {
-        return Ok(sign_in);
+        return Ok(Some(sign_in));
     }
-    let sign_in = SignIn {
+    let state = shared.site.store.state();
+    let there = state.prolong_sign_in(&sign_in.token_hash, expires_at)?;
+    Ok(there.then_some(SignIn {
         expires_at,
         ..sign_in
-    };
-    shared.site.store.state().put_sign_in(&sign_in)?;
-    Ok(sign_in)
+    }))
 }
 
 /// Returns when a session that is used now ends.

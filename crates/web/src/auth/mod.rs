@@ -11,7 +11,7 @@ use std::net::IpAddr;
 
 use pawang_store::state::{Account, ApiToken, Permission, SignIn};
 
-pub(crate) use doors::Doors;
+pub(crate) use doors::{Doors, network};
 pub(crate) use forgery::check;
 pub(crate) use identify::identify;
 pub(crate) use sign_in::{ask, redirect, sign_in, sign_out};

@@ -175,12 +175,8 @@ async fn prepare(
     if let (Some(_), Some(actor)) = (route.action, &call.actor)
         && let Err(problem) = auth::check(&call.headers, &call.uri, &call.form, actor)
     {
-        call.journal(
-            "refused",
-            &call.object(),
-            json!({"why": problem.report.primary}),
-        )
-        .await;
+        call.journal_refusal(&call.object(), &problem.report.primary)
+            .await;
         return Err(problem.into());
     }
     Ok(call)
@@ -214,8 +210,7 @@ async fn admit(call: &Call, needed: Permission) -> Result<(), Refused> {
     }
     let why = format!("needs the permission \"{}\"", permission_name(needed));
     if call.route.action.is_some() {
-        call.journal("refused", &call.object(), json!({"why": why}))
-            .await;
+        call.journal_refusal(&call.object(), &why).await;
     }
     Err(Problem::new(StatusCode::FORBIDDEN, format!("this {why}")).into())
 }
@@ -329,22 +324,26 @@ impl Call {
 
     /// Writes what was done, or not, into the journal as the actor's.
     pub(crate) async fn journal(&self, outcome: &str, object: &str, detail: Value) {
-        let actor = match &self.actor {
-            Some(actor) => actor.name(),
-            None => auth::stranger(self.address),
-        };
-        self.journal_as(&actor, outcome, object, detail).await;
+        self.journal_as(&self.name(), outcome, object, detail).await;
     }
 
-    /// Writes the refusal of a stranger into the journal, unless strangers have filled this minute's room.
+    /// Writes a refusal into the journal, unless refusals have filled this minute's room: that of strangers, or that of
+    /// everybody else, which strangers cannot take away.
     pub(crate) async fn journal_refusal(&self, object: &str, why: &str) {
-        if let Some(omitted) = self.shared.doors.record(self.now) {
+        let stranger = self.actor.is_none();
+        if let Some(omitted) = self.shared.doors.record(stranger, self.now) {
             let detail = match omitted {
                 0 => json!({"why": why}),
                 omitted => json!({"why": why, "not-recorded-before": omitted}),
             };
-            self.journal_as(&auth::stranger(self.address), "refused", object, detail)
-                .await;
+            self.journal("refused", object, detail).await;
+        }
+    }
+
+    fn name(&self) -> String {
+        match &self.actor {
+            Some(actor) => actor.name(),
+            None => auth::stranger(self.address),
         }
     }
 

@@ -6,6 +6,7 @@ mod compress;
 mod drawn;
 mod headers;
 mod pace;
+mod peers;
 mod readers;
 mod shared;
 mod tls;
@@ -37,6 +38,7 @@ pub(crate) use shared::Shared;
 pub use tls::{TlsError, tls_config};
 
 use pace::Paced;
+use peers::Peers;
 
 /// Connections at the same time; more wait in the kernel's queue.
 const CONNECTIONS_MAX: usize = 512;
@@ -63,6 +65,8 @@ pub async fn serve(
     let shared = Arc::new(Shared::new(site, tls.is_some(), stop.clone()));
     let router = answer::router(&shared);
     let acceptor = tls.map(TlsAcceptor::from);
+    // All connections of a proxy come from its one address.
+    let peers = (!shared.behind_proxy).then(Arc::<Peers>::default);
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut connections = JoinSet::new();
     loop {
@@ -85,9 +89,14 @@ pub async fn serve(
             }
         };
         while connections.try_join_next().is_some() {}
+        let held = peers.as_ref().map(|peers| peers.enter(peer.ip()));
+        if matches!(held, Some(None)) {
+            tracing::debug!(%peer, "too many connections of one peer");
+            continue;
+        }
         let (router, acceptor, stop) = (router.clone(), acceptor.clone(), stop.clone());
         connections.spawn(async move {
-            let _permit = permit;
+            let _room = (permit, held);
             connection(stream, peer, acceptor, router, stop).await;
         });
     }
