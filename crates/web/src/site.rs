@@ -30,6 +30,8 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// Whether everybody must sign in; always so on addresses that are not loopback.
     pub sign_in: bool,
+    /// What the configuration says of signing in; where it says nothing, everybody must from the first account on.
+    pub sign_in_configured: Option<bool>,
     /// Whether browsers reach it by TLS, its own or that of a proxy: cookies are `Secure` then.
     pub secure: bool,
     /// Names of the `Host` header besides the address itself.

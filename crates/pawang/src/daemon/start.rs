@@ -31,19 +31,25 @@ pub(super) fn settings(
         )
         .with_hint(format!("pawang serve --listen {local}")));
     }
-    if !loopback && config.sign_in == Some(false) {
+    // A proxy carries the loopback address out into the network.
+    let public = !loopback || config.behind_tls_proxy;
+    if public && config.sign_in == Some(false) {
+        let hint = match config.behind_tls_proxy {
+            true => "pawang account create NAME --permission admin".to_owned(),
+            false => format!("pawang serve --listen {local}"),
+        };
         return Err(Report::new(
             Kind::Usage,
             format!("cannot serve address {listen} with sign_in = false"),
         )
-        .with_detail("everybody who reaches the address would see every server")
-        .with_hint(format!("pawang serve --listen {local}")));
+        .with_detail(
+            "everybody who reaches the address, or the proxy before it, would see every server",
+        )
+        .with_hint(hint));
     }
     let report = |error: pawang_store::Error| error.report();
     let accounts = !state.accounts().map_err(report)?.is_empty();
     let lost = state.accounts_lost().map_err(report)?;
-    // A proxy carries the loopback address out into the network.
-    let public = !loopback || config.behind_tls_proxy;
     let sign_in = config.sign_in.unwrap_or(public || accounts || lost);
     if sign_in && !accounts && !lost {
         return Err(Report::new(
@@ -56,6 +62,7 @@ pub(super) fn settings(
     Ok(Settings {
         listen,
         sign_in,
+        sign_in_configured: config.sign_in,
         secure,
         hosts: config.hosts.clone(),
         query_text: config.query_text,

@@ -120,6 +120,7 @@ mod tests {
         Settings {
             listen: ([127, 0, 0, 1], 8432).into(),
             sign_in: false,
+            sign_in_configured: None,
             secure: false,
             hosts: vec!["pawang.example.org".to_owned()],
             query_text: QueryText::Normalised,

@@ -63,13 +63,16 @@ impl Shared {
         }
     }
 
-    /// Says whether everybody must sign in: also when there were accounts that are lost, since whoever made them
-    /// wanted the door shut. Reads the store: call it where a thread may block.
+    /// Says whether everybody must sign in: also as soon as there is an account, unless the configuration says that
+    /// nobody must; and when there were accounts that are lost, since whoever made them wanted the door shut. Reads the store: call it where a thread may block.
     ///
     /// # Errors
     /// The store does not answer; nobody may come in then.
     pub(crate) fn signs_in(&self) -> Result<bool, Problem> {
-        Ok(self.site.settings.sign_in || self.site.store.state().accounts_lost()?)
+        let (settings, state) = (&self.site.settings, self.site.store.state());
+        Ok(settings.sign_in
+            || state.accounts_lost()?
+            || (settings.sign_in_configured.is_none() && state.has_accounts()?))
     }
 
     /// Returns the address of whoever asks: the last one that the proxy in front saw, else the other end.

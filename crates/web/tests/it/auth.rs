@@ -358,15 +358,36 @@ async fn cookies_are_bound_to_tls_where_there_is_some() {
 }
 
 #[tokio::test]
-async fn strangers_cannot_fill_the_journal() {
-    let estate = Estate::new();
-    let served = estate.serve(closed()).await;
-    let client = Client::new(served.address);
-    for _ in 0..100 {
-        client.post("/api/v1/daemon/reload", &[]).await;
+async fn neither_strangers_nor_others_can_fill_the_journal() {
+    for settings in [closed(), settings()] {
+        let estate = Estate::new();
+        let served = estate.serve(settings).await;
+        let client = Client::new(served.address).with("origin", "https://evil.example");
+        for _ in 0..100 {
+            client.post("/api/v1/daemon/reload", &[]).await;
+        }
+        let records = estate.store.state().journal_page(None, 200).unwrap();
+        assert!((30..=60).contains(&records.len()), "{}", records.len());
     }
-    let records = estate.store.state().journal_page(None, 200).unwrap();
-    assert!((30..=60).contains(&records.len()), "{}", records.len());
+}
+
+#[tokio::test]
+async fn the_first_account_shuts_an_open_dashboard() {
+    let estate = Estate::new();
+    let unsaid = Settings {
+        sign_in_configured: None,
+        ..settings()
+    };
+    let (shuts, stays) = (estate.serve(unsaid).await, estate.serve(settings()).await);
+    let status = async |served: &Served| {
+        let client = Client::new(served.address);
+        client.get("/api/v1/instances").await.status
+    };
+    assert_eq!((status(&shuts).await, status(&stays).await), (200, 200));
+    add_account(&estate, "alice", Permission::Viewer);
+    assert_eq!((status(&shuts).await, status(&stays).await), (401, 200));
+    let client = signed_in(&shuts, "alice").await;
+    assert_eq!(client.get("/api/v1/instances").await.status, 200);
 }
 
 #[tokio::test]

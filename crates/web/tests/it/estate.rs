@@ -60,6 +60,7 @@ pub(crate) fn settings() -> Settings {
     Settings {
         listen: ([127, 0, 0, 1], 0).into(),
         sign_in: false,
+        sign_in_configured: Some(false),
         secure: false,
         hosts: Vec::new(),
         query_text: QueryText::Normalised,

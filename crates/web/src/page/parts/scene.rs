@@ -99,6 +99,7 @@ impl Scene {
                 settings: Settings {
                     listen: ([127, 0, 0, 1], 0).into(),
                     sign_in: false,
+                    sign_in_configured: None,
                     secure: false,
                     hosts: Vec::new(),
                     query_text: QueryText::Normalised,
