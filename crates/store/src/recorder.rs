@@ -202,7 +202,10 @@ impl Recorder {
                 } else {
                     self.refused(Part::Tending, &error, now);
                 }
-                Tended::default()
+                Tended {
+                    refused: true,
+                    ..Tended::default()
+                }
             }
         }
     }

@@ -72,6 +72,9 @@ pub(super) struct Round<'a> {
     blind: Option<&'a Blind>,
 }
 
+/// How a reason begins that says why a statement was not even sent.
+pub(crate) const NOT_ASKED: &str = "not asked";
+
 impl<'a> Round<'a> {
     /// Adds one sighting.
     pub(super) fn add(&mut self, sighting: &'a Sighting) {
@@ -83,7 +86,10 @@ impl<'a> Round<'a> {
                 self.of_files |= snapshot.epoch.is_none();
             }
             Err(Missing::Blind(blind)) => {
-                if let Blind::Timeout { limit_ms, .. } = blind {
+                // What was not asked for want of time cost nothing itself.
+                if let Blind::Timeout { limit_ms, what } = blind
+                    && !what.starts_with(NOT_ASKED)
+                {
                     self.elapsed += Duration::from_millis(*limit_ms);
                     self.timed_out = true;
                 }

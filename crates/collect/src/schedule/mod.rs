@@ -269,6 +269,15 @@ impl Schedule {
         }
     }
 
+    /// Makes due what tells whether the server is there, such as after a connection was lost; everything else keeps what
+    /// it was slowed down to, so that a statement that breaks connections is not asked again and again.
+    pub fn wake_essential(&mut self, now: Timestamp) {
+        self.tick(now);
+        for entry in self.entries.values_mut().filter(|entry| entry.essential) {
+            entry.hurry(now);
+        }
+    }
+
     fn add(&mut self, name: &str, scope: Option<Scope>, interval: Duration) {
         let mut entry = Entry::new(name, scope, interval, self.now);
         entry.due_at = Some(self.first_at(&entry));

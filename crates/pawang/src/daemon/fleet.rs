@@ -126,7 +126,9 @@ impl Fleet {
     pub(super) async fn stop_all(&mut self, most: Duration) {
         let names: Vec<String> = self.workers.keys().cloned().collect();
         self.stop(&names, most).await;
-        self.tasks.shutdown().await;
+        // A task that hangs in the file system cannot be ended; the process can.
+        let deadline = tokio::time::Instant::now() + most;
+        let _ended = timeout_at(deadline, self.tasks.shutdown()).await;
     }
 
     /// Waits for a worker that ends though nobody told it to; pending while there is none.

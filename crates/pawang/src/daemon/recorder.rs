@@ -125,6 +125,7 @@ pub(super) fn start(
         beat: Arc::clone(&beat),
         flushed: Instant::now(),
         tended: Instant::now(),
+        tend_refused: false,
     };
     let handle = std::thread::Builder::new()
         .name("recorder".to_owned())
@@ -169,6 +170,8 @@ struct Work {
     beat: Arc<Beat>,
     flushed: Instant,
     tended: Instant,
+    /// Whether the disk refused the last tending.
+    tend_refused: bool,
 }
 
 impl Work {
@@ -186,7 +189,7 @@ impl Work {
             if self.flushed.elapsed() >= FLUSH_EVERY {
                 self.flush();
             }
-            if idle || self.tended.elapsed() >= TEND_EVERY {
+            if idle && !self.tend_refused || self.tended.elapsed() >= TEND_EVERY {
                 self.tend();
             }
         }
@@ -223,7 +226,9 @@ impl Work {
 
     fn tend(&mut self) {
         for _ in 0..TEND_PIECES_MAX {
-            if !self.recorder.tend(&self.retention, (self.now)()).more {
+            let tended = self.recorder.tend(&self.retention, (self.now)());
+            self.tend_refused = tended.refused;
+            if !tended.more {
                 break;
             }
         }

@@ -203,6 +203,10 @@ impl Daemon {
                     let _ = self.reload("signal").await;
                 }
                 Event::End => break Exit::Good,
+                Event::Tick if self.thread.is_finished() => {
+                    tracing::error!("the recorder ended by itself: the daemon ends too");
+                    break Exit::Refused;
+                }
                 Event::Tick => {
                     self.fleet.mend(&self.setup, &self.shared);
                     self.tell_status();

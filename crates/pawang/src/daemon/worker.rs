@@ -26,6 +26,8 @@ use crate::estate::Job;
 
 /// No round takes longer; one that does is dropped, and its connection with it.
 const ROUND_MAX: Duration = Duration::from_secs(150);
+/// Remembering what an earlier daemon saw takes no longer.
+const RECALL_MAX: Duration = Duration::from_secs(20);
 /// No sample takes longer.
 const SAMPLE_MAX: Duration = Duration::from_secs(15);
 /// Checks are asked at most so often.
@@ -77,6 +79,8 @@ pub(super) struct Worker {
     measured_at: Timestamp,
     woken_at: Timestamp,
     places: Places,
+    /// All databases of the server, as the last round saw them.
+    listed: Vec<String>,
 }
 
 /// What readers see, part by part, so that replacing one part copies none of the others.
@@ -138,13 +142,19 @@ impl Worker {
             measured_at: now,
             woken_at: now,
             places: Places::default(),
+            listed: Vec::new(),
         })
     }
 
     /// Works until it is told to end; `delay` keeps many of them from beginning at the same instant.
     pub(super) async fn run(mut self, mut orders: Orders, delay: Duration) {
         let mut pause = delay;
-        self.recall().await;
+        tokio::select! {
+            biased;
+            _ = orders.stop.wait_for(|stop| *stop) => return,
+            // Nobody waits long for what is only a convenience.
+            _ = timeout(RECALL_MAX, self.recall()) => {}
+        }
         loop {
             orders.beat.mark();
             tokio::select! {
@@ -253,6 +263,7 @@ impl Worker {
         if facts.server.is_ok() {
             self.shown.answered_at = Some(ended);
         }
+        self.listed.clone_from(&facts.databases);
         self.places.remember(&facts);
         let kept = self.without_values(&mut facts);
         self.absorb(&facts);
@@ -385,7 +396,8 @@ impl Worker {
         if passed.is_ok_and(|passed| passed < WAKE_EVERY) {
             return;
         }
-        self.wake_all();
+        self.woken_at = now;
+        self.schedule.wake_essential(now);
     }
 
     fn wake_all(&mut self) {
@@ -453,8 +465,8 @@ impl Worker {
         let facts = Facts {
             sightings: vec![sighting],
             notes: Vec::new(),
-            down: None,
             at: self.now(),
+            databases: self.listed.clone(),
             ..self.shown.facts.as_ref().clone()
         };
         self.shared.record(Arc::new(facts)).await;

@@ -10,7 +10,7 @@ use super::encode::{Packer, split};
 use super::rollup::roll_up;
 use super::segment::{Head, Segment};
 use super::shelf::{PART_IDS, Place, RESOLUTIONS, Shelf, Stream, Stretch};
-use super::writer::HOUR;
+use super::writer::{HOUR, Known};
 use super::{Retention, Tended, Writer};
 use crate::Error;
 
@@ -93,12 +93,17 @@ impl Writer {
             return Ok(Tended {
                 steps: sealed,
                 more: true,
+                refused: false,
             });
         }
         for work in [Writer::compact_due, Writer::clean_up] {
             let steps = work(self, now)?;
             if steps > 0 {
-                return Ok(Tended { steps, more: true });
+                return Ok(Tended {
+                    steps,
+                    more: true,
+                    refused: false,
+                });
             }
         }
         let steps =
@@ -106,6 +111,7 @@ impl Writer {
         Ok(Tended {
             steps,
             more: steps > 0,
+            refused: false,
         })
     }
 
@@ -430,6 +436,14 @@ impl Writer {
             return Ok(0);
         }
         self.tending.cleaned = hour;
+        // Databases that are gone, and instances that are no longer looked after, need no memory.
+        let recent = |known: &Known| known.seen_since(now - DAY);
+        for targets in self.streams.values_mut() {
+            for streams in targets.values_mut() {
+                streams.retain(|_, known| recent(known));
+            }
+            targets.retain(|_, streams| !streams.is_empty());
+        }
         let known: BTreeSet<i64> = self.known_streams();
         self.begin()?;
         let empty: Vec<i64> = self.shelf.all(

@@ -54,6 +54,14 @@ pub(super) struct Known {
     intervals: VecDeque<i64>,
 }
 
+impl Known {
+    /// Says whether its newest snapshot is younger than an instant.
+    pub(super) fn seen_since(&self, at: i64) -> bool {
+        let last = self.last.as_ref();
+        last.is_some_and(|last| split(last.at).0 > at)
+    }
+}
+
 /// How long each resolution is kept, and in how much space.
 #[derive(Clone, Copy, Debug)]
 pub struct Retention {
@@ -74,6 +82,8 @@ pub struct Tended {
     pub steps: usize,
     /// Whether more is left to do.
     pub more: bool,
+    /// Whether the disk refused: trying again at once would be no use.
+    pub refused: bool,
 }
 
 /// What facts say besides snapshots; kept when it changes.
@@ -299,7 +309,14 @@ impl Writer {
             return Ok(());
         }
         let stream = self.find_or_make(instance, snapshot)?;
-        let last = self.shelf.newest(&stream)?;
+        let last = match self.shelf.newest(&stream) {
+            // One sample that cannot be read must not cost the history of all instances.
+            Err(Error::Damaged { what, .. }) => {
+                tracing::warn!(stream = stream.id, what, "the newest sample is torn");
+                None
+            }
+            found => found?,
+        };
         let known = Known::of(&self.shelf, stream, last)?;
         self.streams
             .entry(instance.to_owned())
