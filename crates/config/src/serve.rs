@@ -22,7 +22,8 @@ pub struct ServeConfig {
     pub listen: SocketAddr,
     /// Folder of history and state; `data` in the state folder when not set.
     pub data_directory: Option<PathBuf>,
-    /// Whether everybody must sign in; off only on loopback addresses.
+    /// Whether everybody must sign in; when not set, on addresses that are not loopback, behind a TLS proxy, and as soon
+    /// as there is an account. Off only on loopback addresses without a proxy.
     pub sign_in: Option<bool>,
     /// TLS of its own.
     pub tls: Option<TlsConfig>,
