@@ -25,7 +25,8 @@ pub(crate) fn each<T>(
         .enable_all()
         .build();
     let concurrency = usize::try_from(estate.config.defaults.concurrency.max(1)).unwrap_or(1);
-    runtime.map_err(start)?.block_on(async {
+    let runtime = runtime.map_err(start)?;
+    let results = runtime.block_on(async {
         let mut interrupt = signal(SignalKind::interrupt()).map_err(start)?;
         let mut terminate = signal(SignalKind::terminate()).map_err(start)?;
         let works = jobs.iter().enumerate();
@@ -39,5 +40,8 @@ pub(crate) fn each<T>(
             _ = interrupt.recv() => Ok(None),
             _ = terminate.recv() => Ok(None),
         }
-    })
+    });
+    // A look at files that hangs cannot be ended, and is left behind.
+    runtime.shutdown_background();
+    results
 }

@@ -9,6 +9,7 @@ mod process;
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 use pawang_core::{Blind, Cost, Facts, Missing, Server, Sighting, Snapshot, Timestamp, Value};
@@ -48,25 +49,25 @@ struct Host<'a> {
 }
 
 /// What the server has told that helps to look at its host, in this round or an earlier one.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Told<'a> {
+#[derive(Clone, Default)]
+pub(crate) struct Told {
     /// What it says about itself, when it answers.
-    pub(crate) server: Option<&'a Server>,
+    pub(crate) server: Option<Server>,
     /// Whether it was on this machine when it last answered.
     pub(crate) was_local: bool,
     /// Its places: collector `host-paths`.
-    pub(crate) paths: Option<&'a Snapshot>,
+    pub(crate) paths: Option<Arc<Snapshot>>,
 }
 
 /// Reads the wanted host collectors, or says why they cannot be read here.
 pub(crate) fn observe(
     request: &HostRequest,
-    told: Told<'_>,
-    wanted: &[&Collector],
+    told: &Told,
+    wanted: &[Collector],
     now: Timestamp,
 ) -> Vec<Sighting> {
     let host = locate(request, told);
-    let look = |collector: &&Collector| {
+    let look = |collector: &Collector| {
         let started = Instant::now();
         let seen = match &host {
             Ok(host) => rows(host, &collector.name, now),
@@ -110,13 +111,14 @@ pub(crate) fn snapshot(
     }
 }
 
-fn locate<'a>(request: &'a HostRequest, told: Told<'_>) -> Result<Host<'a>, Blind> {
+fn locate<'a>(request: &'a HostRequest, told: &Told) -> Result<Host<'a>, Blind> {
     let root = request.root.as_deref().unwrap_or(Path::new("/"));
-    let paths = told.paths.map(Paths::of).unwrap_or_default();
-    let directory = told.server.and_then(|server| server.data_directory.clone());
+    let paths = told.paths.as_deref().map(Paths::of).unwrap_or_default();
+    let server = told.server.as_ref();
+    let directory = server.and_then(|server| server.data_directory.clone());
     let configured = request.data_directory.clone();
     let exists = |path: &Path| under(root, path).exists();
-    let local = match told.server {
+    let local = match server {
         Some(server) => server.local,
         None => told.was_local || configured.as_deref().is_some_and(exists),
     };

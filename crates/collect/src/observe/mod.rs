@@ -2,6 +2,7 @@
 
 mod answer;
 mod databases;
+mod files;
 mod rotation;
 mod run;
 mod sample;
@@ -10,13 +11,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use pawang_core::{Blind, DownFacts, Facts, Instance, Snapshot, Timestamp};
+use pawang_core::{Blind, Facts, Instance, Snapshot, Timestamp};
 use pawang_postgres::{Error, Session, Target};
 
-use crate::down::{DownRequest, inspect};
+use crate::down::DownRequest;
 use crate::host::{self, HostRequest};
 use crate::{BackupPlace, Catalog, Question};
 
+use files::Files;
 use rotation::Rotation;
 use run::Run;
 
@@ -103,6 +105,10 @@ struct Memory {
     rotation: Rotation,
     /// The database that an extension was found in, for those that are not in the first one.
     homes: BTreeMap<String, String>,
+    /// The ways to files of the machine: one that hangs does not hide the others.
+    host: Files,
+    backups: Files,
+    down: Files,
 }
 
 /// What bounds a round.
@@ -131,7 +137,7 @@ pub async fn observe(request: &Request<'_>) -> Facts {
             drop(open);
             run.elsewhere(further).await;
         }
-        Err(error) => run.refused(&error),
+        Err(error) => run.refused(&error).await,
     }
     run.surroundings().await;
     run.facts
@@ -158,7 +164,7 @@ impl Observer {
                 }
                 run.elsewhere(further).await;
             }
-            Err(error) => run.refused(&error),
+            Err(error) => run.refused(&error).await,
         }
         run.surroundings().await;
         run.facts
@@ -195,8 +201,8 @@ async fn open(request: &Request<'_>) -> Result<Open, Error> {
     })
 }
 
-/// Looks for the reason why the server lets nobody in, on this machine and without a connection.
-fn down(request: &Request<'_>, memory: &Memory, error: &Error) -> DownFacts {
+/// Returns where to look for the reason why the server lets nobody in, on this machine and without a connection.
+fn down(request: &Request<'_>, memory: &Memory, error: &Error) -> DownRequest {
     let host = &request.host;
     let told = memory.paths.as_deref().filter(|_| memory.local);
     let told = told.and_then(host::data_directory);
@@ -205,12 +211,11 @@ fn down(request: &Request<'_>, memory: &Memory, error: &Error) -> DownFacts {
         &host.data_directory,
         &host.environment_data_directory,
     ];
-    let request_down = DownRequest {
+    DownRequest {
         data_directories: candidates.into_iter().flatten().cloned().collect(),
         log_directory: host.log_directory.clone(),
         ..DownRequest::new(request.target, error)
-    };
-    inspect(&request_down, request.now)
+    }
 }
 
 /// Says that nobody was asked yet; replaced before anybody reads it.

@@ -9,6 +9,7 @@ use pawang_postgres::{Error, Session};
 
 use super::answer::{self, Extension, arrange, extensions, is_homeless, sighting, statement};
 use super::{Bounds, Memory, Open, Request, down, not_asked};
+use crate::down::inspect;
 use crate::{Collector, Question, Scope, backup, host, patroni, pgbouncer};
 
 /// After so much time spent on statements that were cancelled, nothing more is asked: the server is in trouble, and
@@ -64,7 +65,7 @@ impl<'a> Run<'a> {
     }
 
     /// Records why the server let nobody in, and looks for the reason on this machine.
-    pub(super) fn refused(&mut self, error: &Error) {
+    pub(super) async fn refused(&mut self, error: &Error) {
         let request = self.request;
         tracing::debug!(instance = request.instance.name, "{}", error.report());
         let database = &request.target.database;
@@ -72,7 +73,13 @@ impl<'a> Run<'a> {
         if let Some(hint) = error.report().hint {
             self.facts.notes.push(format!("to get in: {hint}"));
         }
-        self.facts.down = Some(Box::new(down(request, self.memory, error)));
+        let place = down(request, self.memory, error);
+        let now = request.now;
+        let look = move || inspect(&place, now);
+        match self.memory.down.look("the server's files", look).await {
+            Ok(found) => self.facts.down = Some(Box::new(found)),
+            Err(blind) => self.facts.notes.push(blind.sentence()),
+        }
         self.facts.databases = self.memory.databases.clone();
     }
 
@@ -177,10 +184,7 @@ impl<'a> Run<'a> {
 
     /// Asks PgBouncer, Patroni and the host: they answer also when PostgreSQL does not.
     pub(super) async fn surroundings(&mut self) {
-        for place in self.request.backups {
-            let seen = backup::observe(place, self.now());
-            self.facts.sightings.push(seen);
-        }
+        self.backups().await;
         let poolers = self.wanted(Scope::Pgbouncer);
         if !poolers.is_empty() {
             let seen = pgbouncer::observe(
@@ -197,15 +201,43 @@ impl<'a> Run<'a> {
             let seen = patroni::observe(self.request.patroni, &agents, self.now()).await;
             self.facts.sightings.extend(seen);
         }
-        let hosts = self.wanted(Scope::Host);
-        if !hosts.is_empty() {
-            let told = host::Told {
-                server: self.facts.server.as_ref().ok(),
-                was_local: self.memory.local,
-                paths: self.memory.paths.as_deref(),
-            };
-            let seen = host::observe(&self.request.host, told, &hosts, self.now());
-            self.facts.sightings.extend(seen);
+        self.host().await;
+    }
+
+    /// Looks into the folders of backups, each by itself.
+    async fn backups(&mut self) {
+        for place in self.request.backups {
+            let (name, now) = (place.name.clone(), self.now());
+            let looked = place.clone();
+            let look = move || backup::observe(&looked, now);
+            let seen = self.memory.backups.look("the backups", look).await;
+            self.facts
+                .sightings
+                .push(seen.unwrap_or_else(|blind| Sighting {
+                    collector: name,
+                    database: None,
+                    seen: Err(blind.into()),
+                }));
+        }
+    }
+
+    /// Looks at the machine.
+    async fn host(&mut self) {
+        let wanted = self.wanted(Scope::Host);
+        if wanted.is_empty() {
+            return;
+        }
+        let told = host::Told {
+            server: self.facts.server.as_ref().ok().cloned(),
+            was_local: self.memory.local,
+            paths: self.memory.paths.clone(),
+        };
+        let (request, now) = (self.request.host.clone(), self.now());
+        let asked: Vec<Collector> = wanted.iter().map(|&collector| collector.clone()).collect();
+        let look = move || host::observe(&request, &told, &asked, now);
+        match self.memory.host.look("the host", look).await {
+            Ok(seen) => self.facts.sightings.extend(seen),
+            Err(blind) => self.unseen(&wanted, None, &blind),
         }
     }
 
