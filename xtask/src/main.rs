@@ -25,6 +25,7 @@ usage: cargo xtask <task>
   test [--postgres all|15,18]       run all that CI runs; installs what is missing with apt when it may
   bench check [--large]             measure pawang check beside other tools, into docs/benchmarks.md
   bench serve [store|estate|metrics]  measure the daemon, its history, pages and /metrics, into docs/benchmarks.md
+  bench alert [latency|storm|truth|day] [--write]  measure alerts; with --write into docs/benchmarks.md
   test --step <name>                run one step of it alone
   tidy                              check the rules that no compiler checks
   docs [--check]                    write docs/reference, or tell which pages are stale
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
         ["bench", "check", "--large"] => bench::check(true),
         ["bench", "serve"] => bench::serve(None),
         ["bench", "serve", only] => bench::serve(Some(only)),
+        ["bench", "alert", ref words @ ..] => bench::alert(words),
         ["tidy"] => tidy::run(),
         ["docs"] => docs::run(false),
         ["docs", "--check"] => docs::run(true),

@@ -14,6 +14,8 @@ const ADMINISTRATION: [&str; 2] = ["/usr/sbin", "/sbin"];
 
 /// Debian's packages, their programs and their services have the same names.
 const PROMETHEUS: [&str; 2] = ["prometheus", "prometheus-postgres-exporter"];
+/// As above.
+const ALERTMANAGER: [&str; 1] = ["prometheus-alertmanager"];
 
 /// Something that the system must have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +28,10 @@ pub(crate) enum Need {
     Patroni,
     /// Prometheus with promtool, and postgres_exporter.
     Prometheus,
+    /// Alertmanager.
+    Alertmanager,
+    /// The mail server of the tests.
+    Mail,
     /// Chromium and its driver, for the tests of the dashboard.
     Browser,
     /// node and npm, to fetch other PostgreSQL servers.
@@ -39,6 +45,8 @@ impl Need {
             Need::Pooler => &["pgbouncer"],
             Need::Patroni => &["patroni", "python3-pysyncobj"],
             Need::Prometheus => &PROMETHEUS,
+            Need::Alertmanager => &ALERTMANAGER,
+            Need::Mail => &["python3-aiosmtpd"],
             Need::Browser => &["chromium", "chromium-driver"],
             Need::Npm => &["nodejs", "npm"],
         }
@@ -48,6 +56,7 @@ impl Need {
     fn services(self) -> &'static [&'static str] {
         match self {
             Need::Prometheus => &PROMETHEUS,
+            Need::Alertmanager => &ALERTMANAGER,
             _ => &[],
         }
     }
@@ -63,6 +72,8 @@ impl Need {
                 found("patroni") && pythons.iter().any(consensus)
             }
             Need::Prometheus => found("promtool") && PROMETHEUS.iter().all(|name| found(name)),
+            Need::Alertmanager => found("prometheus-alertmanager"),
+            Need::Mail => run::works("/usr/bin/python3", &["-c", "import aiosmtpd"]),
             Need::Browser => found("chromium") && found("chromedriver"),
             Need::Npm => run::works("node", &["--version"]) && run::works("npm", &["--version"]),
         }

@@ -67,6 +67,8 @@ pub(crate) fn run(wanted: Option<&str>) -> Result<(), String> {
             Need::Pooler,
             Need::Patroni,
             Need::Prometheus,
+            Need::Alertmanager,
+            Need::Mail,
             Need::Browser,
             Need::Npm,
         ])?;

@@ -2,6 +2,7 @@
 //!
 //! Reading it needs no server: whether a check exists is asked later, by [`Config::verify`].
 
+mod alert;
 mod limits;
 mod pattern;
 mod problem;
@@ -15,9 +16,16 @@ mod tree;
 mod verify;
 mod walk;
 
+pub use alert::{
+    AlertConfig, AlertLevel, AlertmanagerConfig, BatchConfig, ChannelConfig, ContactConfig,
+    ExecConfig, HeartbeatConfig, InhibitConfig, NoData, NtfyConfig, OWN_CHECKS, PagerdutyConfig,
+    PolicyConfig, PriorityName, Response, RotaConfig, RouteConfig, RuleConfig, ServiceConfig,
+    SmtpConfig, SmtpTls, StatusPageConfig, StepConfig, SubstituteConfig, SyslogConfig,
+    TelegramConfig, WebhookConfig, WindowConfig,
+};
 pub use limits::{Place, Resolved};
 pub use pattern::{matches, nearest};
-pub use problem::{Errors, Origin, PROBLEMS_MAX, Position, Problem};
+pub use problem::{Errors, Mistake, Origin, PROBLEMS_MAX, Position, Problem};
 pub use quantity::{Period, Quantity, Size};
 pub use read::{example, load, parse};
 pub use schema::{reference, schema};

@@ -64,6 +64,35 @@ impl Problem {
     }
 }
 
+/// Something that is wrong at a key, before anybody looked where that stands in the file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Mistake {
+    /// The key, as `alert.window[0].schedule`.
+    pub path: String,
+    /// What is wrong, a lower-case fragment.
+    pub message: String,
+    /// What was expected instead; empty when the message says it all.
+    pub expected: String,
+    /// What to write instead.
+    pub hint: Option<String>,
+}
+
+impl Mistake {
+    /// Returns a mistake without hint.
+    pub fn new(
+        path: impl Into<String>,
+        message: impl Into<String>,
+        expected: impl Into<String>,
+    ) -> Mistake {
+        Mistake {
+            path: path.into(),
+            message: message.into(),
+            expected: expected.into(),
+            hint: None,
+        }
+    }
+}
+
 /// Every problem of a file, in the order of its lines.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct Errors {
@@ -155,6 +184,12 @@ impl Origin {
             Some(span) => self.place(span),
             None => self.file_name().to_owned(),
         }
+    }
+
+    /// Returns a mistake at its place.
+    pub(crate) fn draft(&self, mistake: Mistake) -> Draft {
+        Draft::new(self.span(&mistake.path), mistake.message, mistake.expected)
+            .with_hint(mistake.hint)
     }
 
     /// Sorts drafts by their place, keeps the first [`PROBLEMS_MAX`], and quotes their lines.

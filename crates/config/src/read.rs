@@ -139,6 +139,9 @@ fn paths(config: &mut Config) -> Vec<&mut PathBuf> {
         paths.extend(&mut store.password_file);
         paths.extend(&mut store.token_file);
     }
+    for channel in &mut config.alert.channels {
+        paths.extend(channel.files());
+    }
     for instance in &mut config.instances {
         paths.extend(&mut instance.password_file);
         paths.extend(&mut instance.data_directory);

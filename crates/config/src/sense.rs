@@ -1,5 +1,6 @@
 //! What the schema cannot say: limits the wrong way round, things worth a warning.
 
+mod alert;
 mod serve;
 
 use crate::pattern::{matches, nearest};
@@ -26,6 +27,8 @@ pub(crate) fn problems(config: &Config) -> Vec<Draft> {
         }
     }
     drafts.extend(serve::problems(config));
+    let mistakes = config.alert.mistakes().into_iter();
+    drafts.extend(mistakes.map(|mistake| origin.draft(mistake)));
     drafts
 }
 
@@ -33,6 +36,7 @@ pub(crate) fn problems(config: &Config) -> Vec<Draft> {
 pub(crate) fn warnings(config: &Config) -> Vec<String> {
     let texts = passwords(config)
         .chain(serve::warnings(config))
+        .chain(alert::warnings(config))
         .chain(idle_overrides(config))
         .chain(empty_selections(config));
     texts

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use pawang_core::{Report, Unit};
 
+use crate::alert::{AlertConfig, OWN_CHECKS};
 use crate::limits::Settings;
 use crate::pattern::{matches, nearest};
-use crate::problem::{Draft, Origin};
+use crate::problem::{Draft, Errors, Mistake, Origin};
 use crate::quantity::{Quantity, words};
-use crate::tree::{Config, Defaults, Direction};
+use crate::tree::{CheckConfig, Config, Defaults, Direction};
 
 /// What must be known of a check to judge the limits written for it.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,7 +51,15 @@ impl Config {
             let path = format!("override[{index}]");
             verify.entry(&entry.check, &path, ".check", &entry.settings());
         }
+        verify.alert_rules(&self.alert);
         self.origin.errors(verify.drafts).reports()
+    }
+
+    /// Returns mistakes that others found in it as people see them: with their lines, in the order of the file.
+    pub fn errors(&self, mistakes: Vec<Mistake>) -> Errors {
+        let drafts = mistakes.into_iter();
+        let drafts = drafts.map(|mistake| self.origin.draft(mistake));
+        self.origin.errors(drafts.collect())
     }
 }
 
@@ -81,6 +90,23 @@ impl Verify<'_> {
                     message,
                     "expected at least 1 ms",
                 );
+            }
+        }
+    }
+
+    /// A rule for a check that does not exist would never count, and `clear` is in the check's unit.
+    fn alert_rules(&mut self, alert: &AlertConfig) {
+        for (index, rule) in alert.rules.iter().enumerate() {
+            let path = format!("alert.rule[{index}]");
+            if !OWN_CHECKS.iter().any(|own| matches(&rule.check, own)) {
+                let nothing = CheckConfig::default();
+                self.entry(&rule.check, &path, ".check", &nothing.settings());
+            }
+            let checks = self.known.iter();
+            let mut checks = checks.filter(|known| matches(&rule.check, &known.id));
+            let problem = checks.find_map(|check| value_problem(check, "clear", rule.clear));
+            if let Some((message, expected)) = problem {
+                self.push(&format!("{path}.clear"), message, expected);
             }
         }
     }

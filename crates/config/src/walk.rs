@@ -171,7 +171,7 @@ impl Walk<'_> {
         } else if matches!(name, "password" | "passwd" | "pgpassword" | "pass") {
             Some("write the password into a file and set password_file to its path".to_owned())
         } else {
-            home(self.root, self.root, "", name).map(|home| format!("\"{name}\" belongs to {home}"))
+            home(self.root, name).map(|home| format!("\"{name}\" belongs to {home}"))
         };
         let message = format!(
             "key \"{}\" does not exist in {}",
@@ -407,31 +407,30 @@ fn title(path: &str) -> String {
     }
 }
 
-/// Returns the table of the format that has a key of this very name, if there is one.
-fn home(root: &Value, schema: &Value, path: &str, name: &str) -> Option<String> {
-    let schema = resolve(root, schema);
-    if !path.is_empty() && schema["properties"].get(name).is_some() {
-        return Some(title(path));
+/// Returns the table of the format that has a key of this very name, the outermost one if there are several.
+fn home(root: &Value, name: &str) -> Option<String> {
+    let mut level = vec![(String::new(), root)];
+    while !level.is_empty() {
+        let mut next = Vec::new();
+        for (path, schema) in level {
+            let Some(properties) = resolve(root, schema)["properties"].as_object() else {
+                continue;
+            };
+            if !path.is_empty() && properties.contains_key(name) {
+                return Some(title(&path));
+            }
+            for (key, property) in properties {
+                let separator = if path.is_empty() { "" } else { "." };
+                let path = format!("{path}{separator}{key}");
+                let property = resolve(root, property);
+                next.push((format!("{path}[]"), &property["items"]));
+                next.push((format!("{path}.<id>"), &property["additionalProperties"]));
+                next.push((path, property));
+            }
+        }
+        level = next;
     }
-    let properties = schema["properties"].as_object()?;
-    properties.iter().find_map(|(key, property)| {
-        let path = if path.is_empty() {
-            key.clone()
-        } else {
-            format!("{path}.{key}")
-        };
-        let property = resolve(root, property);
-        home(root, property, &path, name)
-            .or_else(|| home(root, &property["items"], &format!("{path}[]"), name))
-            .or_else(|| {
-                home(
-                    root,
-                    &property["additionalProperties"],
-                    &format!("{path}.<id>"),
-                    name,
-                )
-            })
-    })
+    None
 }
 
 fn printable(text: &str) -> String {

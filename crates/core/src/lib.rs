@@ -2,6 +2,7 @@
 //!
 //! This crate does no input or output and reads no clock: time is a parameter.
 
+pub mod alert;
 mod blind;
 mod down;
 mod facts;

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use pawang_collect::Catalog;
 use pawang_config::MetricsConfig;
+use pawang_core::alert::AlertsPresent;
 use pawang_core::{
     Blind, Column, ColumnKind, Cost, Epoch, Facts, Instance, Sighting, Snapshot, Timestamp, Value,
 };
@@ -66,6 +67,7 @@ fn main() {
             format,
             collect: None,
             config: &config,
+            alerts: &AlertsPresent::default(),
             now: Timestamp::UNIX_EPOCH,
         };
         let mut sink = Counter::default();

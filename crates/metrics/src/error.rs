@@ -21,7 +21,7 @@ pub enum Error {
         /// Name of the store in the configuration.
         name: String,
         /// What is wrong with it.
-        problem: &'static str,
+        problem: String,
     },
 }
 

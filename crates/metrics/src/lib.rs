@@ -2,6 +2,7 @@
 //!
 //! Never asks a server: everything comes from the last snapshot.
 
+mod alert;
 mod choice;
 mod compatible;
 mod error;

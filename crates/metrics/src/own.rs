@@ -540,11 +540,11 @@ pub(crate) fn finish<'a>(
     Sheet::new(server, Cow::Owned(snapshot), layout).0
 }
 
-fn text(text: &str) -> Value {
+pub(crate) fn text(text: &str) -> Value {
     Value::Text(text.into())
 }
 
-fn whole(number: u64) -> Value {
+pub(crate) fn whole(number: u64) -> Value {
     Value::Int(i64::try_from(number).unwrap_or(i64::MAX))
 }
 

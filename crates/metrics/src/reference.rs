@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use pawang_core::Column;
 
+use crate::alert;
 use crate::choice;
 use crate::compatible::{EXTRAS, TWINS};
 use crate::fold;
@@ -34,6 +35,9 @@ pub fn reference<'a>(
     for (metrics, labels) in [
         (&own::DAEMON[..], ""),
         (&own::REMOTE, "remote"),
+        (&alert::ALERTS, "state, level"),
+        (&alert::CHANNEL, "channel"),
+        (&alert::NOTIFICATIONS, "channel, outcome"),
         (&own::INFOS[..1], "version"),
         (
             &own::INFOS[1..],

@@ -6,8 +6,10 @@ use std::sync::Arc;
 
 use pawang_config::MetricsConfig;
 use pawang_core::Timestamp;
+use pawang_core::alert::AlertsPresent;
 use pawang_store::live::{DaemonStatus, Present};
 
+use crate::alert;
 use crate::compatible;
 use crate::layout::{Family, Kind, Number, Read, native};
 use crate::own::{self, Dropped};
@@ -76,6 +78,8 @@ pub struct Scrape<'a> {
     pub collect: Option<Vec<String>>,
     /// What may be shown.
     pub config: &'a MetricsConfig,
+    /// Alerts and channels.
+    pub alerts: &'a AlertsPresent,
     /// The time of the scrape, for ages.
     pub now: Timestamp,
 }
@@ -107,6 +111,9 @@ pub fn write(
         if sheet::asked(part.group, collect) {
             writer.sheets(&mut part.sheets)?;
         }
+    }
+    if sheet::asked("pawang", collect) {
+        writer.sheets(&mut alert::of_alerts(scrape.alerts))?;
     }
     for name in collectors(&presents) {
         if wanted(name) {

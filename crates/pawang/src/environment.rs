@@ -50,6 +50,12 @@ pub(crate) fn config_candidates() -> Vec<PathBuf> {
     candidates
 }
 
+/// Returns who is at the keyboard: whoever called `sudo`, else the user.
+pub(crate) fn person() -> String {
+    let behind = variable("SUDO_USER").filter(|_| rustix::process::geteuid().is_root());
+    behind.unwrap_or_else(os_user)
+}
+
 fn home() -> Option<PathBuf> {
     std::env::home_dir().filter(|home| !home.as_os_str().is_empty())
 }

@@ -151,6 +151,16 @@ impl Estate {
         Ok(catalog)
     }
 
+    /// Returns who is told of what, made ready; schedules without a time zone are in that of the machine.
+    ///
+    /// # Errors
+    /// Every mistake of `[alert]`, with its line.
+    pub(crate) fn alerts(&self) -> Result<pawang_alert::setup::Setup, Vec<Report>> {
+        let zone = jiff::tz::TimeZone::system();
+        pawang_alert::setup::Setup::compile_in(&self.config, &zone)
+            .map_err(|mistakes| self.config.errors(mistakes).reports())
+    }
+
     /// Returns where the last samples are kept.
     pub(crate) fn state_directory(&self) -> Option<PathBuf> {
         self.config

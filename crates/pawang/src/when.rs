@@ -19,6 +19,32 @@ pub(crate) fn instant(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Tim
     read(text.trim(), now, zone).ok_or_else(wrong)
 }
 
+/// Reads an instant that is to come; a time of day is the next one, and a length of time counts from now.
+///
+/// # Errors
+/// The words mean no instant.
+pub(crate) fn coming(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timestamp, Report> {
+    let text = text.trim();
+    let later = parse_length(text.strip_prefix('+').unwrap_or(text));
+    if let Some(at) = later.and_then(|length| now.checked_add(length).ok()) {
+        return Ok(at);
+    }
+    let day = |text: &str| -> Option<Timestamp> {
+        let time = text.parse::<Time>().ok().filter(|_| !text.contains('-'))?;
+        let today = now.to_zoned(zone.clone()).date();
+        let at = |date| zone.to_timestamp(DateTime::from_parts(date, time)).ok();
+        let today_at = at(today)?;
+        if today_at > now {
+            return Some(today_at);
+        }
+        at(today.checked_add(1.day()).ok()?)
+    };
+    match day(text) {
+        Some(at) => Ok(at),
+        None => instant(text, now, zone),
+    }
+}
+
 /// Reads a length of time, such as `90s`, `1h`, `7d`.
 ///
 /// # Errors
@@ -120,6 +146,22 @@ mod tests {
         ] {
             assert!(instant(text, now, &zone).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_time_of_day_that_is_to_come_is_the_next_one() {
+        let now: Timestamp = "2026-11-21T10:00:00Z".parse().unwrap();
+        for (text, expected) in [
+            ("22:00", "2026-11-21T22:00:00Z"),
+            ("09:00", "2026-11-22T09:00:00Z"),
+            ("2h", "2026-11-21T12:00:00Z"),
+            ("+1d", "2026-11-22T10:00:00Z"),
+            ("2026-12-01 22:00", "2026-12-01T22:00:00Z"),
+        ] {
+            let found = coming(text, now, &TimeZone::UTC).unwrap();
+            assert_eq!(found, expected.parse().unwrap(), "{text}");
+        }
+        assert!(coming("soon", now, &TimeZone::UTC).is_err());
     }
 
     #[test]

@@ -15,6 +15,6 @@ pub mod state;
 pub mod text;
 
 pub use error::Error;
-pub use open::{Opened, Store};
+pub use open::{Alone, Opened, Store};
 pub use recorder::{Recorder, WAITING_BYTES_MAX};
 pub use sample::{Sample, load, save};

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use pawang_core::alert::AlertsPresent;
 use pawang_core::{Blind, Evaluation, Facts, Instance, Report, Snapshot, Timestamp};
 use serde::Serialize;
 use tokio::sync::watch;
@@ -15,6 +16,7 @@ use tokio::sync::watch;
 pub struct Live {
     estate: RwLock<BTreeMap<String, Arc<Present>>>,
     daemon: RwLock<Arc<DaemonStatus>>,
+    alerts: RwLock<Arc<AlertsPresent>>,
     changes: watch::Sender<u64>,
 }
 
@@ -143,6 +145,7 @@ impl Default for Live {
         Live {
             estate: RwLock::default(),
             daemon: RwLock::default(),
+            alerts: RwLock::default(),
             changes: watch::Sender::new(0),
         }
     }
@@ -189,6 +192,20 @@ impl Live {
         let mut daemon = self.daemon.write().unwrap_or_else(PoisonError::into_inner);
         *daemon = Arc::new(status);
         drop(daemon);
+        self.changed();
+    }
+
+    /// Returns what is to know of alerts.
+    pub fn alerts(&self) -> Arc<AlertsPresent> {
+        let alerts = self.alerts.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&alerts)
+    }
+
+    /// Replaces what is to know of alerts and tells whoever watches.
+    pub fn put_alerts(&self, present: AlertsPresent) {
+        let mut alerts = self.alerts.write().unwrap_or_else(PoisonError::into_inner);
+        *alerts = Arc::new(present);
+        drop(alerts);
         self.changed();
     }
 

@@ -99,6 +99,18 @@ impl Store {
         }
     }
 
+    /// Opens the state while no daemon runs, and keeps one from starting until the guard is dropped.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] while a daemon runs; else as [`Store::open_state`].
+    pub fn open_state_alone(directory: &Path) -> Result<(State, Alone), Error> {
+        make_directory(directory)?;
+        let mut lock = Lock::take(directory)?;
+        // Nothing is checked here: whoever opens everything next still has to.
+        lock.unchecked = lock.unclean;
+        Ok((Store::open_state(directory)?, Alone { _lock: lock }))
+    }
+
     /// Opens accounts, tokens and journal for reading; changes nothing and takes no lock.
     ///
     /// # Errors
@@ -187,7 +199,10 @@ impl Store {
     }
 
     /// Sets the damaged state aside and begins a new one with what could be saved. Returns what people must know.
-    pub(crate) fn renew_state(&self, what: &str, now: Timestamp) -> Result<String, Error> {
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn renew_state(&self, what: &str, now: Timestamp) -> Result<String, Error> {
         self.state().renew(what, now)
     }
 
@@ -259,11 +274,18 @@ fn begin_state(directory: &Path) -> Result<State, Error> {
     State::open(&path)
 }
 
+/// Keeps a daemon from starting while somebody changes the state without one.
+pub struct Alone {
+    _lock: Lock,
+}
+
 /// The right to write a data directory; the kernel gives it back when the process ends, however it ends.
 struct Lock {
     file: File,
     /// Whether the one before did not close it.
     unclean: bool,
+    /// Whether that must still be known when this one is given back.
+    unchecked: bool,
 }
 
 impl Lock {
@@ -296,13 +318,19 @@ impl Lock {
         std::io::Seek::rewind(&mut file).map_err(error)?;
         // A full disk does not keep the daemon from showing what it has.
         let _ = writeln!(file, "{}", std::process::id());
-        Ok(Lock { file, unclean })
+        Ok(Lock {
+            file,
+            unclean,
+            unchecked: false,
+        })
     }
 }
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // An empty file says that everything was closed; a full disk makes no difference to that.
-        let _ = self.file.set_len(0);
+        if !self.unchecked {
+            // An empty file says that everything was closed; a full disk makes no difference to that.
+            let _ = self.file.set_len(0);
+        }
     }
 }

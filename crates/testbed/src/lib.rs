@@ -8,6 +8,7 @@
     reason = "the testbed starts programs, reads the environment and drives connections in tasks"
 )]
 
+mod alertmanager;
 mod browser;
 mod cluster;
 mod guard;
@@ -15,16 +16,21 @@ mod owner;
 mod patroni;
 mod pooler;
 mod prometheus;
+mod receiver;
 mod session;
+mod smtp;
 mod standby;
 mod template;
 mod until;
 mod version;
 
+pub use alertmanager::Alertmanager;
 pub use browser::{Browser, CONTROL, ENTER, ESCAPE};
 pub use cluster::{Cluster, Setup, Stop};
 pub use patroni::PatroniNode;
 pub use pooler::Pooler;
 pub use prometheus::{PostgresExporter, Prometheus, promtool};
+pub use receiver::{Heard, Receiver, Reply};
+pub use smtp::MailServer;
 pub use until::until;
 pub use version::{Installation, Version, cache_directory, installations, versions};

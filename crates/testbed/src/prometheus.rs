@@ -180,7 +180,7 @@ pub fn promtool(words: &[&str], input: &str) -> Result<String, String> {
     }
 }
 
-fn installed(program: &str, package: &str) -> bool {
+pub(crate) fn installed(program: &str, package: &str) -> bool {
     let found = owner::output(owner::command("/usr/bin/env").args([program, "--version"]))
         .status
         .success();
@@ -191,7 +191,7 @@ fn installed(program: &str, package: &str) -> bool {
     found
 }
 
-async fn ready(guard: &Guard, port: u16, path: &str) {
+pub(crate) async fn ready(guard: &Guard, port: u16, path: &str) {
     let deadline = Instant::now() + DEADLINE;
     while !matches!(get(port, path).await, Some((200, _))) {
         assert!(
@@ -204,7 +204,7 @@ async fn ready(guard: &Guard, port: u16, path: &str) {
 }
 
 /// HTTP/1.0, so that the answer is neither chunked nor compressed and ends with the connection.
-async fn get(port: u16, path: &str) -> Option<(u16, String)> {
+pub(crate) async fn get(port: u16, path: &str) -> Option<(u16, String)> {
     let answer = timeout(REQUEST, async {
         let mut stream = TcpStream::connect(("127.0.0.1", port)).await.ok()?;
         let request = format!("GET {path} HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n");

@@ -299,6 +299,7 @@ addEventListener("click", (event) => {
 });
 addEventListener("submit", (event) => {
 	const form = event.target;
+	if (form.elements.by) localStorage.setItem("by", form.elements.by.value);
 	if (form.method !== "get" || new URL(form.action).pathname !== location.pathname) return;
 	event.preventDefault();
 	const url = new URL(form.action);
@@ -328,7 +329,7 @@ const copyText = async (button) => {
 
 const KEYS = [
 	["j k", "next and previous row"], ["Enter", "open the row"], ["/", "filter or search"], [", .", "earlier and later"], ["0", "back to now"],
-	["Ctrl K", "go to anything"], ["Esc", "close, let go"], ["?", "this help"],
+	["a", "acknowledge the chosen finding"], ["m", "mute it"], ["Ctrl K", "go to anything"], ["Esc", "close, let go"], ["?", "this help"],
 ];
 const places = () => $$("#rail [data-key]").map((link) => [link.firstChild.textContent.trim(), link.href, link.dataset.key]);
 
@@ -398,6 +399,23 @@ const move = (by) => {
 	next?.scrollIntoView({ block: "nearest" });
 };
 
+// Where nobody signs in, people need not write their name twice.
+const named = (root) => { for (const input of $$("input[name=by]", root)) input.defaultValue = localStorage.getItem("by") ?? ""; };
+
+// The form for the chosen row, or for the finding that the page is about.
+const order = (name) => {
+	const alert = $(".chosen[data-alert]") ?? $("#alert[data-alert]");
+	const template = $(`#order-${name}`);
+	if (!alert || !template) return;
+	const node = dialog(`${name}-dialog`, template.dataset.title);
+	node.append(make("h2", {}, template.dataset.title), make("p", {}, ($(".title", alert) ?? $("#main .sentence"))?.textContent.trim()), template.content.cloneNode(true));
+	const form = $("form", node);
+	form.action = `/findings/${encodeURIComponent(alert.dataset.alert)}/${name}`;
+	form.elements.back.value = location.pathname + location.search;
+	named(node);
+	node.showModal();
+};
+
 const step = (area, by) => {
 	const data = charts.find((chart) => chart.area === area)?.data;
 	if (!data) return;
@@ -409,6 +427,8 @@ const ACTIONS = {
 	j: () => move(1),
 	k: () => move(-1),
 	Enter: () => $(".chosen a[href]")?.click(),
+	a: () => order("acknowledge"),
+	m: () => order("mute"),
 	"?": help,
 	"/": () => ($("#main input[type=search]") ?? $(".search input")).focus(),
 	",": () => $("[data-step='-1']")?.click(),
@@ -447,6 +467,7 @@ addEventListener("keydown", (event) => {
 const settle = () => {
 	ahead = Date.parse(document.body.dataset.now) - Date.now();
 	reveal();
+	named($("#main"));
 	readCharts();
 	tick();
 };

@@ -38,6 +38,57 @@ UPDATE orders SET amount = amount + 1 WHERE id % 3 = 0;
 DELETE FROM orders WHERE id % 11 = 0;
 SELECT pg_create_physical_replication_slot('forgotten', true);";
 
+/// Findings become alerts at once, so that there is something to look at.
+const ALERTING: &str = r#"
+[alert]
+production = ["prod"]
+group_by = ["instance"]
+
+[[alert.contact]]
+name = "ayu"
+role = "Primary DBA"
+phone = "+62 21 555 0100"
+channels = { log = "ayu" }
+
+[[alert.channel]]
+name = "log"
+syslog = {}
+
+[[alert.rule]]
+check = "*"
+for = "0 s"
+for_critical = "0 s"
+samples = "1 of 1"
+
+[[alert.window]]
+name = "weekly"
+schedule = "sun 02:00-06:00 Asia/Jakarta"
+match = ['group="prod"']
+reason = "index rebuild, statistics"
+
+[[alert.window]]
+name = "deep-vacuum"
+schedule = "first sun 00:00-04:00 Asia/Jakarta"
+match = ['group="prod"']
+reason = "deep vacuum, configuration changes"
+
+[alert.status_page]
+title = "Smart Dairy data warehouse"
+contact = "dba@smartdairy.example"
+
+[[alert.status_page.service]]
+name = "Sales reports"
+match = ['instance="dwh-1"', 'priority=~"P[12]"']
+
+[[alert.status_page.service]]
+name = "Milk collection"
+match = ['instance="gone"']
+
+[[alert.status_page.service]]
+name = "Finance mart"
+match = ['instance="mart-1"', 'priority="P1"']
+"#;
+
 #[tokio::main]
 async fn main() {
     let arguments: Vec<String> = std::env::args().collect();
@@ -58,6 +109,7 @@ async fn main() {
     let standby = primary.standby("dwh-2").await;
     let mut test = Cluster::start(&Setup::default()).await;
     let mut estate = Estate::new();
+    estate.alert(ALERTING);
     let monitor = primary.monitor().await;
     estate.watch("dwh-1", "prod", &primary.url_as(&monitor, "postgres"));
     estate.watch("dwh-2", "prod", &standby.url("postgres"));

@@ -5,11 +5,12 @@
 use std::time::Duration;
 
 use maud::{DOCTYPE, Markup, html};
+use pawang_core::alert::{AlertsPresent, Incident, IncidentState};
 use pawang_core::{Level, Outcome, Report, Timestamp};
 use pawang_store::live::{DaemonStatus, Present};
 
 use crate::assets;
-use crate::page::parts::without_secrets;
+use crate::page::parts::{acknowledge_form, critical, may, mute_form, shell, without_secrets};
 use crate::page::{Page, Place, Visit};
 use crate::words::{address, ago, clock, command, encode, exact, instant, seconds_since};
 
@@ -111,27 +112,30 @@ pub(crate) fn frame(visit: &Visit<'_>, page: &Page) -> Markup {
         .seen_at
         .is_some_and(|at| seconds_since(visit.now, at) > STALE_SECONDS);
     let stale = stale && !visit.range.frozen;
+    let alerts = visit.site.live.alerts();
+    let red = critical(&alerts).unwrap_or(counts.critical);
     html! {
         (DOCTYPE)
         html lang="en" {
-            (head(&title(page, &counts), counts.level()))
+            (head(&title(page, red), assets::icon(counts.level(), red)))
             body data-live[!visit.range.frozen] data-now=(instant(visit.now))
                 data-from=(visit.range.span.from.as_millisecond())
                 data-to=(visit.range.span.to.as_millisecond()) {
                 a .skip href="#main" { "Skip to content" }
-                (rail(visit, page, &counts))
+                (rail(visit, page, &counts, &alerts))
                 header #top {
                     (picker(visit, page, &instances))
                     (search(visit))
                     (ranges(visit))
                     (seen(visit, page, stale))
                 }
-                div #notices role="status" { (trouble(visit, &visit.site.live.daemon())) }
+                div #notices role="status" { (trouble(visit, &visit.site.live.daemon())) (untold(visit, &alerts)) }
                 main #main tabindex="-1" .stale[stale] {
                     h1 { (page.title) }
                     (page.body)
                 }
                 (palette(visit, &instances))
+                @if alerts.running && may(visit) { (orders(visit)) }
             }
         }
     }
@@ -142,7 +146,7 @@ pub(crate) fn plain(title: &str, body: &Markup) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {
-            (head(&format!("{title} - Pawang"), Level::Ok))
+            (head(&format!("{title} - Pawang"), assets::icon(Level::Ok, 0)))
             body .plain {
                 main #main tabindex="-1" {
                     p .brand { (mark()) "Pawang" }
@@ -154,7 +158,24 @@ pub(crate) fn plain(title: &str, body: &Markup) -> Markup {
     }
 }
 
-fn head(title: &str, level: Level) -> Markup {
+/// Returns the head of a page that everybody may see, which browsers load again by themselves.
+pub(crate) fn public_head(title: &str, level: Level, refresh: Duration) -> Markup {
+    html! {
+        head {
+            meta charset="utf-8";
+            meta name="viewport" content="width=device-width, initial-scale=1, viewport-fit=cover";
+            meta name="color-scheme" content="light dark";
+            meta name="robots" content="noindex";
+            meta http-equiv="refresh" content=(refresh.as_secs());
+            title { (title) }
+            link rel="icon" type="image/svg+xml" href=(assets::icon(level, 0));
+            link rel="stylesheet" href=(assets::stylesheet());
+            script type="module" src=(assets::script()) {}
+        }
+    }
+}
+
+fn head(title: &str, icon: &str) -> Markup {
     html! {
         head {
             meta charset="utf-8";
@@ -162,15 +183,15 @@ fn head(title: &str, level: Level) -> Markup {
             meta name="color-scheme" content="light dark";
             meta name="robots" content="noindex";
             title { (title) }
-            link #icon rel="icon" type="image/svg+xml" href=(assets::icon(level));
+            link #icon rel="icon" type="image/svg+xml" href=(icon);
             link rel="stylesheet" href=(assets::stylesheet());
             script type="module" src=(assets::script()) {}
         }
     }
 }
 
-fn title(page: &Page, counts: &Counts) -> String {
-    let count = match counts.critical {
+fn title(page: &Page, red: usize) -> String {
+    let count = match red {
         0 => String::new(),
         count => format!("({count}) "),
     };
@@ -205,22 +226,46 @@ const PAGES: [(Place, &str, &str, &str); 9] = [
     (Place::Setup, "/setup", "Setup", "g u"),
 ];
 
-fn rail(visit: &Visit<'_>, page: &Page, counts: &Counts) -> Markup {
+fn rail(visit: &Visit<'_>, page: &Page, counts: &Counts, alerts: &AlertsPresent) -> Markup {
     let open = counts.critical + counts.warning;
+    let firing = |incident: &&Incident| incident.state == IncidentState::Open;
+    let incidents = alerts.incidents.iter().filter(firing).count();
+    let (windows, red) = (alerts.open_windows.len(), Level::Critical);
     let general = [
-        (Place::Fleet, "/", "Fleet", "g f"),
-        (Place::Findings, "/findings", "Findings", "g i"),
+        (Place::Fleet, "/", "Fleet", "g f", 0, Level::Ok),
+        (
+            Place::Incidents,
+            "/incidents",
+            "Incidents",
+            "g i",
+            incidents,
+            red,
+        ),
+        (
+            Place::Findings,
+            "/findings",
+            "Findings",
+            "g n",
+            open,
+            counts.level(),
+        ),
+        (
+            Place::Windows,
+            "/windows",
+            "Windows",
+            "g w",
+            windows,
+            Level::Info,
+        ),
     ];
     html! {
         nav #rail aria-label="Pages" {
             a .brand href="/" { (mark()) span { "Pawang" } }
             ul {
-                @for (place, path, name, key) in general {
+                @for (place, path, name, key, count, level) in general {
                     li { a href=(visit.link(path)) data-key=(key) aria-current=[current(page, place, name)] {
                         (name)
-                        @if place == Place::Findings && open > 0 {
-                            span .pill.(counts.level().as_str()) { (open) }
-                        }
+                        @if count > 0 { span .pill.(level.as_str()) { (count) } }
                     } }
                 }
             }
@@ -411,6 +456,35 @@ fn trouble(visit: &Visit<'_>, daemon: &DaemonStatus) -> Markup {
         @for note in &daemon.notes {
             div .notice.info { (crate::words::glyph(Level::Info)) div { p { (note) } } }
         }
+    }
+}
+
+/// Says what keeps people from hearing of alerts.
+fn untold(visit: &Visit<'_>, alerts: &AlertsPresent) -> Markup {
+    html! {
+        @for channel in &alerts.channels {
+            @if let Some((since, why)) = &channel.trouble {
+                div .notice.critical {
+                    (crate::words::glyph(Level::Critical))
+                    div {
+                        p { b { "Channel " (channel.name) " gets no message through: " } (without_secrets(why))
+                            " Since " (crate::words::moment(visit.now, *since)) ", " (channel.waiting) " wait." }
+                        (command(&format!("pawang notify test {}", shell(&channel.name))))
+                    }
+                }
+            }
+        }
+        @for note in &alerts.notes {
+            div .notice.info { (crate::words::glyph(Level::Info)) div { p { (without_secrets(note)) } } }
+        }
+    }
+}
+
+/// The forms of the keys `a` and `m`: the script opens them for the row that is chosen.
+fn orders(visit: &Visit<'_>) -> Markup {
+    html! {
+        template #order-acknowledge data-title="Acknowledge" { (acknowledge_form(visit, "", "")) }
+        template #order-mute data-title="Mute" { (mute_form(visit, "", "")) }
     }
 }
 

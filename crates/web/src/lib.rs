@@ -8,6 +8,7 @@ mod events;
 mod health;
 mod layout;
 mod metrics;
+mod order;
 mod page;
 mod problem;
 mod routes;
@@ -16,6 +17,7 @@ mod site;
 mod words;
 
 pub use api::openapi;
+pub use page::parts::without_secrets;
 pub use routes::{RouteFacts, routes};
 pub use server::{TlsError, serve, tls_config};
 pub use site::{Command, Settings, Site};

@@ -34,10 +34,12 @@ pub(crate) async fn scrape(call: Arc<Call>) -> Result<Response<Body>, Problem> {
     let now = call.now;
     tokio::task::spawn_blocking(move || {
         let _room = room;
+        let alerts = site.live.alerts();
         let scrape = Scrape {
             format,
             collect: (!collect.is_empty()).then_some(collect),
             config: &site.settings.metrics,
+            alerts: &alerts,
             now,
         };
         let daemon = site.live.daemon();

@@ -1,5 +1,7 @@
 //! The one table of everything that can be asked: it makes the router, says who may, and is what tests walk along.
 
+mod alert;
+
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -11,7 +13,7 @@ use schemars::{Schema, SchemaGenerator};
 use crate::auth::{self, Actor};
 use crate::page::{self, Page, PageError, Visit};
 use crate::problem::Problem;
-use crate::server::{self, Call};
+use crate::server::{self, Call, FORM_BYTES_MAX};
 use crate::{api, events, health, metrics};
 
 /// Something that can be asked.
@@ -30,6 +32,8 @@ pub(crate) struct Route {
     pub kind: Kind,
     /// The parameters that it takes; others are refused by the API.
     pub parameters: &'static [Parameter],
+    /// Longest body that it takes.
+    pub body_bytes_max: usize,
     /// The schema of its JSON answer.
     pub schema: Option<SchemaOf>,
     /// Who answers.
@@ -54,6 +58,8 @@ pub(crate) enum Kind {
     Api,
     /// A file that pages load.
     Asset,
+    /// A file that people keep.
+    File,
     /// Prometheus metrics.
     Metrics,
     /// A stream of events.
@@ -141,6 +147,7 @@ const fn page(path: &'static str, summary: &'static str, render: Render) -> Rout
         action: None,
         kind: Kind::Page,
         parameters: &[],
+        body_bytes_max: FORM_BYTES_MAX,
         schema: None,
         answer: Answer::Page(render),
     }
@@ -161,6 +168,7 @@ const fn api(
         action: None,
         kind: Kind::Api,
         parameters,
+        body_bytes_max: FORM_BYTES_MAX,
         schema: Some(schema),
         answer: Answer::Api(run),
     }
@@ -181,6 +189,7 @@ const fn other(
         action: None,
         kind,
         parameters: &[],
+        body_bytes_max: FORM_BYTES_MAX,
         schema: None,
         answer: Answer::Other(answer),
     }
@@ -202,6 +211,7 @@ const fn change(
         action: Some(action),
         kind,
         parameters: &[],
+        body_bytes_max: FORM_BYTES_MAX,
         schema: match kind {
             Kind::Api => Some(SchemaGenerator::subschema_for::<api::Done>),
             _ => None,
@@ -238,8 +248,13 @@ const LEVEL: Parameter = parameter(
 const CHECK: Parameter = parameter("check", "only this check");
 const INSTANCE: Parameter = parameter("instance", "only this instance");
 
-/// Everything that can be asked.
-pub(crate) static ROUTES: &[Route] = &[
+/// Returns everything that can be asked.
+pub(crate) fn all() -> impl Iterator<Item = &'static Route> {
+    ROUTES.iter().chain(alert::ROUTES)
+}
+
+/// Everything that can be asked, but of alerts.
+static ROUTES: &[Route] = &[
     page("/", "All instances, worst first", |visit, _| {
         page::fleet::render(visit)
     }),
@@ -540,7 +555,7 @@ pub struct RouteFacts {
     pub needs: Option<Permission>,
     /// What the journal calls it, when it changes something.
     pub action: Option<&'static str>,
-    /// `page`, `api`, `asset`, `metrics`, `events` or `health`.
+    /// `page`, `api`, `asset`, `file`, `metrics`, `events` or `health`.
     pub kind: &'static str,
 }
 
@@ -556,12 +571,13 @@ pub fn routes() -> Vec<RouteFacts> {
             Kind::Page => "page",
             Kind::Api => "api",
             Kind::Asset => "asset",
+            Kind::File => "file",
             Kind::Metrics => "metrics",
             Kind::Events => "events",
             Kind::Health => "health",
         },
     };
-    ROUTES.iter().map(facts).collect()
+    all().map(facts).collect()
 }
 
 impl Verb {

@@ -3,11 +3,14 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use pawang_alert::book::External;
+use pawang_alert::setup::Setup;
 use pawang_config::{MetricsConfig, QueryText};
+use pawang_core::alert::{Done, Order};
 use pawang_core::{Report, Timestamp};
 use pawang_store::Store;
 use pawang_store::live::Live;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// What every request shares.
 pub struct Site {
@@ -19,6 +22,8 @@ pub struct Site {
     pub settings: Settings,
     /// Orders to the daemon; bounded, and refused when the daemon is busy.
     pub commands: mpsc::Sender<Command>,
+    /// Alerting as it is configured now: contacts, channels, the public page.
+    pub setup: watch::Receiver<Arc<Setup>>,
     /// The clock; only the binary has one.
     pub now: fn() -> Timestamp,
 }
@@ -55,5 +60,19 @@ pub enum Command {
         instance: String,
         /// Whether there is such an instance.
         answer: oneshot::Sender<bool>,
+    },
+    /// Do what somebody asks for about alerts; what readers see has changed when the answer comes.
+    Alert {
+        /// What, and who asks.
+        order: Order,
+        /// What came of it.
+        answer: oneshot::Sender<Result<Done, Report>>,
+    },
+    /// Take alerts of somebody else.
+    External {
+        /// The alerts.
+        alerts: Vec<External>,
+        /// Whether they were taken.
+        answer: oneshot::Sender<Result<(), Report>>,
     },
 }

@@ -1,5 +1,6 @@
 //! `cargo xtask bench <what>`: measures, prints a table, and writes it into `docs/benchmarks.md`.
 
+mod alert;
 mod check;
 mod database;
 pub(crate) mod http;
@@ -9,5 +10,6 @@ mod page;
 mod process;
 mod serve;
 
+pub(crate) use alert::run as alert;
 pub(crate) use check::run as check;
 pub(crate) use serve::{Daemon, run as serve};

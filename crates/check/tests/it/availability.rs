@@ -3,12 +3,12 @@
 use std::io::Write;
 use std::sync::Arc;
 
-use pawang_check::{CHECKS, Group, evaluate, find};
+use pawang_check::{CHECKS, Group, find};
 use pawang_core::{Blind, Level, Outcome};
 use pawang_testbed::{Cluster, Setup, Stop, until, versions};
 
 use crate::connections::{counting, strict, value};
-use crate::watch::Watch;
+use crate::watch::{Watch, evaluate};
 
 /// Checks of this file's neighbours as well: what a healthy server is must be said once.
 const GROUPS: [Group; 4] = [

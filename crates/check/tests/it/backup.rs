@@ -6,12 +6,12 @@ use std::process::Command;
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use pawang_check::{Check, Policy, Resolved, backup_columns, evaluate, find};
+use pawang_check::{Check, Policy, Resolved, backup_columns, find};
 use pawang_collect::{BackupKind, BackupPlace, Question};
 use pawang_core::{Blind, Level, Outcome};
 use pawang_testbed::{Cluster, Setup, until};
 
-use crate::watch::{Watch, now};
+use crate::watch::{Watch, evaluate, now};
 
 const SOURCES: [&str; 4] = ["backup-age", "backup-failed", "backup-size", "backup-count"];
 const WHOLE: u64 = 5 << 20;

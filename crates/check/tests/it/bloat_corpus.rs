@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Instant;
 
-use pawang_check::{Check, Policy, Resolved, evaluate, find};
+use pawang_check::{Check, Policy, Resolved, find};
 use pawang_core::{Level, Verdict};
 use pawang_testbed::{Cluster, Setup, Version, versions};
 
-use crate::watch::Watch;
+use crate::watch::{Watch, evaluate};
 
 /// Points that an estimate may be off.
 const ERROR_MAX: f64 = 5.0;

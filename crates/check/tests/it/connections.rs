@@ -7,12 +7,12 @@ use std::os::unix::net::UnixStream;
 use std::pin::Pin;
 use std::task::{Context, Waker};
 
-use pawang_check::{Check, Policy, Resolved, evaluate, find};
+use pawang_check::{Check, Policy, Resolved, find};
 use pawang_core::{Blind, Level, Outcome, Verdict};
 use pawang_postgres::{Environment, Session, Target};
 use pawang_testbed::{Cluster, Setup, until, versions};
 
-use crate::watch::Watch;
+use crate::watch::{Watch, evaluate};
 
 /// Limits as a user may set them: one warning limit, and floors of 0.
 struct Strict(f64);

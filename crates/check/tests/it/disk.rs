@@ -2,12 +2,12 @@
 
 use std::fs;
 
-use pawang_check::{Check, Policy, Resolved, evaluate, find};
+use pawang_check::{Check, Policy, Resolved, find};
 use pawang_core::{Level, Outcome, Verdict};
 use pawang_testbed::{Cluster, Setup, Stop};
 
 use crate::mount::Mount;
-use crate::watch::Watch;
+use crate::watch::{Watch, evaluate};
 
 /// Asserts that a check measures a file system and finds nothing there.
 async fn quiet(watch: &mut Watch, id: &str, mount: &Mount) {

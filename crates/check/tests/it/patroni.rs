@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use pawang_check::{evaluate, find};
+use pawang_check::find;
 use pawang_core::{Level, Value};
 use pawang_testbed::{PatroniNode, until};
 
-use crate::watch::Watch;
+use crate::watch::{Watch, evaluate};
 
 const SILENT: [&str; 8] = [
     "patroni-reachable",

@@ -4,13 +4,13 @@
     reason = "clients of a test wait in the background until it ends"
 )]
 
-use pawang_check::{evaluate, find};
+use pawang_check::find;
 use pawang_core::{Blind, Level};
 use pawang_postgres::{Environment, Session, Target};
 use pawang_testbed::{Cluster, Pooler, Setup, Stop, until};
 use tokio::task::JoinHandle;
 
-use crate::watch::Watch;
+use crate::watch::{Watch, evaluate};
 
 const ALL: [&str; 14] = [
     "pgbouncer-reachable",

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use pawang_check::{CHECKS, Group, evaluate, find};
+use pawang_check::{CHECKS, Group, find};
 use pawang_core::{Blind, Facts, Level, Outcome, Verdict};
 use pawang_testbed::{Cluster, Setup, Version, until, versions};
 
-use crate::watch::Watch;
+use crate::watch::{Watch, evaluate};
 
 /// Longer than the thirty days that "unused" takes.
 const FORTY_DAYS: Duration = Duration::from_secs(40 * 86_400);

@@ -1,10 +1,10 @@
 //! Faults of the group `statements`: silent when healthy, found when injected, gone when cleared.
 
-use pawang_check::{Check, Policy, Resolved, evaluate, find};
+use pawang_check::{Check, Policy, Resolved, find};
 use pawang_core::{Blind, Level, Outcome, Value, Verdict};
 use pawang_testbed::{Cluster, Setup, Version, versions};
 
-use crate::watch::Watch;
+use crate::watch::{Watch, evaluate};
 
 const LOADED: (&str, &str) = ("shared_preload_libraries", "pg_stat_statements");
 

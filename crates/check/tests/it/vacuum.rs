@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use pawang_check::{Check, Policy, Resolved, evaluate, find};
+use pawang_check::{Check, Policy, Resolved, find};
 use pawang_core::{Blind, Facts, Level, Limits, Outcome, Verdict};
 use pawang_testbed::{Cluster, Setup, Version, until, versions};
 
-use crate::watch::Watch;
+use crate::watch::{Watch, evaluate};
 
 /// Autovacuum is on, but comes only once a day: tests decide when vacuum runs.
 const PATIENT: (&str, &str) = ("autovacuum_naptime", "86400");

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use pawang_check::{CHECKS, Group, evaluate, find};
+use pawang_check::{CHECKS, Group, find};
 use pawang_collect::{Catalog, Scope};
 use pawang_core::{
     Blind, Cost, Epoch, Facts, Finding, Instance, Level, Outcome, Role, Server, Sighting, Snapshot,
@@ -13,7 +13,7 @@ use pawang_core::{
 };
 use pawang_testbed::{Cluster, Setup, Version, until, versions};
 
-use crate::watch::Watch;
+use crate::watch::{Watch, evaluate};
 
 const SAFE_COMMAND: &str = "test ! -f ../%f && cp %p ../%f && sync ../%f";
 

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use pawang_check::{evaluate, find, freshness_columns, load_columns};
+use pawang_check::{find, freshness_columns, load_columns};
 use pawang_collect::Question;
 use pawang_core::{Column, Level, Outcome, Value};
 use pawang_testbed::{Cluster, Setup};
 
-use crate::watch::Watch;
+use crate::watch::{Watch, evaluate};
 
 /// The data mart of document 000: dimensions, facts, staging and a log of its jobs.
 const MART: &str = "CREATE SCHEMA dim; CREATE SCHEMA fact; CREATE SCHEMA staging; CREATE SCHEMA etl_log;

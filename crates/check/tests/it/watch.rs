@@ -1,12 +1,18 @@
 //! Looks at a cluster as `pawang check` does: as the role `monitor`, with rates since the last look.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
+use std::path::Path;
 
-use pawang_check::{CHECKS, Check, evaluate_all, find};
+use pawang_check::{CHECKS, Check, Policy, evaluate_all, find};
 use pawang_collect::{BackupPlace, Catalog, HostRequest, Question, Request, observe};
 use pawang_core::{Evaluation, Facts, Finding, Instance, Level, Timestamp, Verdict};
 use pawang_postgres::{Environment, Target};
 use pawang_testbed::Cluster;
+
+/// Names a directory in which each test leaves what it saw, one evaluation per line: `cargo xtask bench alert truth`
+/// replays that as alerts.
+const RECORD: &str = "PAWANG_RECORD";
 
 /// A cluster under observation; change its public fields to configure the next look.
 pub(crate) struct Watch {
@@ -77,6 +83,7 @@ impl Watch {
         };
         let facts = observe(&request).await;
         let evaluation = evaluate_all(&checks, &facts, self.older.as_ref(), &());
+        record(&evaluation);
         self.older = Some(facts);
         evaluation
     }
@@ -112,6 +119,46 @@ impl Watch {
             .cloned()
             .unwrap_or_else(|| panic!("{id} must find {level} {object}: {verdict:#?}"))
     }
+}
+
+/// Judges facts by other limits, or in another order, than a look does.
+pub(crate) fn evaluate(
+    check: &Check<'_>,
+    facts: &Facts,
+    older: Option<&Facts>,
+    policy: &dyn Policy,
+) -> Option<Verdict> {
+    let verdict = pawang_check::evaluate(check, facts, older, policy)?;
+    record(&Evaluation {
+        instance: facts.instance.clone(),
+        at: facts.at,
+        server: facts.server.as_ref().ok().cloned(),
+        profile: None,
+        verdicts: vec![verdict.clone()],
+        costs: BTreeMap::new(),
+        notes: Vec::new(),
+    });
+    Some(verdict)
+}
+
+/// Writes down what was seen, where somebody asks for that; a thread has the name of its test.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test is told by a variable to leave a record"
+)]
+fn record(evaluation: &Evaluation) {
+    let Ok(directory) = std::env::var(RECORD) else {
+        return;
+    };
+    let thread = std::thread::current();
+    let test = thread.name().unwrap().replace("::", ".");
+    let path = Path::new(&directory).join(format!("{test}.jsonl"));
+    let file = std::fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(path);
+    let line = serde_json::to_string(evaluation).unwrap();
+    writeln!(file.unwrap(), "{line}").unwrap();
 }
 
 #[expect(

@@ -5,7 +5,6 @@
 //! Version 2.0 of the protocol is not spoken: its receivers take 1.0 as well.
 
 mod encode;
-mod http;
 mod message;
 mod queue;
 
@@ -15,12 +14,12 @@ use std::time::Duration;
 
 use pawang_config::RemoteWriteConfig;
 use pawang_core::{ByteSize, Timestamp};
+use pawang_http::{Answer, Client, Place, Request, basic};
 use pawang_store::live::{Present, RemoteWriteStatus};
 
 use crate::Error;
 use crate::name;
 use encode::{Batch, Encoder};
-use http::{Answer, Client, Place, basic};
 use queue::{Queue, Record};
 
 /// Folder of all queues, in the data directory.
@@ -31,6 +30,8 @@ const PAUSE_MIN: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(60);
 /// The longest pause that a store may ask for.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(3_600);
+/// How long one request may take, from the connection to the end of the answer.
+const TIMEOUT: Duration = Duration::from_secs(30);
 /// Longest file with a password or token.
 const SECRET_BYTES_MAX: u64 = 64 * 1024;
 /// Longest words of a store that are shown.
@@ -104,7 +105,12 @@ impl Remote {
     /// # Errors
     /// The folder cannot be made or read, or the address is none.
     pub fn open(config: &RemoteWriteConfig, data_directory: &Path) -> Result<Remote, Error> {
-        let place = Place::parse(&config.name, config.url.reveal())?;
+        let wrong = |error: pawang_http::Error| Error::Url {
+            name: config.name.clone(),
+            problem: error.to_string(),
+        };
+        let place = Place::parse(config.url.reveal()).map_err(wrong)?;
+        let client = Client::new(place.clone(), None).map_err(wrong)?;
         let directory = data_directory.join(FOLDER).join(folder(&config.name));
         let ByteSize(bytes_max) = config.queue_size.0;
         Ok(Remote {
@@ -112,7 +118,7 @@ impl Remote {
             username: config.username.clone(),
             password_file: config.password_file.clone(),
             token_file: config.token_file.clone(),
-            client: tokio::sync::Mutex::new(Client::new(place.clone())),
+            client: tokio::sync::Mutex::new(client),
             place,
             waiting: Mutex::new(Waiting {
                 encoder: Encoder::new(&config.labels, config.collectors.as_deref()),
@@ -160,7 +166,7 @@ impl Remote {
             Err(step) => return step,
         };
         let answer = match self.authorization() {
-            Ok(authorization) => client.post(&record.body, authorization.as_deref()).await,
+            Ok(authorization) => post(&mut client, &record.body, authorization).await,
             Err(problem) => Err(problem),
         };
         let mut waiting = self.lock();
@@ -297,6 +303,28 @@ impl Waiting {
     }
 }
 
+async fn post(
+    client: &mut Client,
+    body: &[u8],
+    authorization: Option<String>,
+) -> Result<Answer, String> {
+    let mut headers = vec![
+        ("content-encoding", "snappy"),
+        ("content-type", "application/x-protobuf"),
+        ("x-prometheus-remote-write-version", "0.1.0"),
+    ];
+    headers.extend(authorization.as_deref().map(|text| ("authorization", text)));
+    let request = Request {
+        headers: &headers,
+        body: Some(body),
+        timeout: TIMEOUT,
+    };
+    client
+        .ask(&request)
+        .await
+        .map_err(|error| error.to_string())
+}
+
 /// The protocol says that what is refused is not sent again. Answers that say nothing about the samples but about the
 /// way to the store (a wrong password, a wrong path, a proxy) are no such refusal: whoever repairs it loses nothing.
 fn judge(status: u16) -> Verdict {
@@ -309,7 +337,8 @@ fn judge(status: u16) -> Verdict {
 }
 
 fn words(place: &Place, answer: &Answer) -> String {
-    let text = &answer.text[..answer.text.floor_char_boundary(WORDS_MAX)];
+    let text = answer.line();
+    let text = &text[..text.floor_char_boundary(WORDS_MAX)];
     let shown = place.shown();
     match text {
         "" => format!("{shown} answered with HTTP status {}", answer.status),

@@ -34,6 +34,30 @@ async fn promtool_finds_nothing_to_complain_about() {
     }
 }
 
+#[test]
+fn a_channel_that_gets_nothing_through_is_seen() {
+    let samples = samples(&scrape(&[], Format::Prometheus, &MetricsConfig::default()));
+    let channel = r#"channel="email \"dba\"""#;
+    for (series, value) in [
+        (format!("pawang_notification_trouble{{{channel}}}"), 1.0),
+        (format!("pawang_notifications_waiting{{{channel}}}"), 2.0),
+        (
+            format!("pawang_notifications_total{{{channel},outcome=\"sent\"}}"),
+            7.0,
+        ),
+        (
+            format!("pawang_notifications_total{{{channel},outcome=\"dead\"}}"),
+            1.0,
+        ),
+        (
+            "pawang_alerts{state=\"firing\",level=\"critical\"}".to_owned(),
+            0.0,
+        ),
+    ] {
+        assert_eq!(samples.get(&series), Some(&value), "{series}");
+    }
+}
+
 #[tokio::test]
 async fn values_are_those_of_the_server() {
     let cluster = scene::cluster().await;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use pawang_check::{CHECKS, Check, evaluate_all};
 use pawang_collect::{Catalog, HostRequest, Request, activity, observe};
 use pawang_config::MetricsConfig;
+use pawang_core::alert::{AlertsPresent, ChannelStatus};
 use pawang_core::{Instance, Sighting, Timestamp};
 use pawang_metrics::{Format, Scrape, write};
 use pawang_postgres::{Environment, Target};
@@ -122,6 +123,23 @@ pub(crate) fn daemon() -> DaemonStatus {
     }
 }
 
+/// Returns a channel that gets nothing through.
+fn alerts() -> AlertsPresent {
+    AlertsPresent {
+        running: true,
+        channels: vec![ChannelStatus {
+            name: "email \"dba\"".to_owned(),
+            kind: "smtp".to_owned(),
+            sent: 7,
+            waiting: 2,
+            dead: 1,
+            sent_at: None,
+            trouble: Some((now(), "no route".to_owned())),
+        }],
+        ..AlertsPresent::default()
+    }
+}
+
 /// Returns what a scrape is answered.
 pub(crate) fn scrape(presents: &[Arc<Present>], format: Format, config: &MetricsConfig) -> String {
     scrape_of(presents, format, config, None)
@@ -140,6 +158,7 @@ pub(crate) fn scrape_of(
         format,
         collect,
         config,
+        alerts: &alerts(),
         now: now(),
     };
     write(presents, &daemon(), &scrape, &mut text).unwrap();

@@ -1,6 +1,7 @@
 //! The command tree: `pawang <noun> <verb>`, one file per verb.
 
 mod account;
+mod alert;
 mod at;
 mod check;
 mod config;
@@ -8,12 +9,18 @@ mod diff;
 mod estate;
 mod explain;
 mod history;
+mod incident;
 mod init;
 mod journal;
+mod notify;
 mod reference;
+mod route;
+mod rule;
 mod serve;
+mod silence;
 mod token;
 mod top;
+mod window;
 
 use std::path::PathBuf;
 
@@ -75,6 +82,13 @@ enum Command {
     At(at::Args),
     Diff(diff::Args),
     Explain(explain::Args),
+    Alert(alert::Args),
+    Silence(silence::Args),
+    Window(window::Args),
+    Incident(incident::Args),
+    Route(route::Args),
+    Notify(notify::Args),
+    Rule(rule::Args),
     Estate(estate::Args),
     Config(config::Args),
     Account(account::Args),
@@ -112,6 +126,13 @@ pub(crate) fn run() -> Result<Exit, Report> {
         Command::At(args) => at::run(&args, &cli.global),
         Command::Diff(args) => diff::run(&args, &cli.global),
         Command::Explain(args) => explain::run(&args, &cli.global),
+        Command::Alert(args) => alert::run(&args, &cli.global),
+        Command::Silence(args) => silence::run(&args, &cli.global),
+        Command::Window(args) => window::run(&args, &cli.global),
+        Command::Incident(args) => incident::run(&args, &cli.global),
+        Command::Route(args) => route::run(&args, &cli.global),
+        Command::Notify(args) => notify::run(&args, &cli.global),
+        Command::Rule(args) => rule::run(&args, &cli.global),
         Command::Estate(args) => estate::run(&args, &cli.global),
         Command::Config(args) => config::run(&args, &cli.global),
         Command::Account(args) => account::run(&args, &cli.global),
@@ -148,6 +169,7 @@ fn start_diagnostics(verbose: u8, explain: bool, daemon: bool) {
         "pawang_store",
         "pawang_metrics",
         "pawang_web",
+        "pawang_alert",
     ] {
         targets = targets.with_target(name, level);
     }

@@ -7,6 +7,7 @@ use pawang_core::Timestamp;
 use pawang_store::live::Live;
 use tokio::sync::Semaphore;
 
+use super::alerting::Alerting;
 use super::fleet::Fleet;
 use super::recorder::Recording;
 use super::setup::Setup;
@@ -26,6 +27,7 @@ pub(crate) async fn watch(
         live,
         store: None,
         recording: Recording::nowhere(),
+        alerting: Alerting::nowhere(),
         outlets: std::sync::Mutex::new(Arc::new([])),
         thinking: Semaphore::new(1),
         now,

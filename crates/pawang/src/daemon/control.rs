@@ -1,10 +1,11 @@
-//! The daemon's Unix socket: one line in, `reload`, `status` or `present NAME`, and one line of JSON out.
+//! The daemon's Unix socket: one line in, `reload`, `status`, `present NAME` or `order JSON`, and one line of JSON out.
 
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use pawang_core::alert;
 use pawang_core::{Kind, Report};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -12,9 +13,13 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
+use super::alerting::Alerting;
+
 const SOCKET_FILE: &str = "pawang.sock";
-/// No order is longer.
-const ORDER_BYTES_MAX: u64 = 512;
+/// No order is longer; a thousand fingerprints are some 20 kB.
+const ORDER_BYTES_MAX: u64 = 64 << 10;
+/// What is no order is told back so far.
+const ECHOED_CHARACTERS_MAX: usize = 200;
 /// No answer is longer; ten thousand tables of one instance are some 20 MB.
 const ANSWER_BYTES_MAX: u64 = 128 << 20;
 /// Whoever connects says what he wants within this time.
@@ -35,7 +40,7 @@ pub(super) struct Order {
 }
 
 /// What can be wanted of a daemon.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Wanted {
     /// Read the configuration again.
     Reload,
@@ -43,6 +48,8 @@ pub(crate) enum Wanted {
     Status,
     /// Say what is known of an instance.
     Present(String),
+    /// Do something about alerts, silences, windows or incidents.
+    Alert(Box<alert::Order>),
 }
 
 impl Wanted {
@@ -52,6 +59,10 @@ impl Wanted {
             Wanted::Reload => "reload".to_owned(),
             Wanted::Status => "status".to_owned(),
             Wanted::Present(name) => format!("present {name}"),
+            Wanted::Alert(order) => {
+                let order = serde_json::to_string(order);
+                format!("order {}", order.expect("texts and times become JSON"))
+            }
         }
     }
 
@@ -61,6 +72,7 @@ impl Wanted {
             None if line == "reload" => Some(Wanted::Reload),
             None if line == "status" => Some(Wanted::Status),
             Some(("present", name)) => Some(Wanted::Present(name.to_owned())),
+            Some(("order", order)) => serde_json::from_str(order).ok().map(Wanted::Alert),
             _ => None,
         }
     }
@@ -85,6 +97,8 @@ pub(crate) struct Told {
     pub detail: Option<String>,
     /// What to do next.
     pub hint: Option<String>,
+    /// What kind of failure it is.
+    pub kind: Kind,
 }
 
 impl From<&Report> for Told {
@@ -93,6 +107,7 @@ impl From<&Report> for Told {
             primary: report.primary.clone(),
             detail: report.detail.clone(),
             hint: report.hint.clone(),
+            kind: report.kind,
         }
     }
 }
@@ -104,7 +119,7 @@ impl Told {
             primary: self.primary,
             detail: self.detail,
             hint: self.hint,
-            kind: Kind::Usage,
+            kind: self.kind,
         }
     }
 }
@@ -156,11 +171,11 @@ pub(super) fn remove(directory: &Path) {
 }
 
 /// Answers one after the other, until it is dropped.
-pub(super) async fn serve(listener: UnixListener, orders: mpsc::Sender<Order>) {
+pub(super) async fn serve(listener: UnixListener, orders: mpsc::Sender<Order>, alerting: Alerting) {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                if let Err(error) = answer(stream, &orders).await {
+                if let Err(error) = answer(stream, &orders, &alerting).await {
                     tracing::debug!("an order was not answered: {error}");
                 }
             }
@@ -172,8 +187,13 @@ pub(super) async fn serve(listener: UnixListener, orders: mpsc::Sender<Order>) {
     }
 }
 
-async fn answer(mut stream: UnixStream, orders: &mpsc::Sender<Order>) -> std::io::Result<()> {
+async fn answer(
+    mut stream: UnixStream,
+    orders: &mpsc::Sender<Order>,
+    alerting: &Alerting,
+) -> std::io::Result<()> {
     let answer = match timeout(ORDER_WAIT, read_order(&mut stream)).await {
+        Ok(Ok(Wanted::Alert(order))) => ask_alerts(*order, alerting).await,
         Ok(Ok(wanted)) => ask(wanted, orders).await,
         Ok(Err(told)) => Answer::Refused(vec![told]),
         Err(_) => Answer::Refused(vec![told("no order came in time", None)]),
@@ -202,10 +222,11 @@ async fn read_order(stream: &mut UnixStream) -> Result<Wanted, Told> {
     let word = String::from_utf8_lossy(line);
     let word = word.trim();
     Wanted::read(word).ok_or_else(|| {
+        let word: String = word.chars().take(ECHOED_CHARACTERS_MAX).collect();
         let primary = format!("there is no order \"{}\"", word.escape_debug());
         told(
             &primary,
-            Some("expected reload, status or present NAME".to_owned()),
+            Some("expected reload, status, present NAME or order JSON".to_owned()),
         )
     })
 }
@@ -222,11 +243,20 @@ async fn ask(wanted: Wanted, orders: &mpsc::Sender<Order>) -> Answer {
     }
 }
 
+async fn ask_alerts(order: alert::Order, alerting: &Alerting) -> Answer {
+    match timeout(ANSWER_WAIT, alerting.order(order)).await {
+        Ok(Ok(done)) => Answer::Done(serde_json::to_value(done).unwrap_or_default()),
+        Ok(Err(report)) => Answer::Refused(vec![Told::from(&report)]),
+        Err(_) => Answer::Refused(vec![told("the daemon is busy or about to end", None)]),
+    }
+}
+
 fn told(primary: &str, detail: Option<String>) -> Told {
     Told {
         primary: primary.to_owned(),
         detail,
         hint: None,
+        kind: Kind::Usage,
     }
 }
 
@@ -248,13 +278,19 @@ pub(crate) fn order(directory: &Path, wanted: &Wanted) -> Result<Answer, Report>
         .with_detail(error.to_string())
         .with_hint("pawang serve")
     };
+    let line = wanted.line();
+    if line.len() as u64 >= ORDER_BYTES_MAX {
+        let report = Report::new(Kind::Usage, "cannot order so much at once");
+        let detail = format!("{} bytes of at most {ORDER_BYTES_MAX}", line.len());
+        return Err(report.with_detail(detail).with_hint("order it in parts"));
+    }
     let connect = |path: &Path| std::os::unix::net::UnixStream::connect(path);
     let mut stream = with_short_path(directory, connect).map_err(nobody)?;
     let mut exchange = || -> std::io::Result<Vec<u8>> {
         let most = ORDER_WAIT + ANSWER_WAIT;
         stream.set_read_timeout(Some(most))?;
         stream.set_write_timeout(Some(most))?;
-        writeln!(stream, "{}", wanted.line())?;
+        writeln!(stream, "{line}")?;
         let mut bytes = Vec::new();
         (&mut stream)
             .take(ANSWER_BYTES_MAX)

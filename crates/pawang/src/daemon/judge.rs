@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 use std::time::Duration;
 
 use pawang_check::{Check, Scope, evaluate_all};
-use pawang_core::{Cost, Evaluation, Facts, Level, Measure, Snapshot, Timestamp, Value, Verdict};
+use pawang_core::{Cost, Evaluation, Facts, Level, Snapshot, Timestamp, Value, Verdict};
 
 use super::setup::Setup;
 use crate::estate::{CommandLimits, Limited};
@@ -35,6 +36,14 @@ impl Pending {
     }
 }
 
+/// What the checks say, and which of them were asked anew.
+pub(super) struct Judged {
+    /// The verdicts, also those of checks that were not asked.
+    pub evaluation: Arc<Evaluation>,
+    /// The checks that were asked.
+    pub asked: Arc<BTreeSet<String>>,
+}
+
 /// Asks the checks that are pending; the verdicts of the others are taken from the evaluation before.
 pub(super) fn judge(
     setup: &Setup,
@@ -42,7 +51,7 @@ pub(super) fn judge(
     older: Option<&Facts>,
     pending: &Pending,
     before: Option<&Evaluation>,
-) -> Evaluation {
+) -> Judged {
     let own = setup.estate.user_checks();
     let checks = setup.checks(&own);
     let (asked, kept) = divide(checks, pending, before);
@@ -60,7 +69,10 @@ pub(super) fn judge(
         let verdicts = &mut evaluation.verdicts;
         verdicts.sort_by(|a, b| b.level.cmp(&a.level).then_with(|| a.check.cmp(&b.check)));
     }
-    evaluation
+    Judged {
+        evaluation: Arc::new(evaluation),
+        asked: Arc::new(asked.iter().map(|check| check.id.to_owned()).collect()),
+    }
 }
 
 /// Tells the checks that are asked from those whose verdict is kept.
@@ -178,7 +190,7 @@ pub(super) fn measures(
                 } else {
                     &[]
                 };
-                let (database, object) = apart(measure, databases);
+                let (database, object) = apart(&measure.object, databases);
                 rows.insert((&verdict.check, database, object), measure.value);
             }
         }
@@ -210,8 +222,7 @@ pub(super) fn measures(
 }
 
 /// Tells the database of a measured object from its name: `shop/public.orders`.
-fn apart<'a>(measure: &'a Measure, databases: &[String]) -> (&'a str, &'a str) {
-    let object = measure.object.as_str();
+pub(super) fn apart<'a>(object: &'a str, databases: &[String]) -> (&'a str, &'a str) {
     let found = databases.iter().filter_map(|database| {
         let rest = object.strip_prefix(database.as_str())?;
         let rest = if rest.is_empty() {
@@ -235,14 +246,7 @@ mod tests {
     fn the_database_of_a_measure_is_told_from_its_object() {
         let databases = ["a".to_owned(), "a/b".to_owned()];
         let check = |object: &str, expected: (&str, &str)| {
-            let measure = Measure {
-                object: object.to_owned(),
-                value: 1.0,
-                level: Level::Ok,
-                warning: None,
-                critical: None,
-            };
-            assert_eq!(apart(&measure, &databases), expected, "{object}");
+            assert_eq!(apart(object, &databases), expected);
         };
         check("a", ("a", ""));
         check("a/public.t", ("a", "public.t"));

@@ -2,13 +2,19 @@
 //!
 //! Tasks are spawned only here, each has a name, and each is waited for at the end.
 
+mod alarm;
+mod alerting;
 pub(crate) mod alone;
+mod baselines;
 mod beat;
+mod clock;
 mod control;
+mod delivery;
 mod fleet;
 mod judge;
 mod known;
 mod notify;
+mod own;
 mod process;
 mod rates;
 mod recorder;
@@ -19,8 +25,10 @@ mod setup;
 mod shared;
 mod start;
 mod status;
+mod subject;
 mod supervise;
 mod texts;
+mod unsaved;
 mod worker;
 
 use std::net::SocketAddr;
@@ -33,10 +41,13 @@ use pawang_store::live::Live;
 use pawang_store::state::Entry;
 use pawang_store::{Opened, Recorder, Store};
 
+pub(crate) use alerting::journal_entry;
 pub(crate) use control::{Answer, Wanted, order};
+pub(crate) use rates::Rates;
 pub(crate) use seen::Seen;
 pub(crate) use setup::{Setup, data_directory};
 pub(crate) use status::{InstanceStatus, Status};
+pub(crate) use subject::of as subject_of;
 
 use crate::environment;
 use crate::output::{self, Exit};
@@ -44,8 +55,8 @@ use supervise::{Daemon, Parts};
 
 /// Worker threads of the runtime: an instance costs little, and the other cores belong to the machine.
 const THREADS: usize = 2;
-/// Threads for work that blocks, such as pages and checks.
-const BLOCKING_THREADS_MAX: usize = 16;
+/// Threads for work that blocks, such as pages, checks, and files on file systems that hang; there when needed.
+const BLOCKING_THREADS_MAX: usize = 64;
 /// What still runs after the orderly end is left behind after so long.
 const RUNTIME_END_MAX: Duration = Duration::from_secs(2);
 

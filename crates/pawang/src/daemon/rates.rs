@@ -16,13 +16,13 @@ const KEPT_MAX: usize = 4;
 
 /// Older snapshots by collector and database, oldest first.
 #[derive(Default)]
-pub(super) struct Rates {
+pub(crate) struct Rates {
     kept: BTreeMap<(String, Option<String>), VecDeque<Arc<Snapshot>>>,
 }
 
 impl Rates {
     /// Keeps what a round saw of the collectors whose growth matters.
-    pub(super) fn absorb(&mut self, facts: &Facts, catalog: &Catalog) {
+    pub(crate) fn absorb(&mut self, facts: &Facts, catalog: &Catalog) {
         for sighting in &facts.sightings {
             let Some(collector) = catalog.collectors.get(&sighting.collector) else {
                 continue;
@@ -46,7 +46,7 @@ impl Rates {
     }
 
     /// Returns the facts that the newest ones are compared with.
-    pub(super) fn older(&self, newest: &Facts, catalog: &Catalog) -> Option<Facts> {
+    pub(crate) fn older(&self, newest: &Facts, catalog: &Catalog) -> Option<Facts> {
         let mut sightings = Vec::new();
         for sighting in &newest.sightings {
             let key = (sighting.collector.clone(), sighting.database.clone());

@@ -15,6 +15,7 @@ use pawang_store::text::normalise;
 use tokio::sync::{oneshot, watch};
 
 use super::beat::Beat;
+use super::clock::Clock;
 
 /// Messages that wait for the thread; what waits for the disk is bounded by the store itself.
 const MESSAGES_MAX: usize = 512;
@@ -126,6 +127,7 @@ pub(super) fn start(
         flushed: Instant::now(),
         tended: Instant::now(),
         tend_refused: false,
+        clock: Clock::new(now()),
     };
     let handle = std::thread::Builder::new()
         .name("recorder".to_owned())
@@ -172,6 +174,7 @@ struct Work {
     tended: Instant,
     /// Whether the disk refused the last tending.
     tend_refused: bool,
+    clock: Clock,
 }
 
 impl Work {
@@ -225,13 +228,34 @@ impl Work {
     }
 
     fn tend(&mut self) {
+        let now = (self.now)();
+        let retention = match self.clock.trusted(now) {
+            Ok(true) => self.retention,
+            Ok(false) => unlimited(&self.retention),
+            Err(note) => {
+                tracing::error!("{note}");
+                self.news.send_modify(|news| news.notes.push(note));
+                unlimited(&self.retention)
+            }
+        };
         for _ in 0..TEND_PIECES_MAX {
-            let tended = self.recorder.tend(&self.retention, (self.now)());
+            let tended = self.recorder.tend(&retention, now);
             self.tend_refused = tended.refused;
             if !tended.more {
                 break;
             }
         }
         self.tended = Instant::now();
+    }
+}
+
+/// Returns the same retention without any age: only the size is bounded.
+fn unlimited(retention: &Retention) -> Retention {
+    const AGES: Duration = Duration::from_secs(500 * 365 * 86_400);
+    Retention {
+        raw: AGES,
+        minute: AGES,
+        ten_minutes: AGES,
+        bytes: retention.bytes,
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use pawang_check::{CHECKS, Check};
 use pawang_collect::Catalog;
@@ -23,6 +24,8 @@ pub(crate) struct Setup {
     pub known: Vec<KnownCheck>,
     /// Every server that is looked after, by name.
     pub jobs: BTreeMap<String, Job>,
+    /// Who is told of what, made ready.
+    pub alerts: Arc<pawang_alert::setup::Setup>,
 }
 
 impl Setup {
@@ -38,6 +41,7 @@ impl Setup {
         let estate = Estate::load(file)?;
         let one = |report: Report| vec![report];
         let catalog = estate.catalog().map_err(one)?;
+        let alerts = estate.alerts()?;
         let jobs = estate.jobs(instances, None).map_err(one)?;
         let mut known_all = known_checks();
         known_all.extend(estate.user_checks().iter().map(known));
@@ -51,6 +55,7 @@ impl Setup {
             catalog,
             known: known_all,
             jobs,
+            alerts: Arc::new(alerts),
         })
     }
 

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use pawang_alert::book::Event;
 use pawang_core::{Evaluation, Facts, Timestamp};
 use pawang_store::Store;
 use pawang_store::live::Live;
 use tokio::sync::{Semaphore, oneshot};
 
+use super::alerting::Alerting;
 use super::recorder::{Message, Recording};
 use super::remote::Outlet;
 
@@ -19,6 +21,8 @@ pub(super) struct Shared {
     pub store: Option<Store>,
     /// The way to the recorder.
     pub recording: Recording,
+    /// The way to the alerts.
+    pub alerting: Alerting,
     /// The ways to remote stores; replaced by a reload.
     pub outlets: Mutex<Arc<[Outlet]>>,
     /// Judging is work for one core: the other one answers people meanwhile.
@@ -45,8 +49,12 @@ impl Shared {
     }
 
     /// Forgets an instance that is no longer looked after.
-    pub(super) fn forget(&self, instance: &str) {
+    pub(super) async fn forget(&self, instance: &str) {
         self.live.remove(instance);
+        let gone = Event::Gone {
+            instance: instance.to_owned(),
+        };
+        self.alerting.event(gone).await;
         let now = (self.now)();
         let outlets = self.outlets();
         outlets

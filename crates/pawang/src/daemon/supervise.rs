@@ -16,6 +16,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
+use super::alarm::Alarm;
 use super::beat::SILENCE_MAX;
 use super::control::{self, Answer, Order, Told, Wanted};
 use super::fleet::Fleet;
@@ -25,7 +26,7 @@ use super::remote::Remotes;
 use super::seen::Seen;
 use super::setup::{self, Setup};
 use super::shared::Shared;
-use super::{Options, greet, journal, process, status};
+use super::{Options, baselines, greet, journal, process, status};
 use crate::output::Exit;
 
 /// How often the daemon looks at itself.
@@ -82,6 +83,7 @@ pub(super) struct Daemon {
     config_refused: Option<Report>,
     shared: Arc<Shared>,
     thread: Thread,
+    alarm: Alarm,
     fleet: Fleet,
     remotes: Remotes,
     /// Dashboard and control socket.
@@ -117,10 +119,13 @@ impl Daemon {
     /// The control socket or the signals cannot be had.
     pub(super) fn start(parts: Parts) -> Result<Daemon, Report> {
         let now = (parts.now)();
+        let (alarm, alerting) =
+            Alarm::start(&parts.setup.alerts, &parts.store, &parts.live, parts.now)?;
         let shared = Arc::new(Shared {
             live: Arc::clone(&parts.live),
             store: Some(parts.store.clone()),
             recording: parts.recording,
+            alerting: alerting.clone(),
             outlets: Mutex::default(),
             thinking: Semaphore::new(1),
             now: parts.now,
@@ -135,14 +140,20 @@ impl Daemon {
             store: parts.store.clone(),
             settings: parts.settings,
             commands: commands_sender,
+            setup: alarm.setups(),
             now: parts.now,
         });
         let socket = control::listen(&parts.directory)?;
         let listener = tokio::net::TcpListener::from_std(parts.listener).map_err(start_report)?;
         let mut services = JoinSet::new();
         services.spawn(async move {
-            control::serve(socket, orders_sender).await;
+            control::serve(socket, orders_sender, alerting).await;
             "control socket"
+        });
+        let learning = baselines::run(Arc::clone(&shared), alarm.setups());
+        services.spawn(async move {
+            learning.await;
+            "task that learns what is usual"
         });
         services.spawn(async move {
             pawang_web::serve(listener, parts.tls, site, web_stopped).await;
@@ -162,6 +173,7 @@ impl Daemon {
             config_refused: None,
             shared,
             thread: parts.thread,
+            alarm,
             fleet: Fleet::default(),
             remotes: Remotes::default(),
             services,
@@ -207,10 +219,15 @@ impl Daemon {
                     tracing::error!("the recorder ended by itself: the daemon ends too");
                     break Exit::Refused;
                 }
+                Event::Tick if self.alarm.is_finished() => {
+                    tracing::error!("the alerts ended by themselves: the daemon ends too");
+                    break Exit::Refused;
+                }
                 Event::Tick => {
                     self.fleet.mend(&self.setup, &self.shared);
                     self.tell_status();
-                    if watchdog.is_some_and(|every| alive_at.elapsed() >= every) && self.moves() {
+                    let moves = self.moves().await;
+                    if watchdog.is_some_and(|every| alive_at.elapsed() >= every) && moves {
                         alive_at = tokio::time::Instant::now();
                         self.notify.alive();
                     }
@@ -272,6 +289,7 @@ impl Daemon {
             mut remotes,
             shared,
             thread,
+            alarm,
             store,
             directory,
             orders,
@@ -297,7 +315,8 @@ impl Daemon {
         services.shutdown().await;
         control::remove(&directory);
         drop(shared);
-        let whole = thread.join(STORE_END_MAX).await;
+        let told = alarm.stop().await;
+        let whole = thread.join(STORE_END_MAX).await && told;
         if !whole {
             tracing::error!("the store did not take everything in time");
         }
@@ -325,6 +344,7 @@ impl Daemon {
                 let status = status::status(&self.shared.live, &self.address);
                 Answer::Done(serde_json::to_value(status).unwrap_or_default())
             }
+            Wanted::Alert(_) => unreachable!("the control socket asks the alerts itself"),
             Wanted::Present(name) => match self.shared.live.instance(&name) {
                 Some(present) => {
                     let seen = Seen::of(&present);
@@ -342,6 +362,18 @@ impl Daemon {
     async fn obey(&mut self, command: Command) {
         // Whoever asked may have hung up.
         match command {
+            Command::Alert { order, answer } => {
+                let done = self.shared.alerting.order_of_dashboard(order).await;
+                let _ = answer.send(done);
+            }
+            Command::External { alerts, answer } => {
+                let taken = self.shared.alerting.external(alerts).await;
+                let busy = || {
+                    let report = Report::new(Kind::Refused, "could not take the alerts");
+                    report.with_detail("the daemon is busy")
+                };
+                let _ = answer.send(taken.then_some(()).ok_or_else(busy));
+            }
             Command::Reload { answer } => {
                 let outcome = self.reload("dashboard").await;
                 let _ = answer.send(outcome.map(drop));
@@ -424,7 +456,12 @@ impl Daemon {
         let ended: Vec<String> = removed.iter().chain(&changed).cloned().collect();
         self.fleet.stop(&ended, WORKERS_END_MAX).await;
         for name in &removed {
-            self.shared.forget(name);
+            self.shared.forget(name).await;
+        }
+        if !Arc::ptr_eq(&old.alerts, &new.alerts) {
+            self.alarm
+                .take_setup(&new.alerts, &self.shared.alerting)
+                .await;
         }
         self.fleet.take_setup(&new);
         let begun = changed.iter().chain(&added);
@@ -494,16 +531,19 @@ impl Daemon {
     }
 
     /// Says whether everything shows signs of life; systemd is only told so while it does.
-    fn moves(&self) -> bool {
-        let silent = self.fleet.silent(SILENCE_MAX);
-        if !silent.is_empty() {
-            tracing::error!(?silent, "tasks do not move");
-        }
-        let recorder = !self.thread.is_finished() && self.thread.beat.silence() <= SILENCE_MAX;
-        if !recorder {
-            tracing::error!("the recorder does not move");
-        }
-        silent.is_empty() && recorder
+    async fn moves(&self) -> bool {
+        let threads = [
+            ("recorder", &*self.thread.beat),
+            ("alerts", self.alarm.beat()),
+        ];
+        let still = threads
+            .into_iter()
+            .filter(|(_, beat)| beat.silence() > SILENCE_MAX);
+        let mut silent: Vec<String> = still.map(|(name, _)| name.to_owned()).collect();
+        let workers = self.fleet.silent(SILENCE_MAX).into_iter();
+        silent.extend(workers.map(str::to_owned));
+        self.alarm.tell_moves(&silent, &self.shared.alerting).await;
+        silent.is_empty()
     }
 
     fn summary(&self) -> String {

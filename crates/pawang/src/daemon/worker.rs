@@ -8,7 +8,7 @@ use std::time::Duration;
 use pawang_collect::schedule::Schedule;
 use pawang_collect::{BackupPlace, HostRequest, Observer, Question, Request, activity};
 use pawang_config::QueryText;
-use pawang_core::{Blind, Evaluation, Facts, Sighting, Snapshot, Timestamp};
+use pawang_core::{Blind, Evaluation, Facts, Role, Sighting, Snapshot, Timestamp};
 use pawang_store::live::{BudgetStatus, CollectorStatus, Present};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
@@ -20,6 +20,7 @@ use super::rates::Rates;
 use super::sampling::Sampling;
 use super::setup::Setup;
 use super::shared::Shared;
+use super::subject;
 use super::texts::{self, Asked};
 use crate::environment;
 use crate::estate::Job;
@@ -30,8 +31,8 @@ const ROUND_MAX: Duration = Duration::from_secs(150);
 const RECALL_MAX: Duration = Duration::from_secs(20);
 /// No sample takes longer.
 const SAMPLE_MAX: Duration = Duration::from_secs(15);
-/// Checks are asked at most so often.
-const JUDGE_EVERY: Duration = Duration::from_secs(10);
+/// Checks are asked at most so often: what a sample proves is told within a second.
+const JUDGE_EVERY: Duration = Duration::from_millis(250);
 /// What checks measured is remembered so often.
 const MEASURE_EVERY: Duration = Duration::from_secs(60);
 /// Statements of the user's are asked so often; the budget holds for them too.
@@ -79,6 +80,8 @@ pub(super) struct Worker {
     measured_at: Timestamp,
     woken_at: Timestamp,
     places: Places,
+    /// System identifier and role, as last seen.
+    identity: Option<(u64, Role)>,
     /// All databases of the server, as the last round saw them.
     listed: Vec<String>,
 }
@@ -142,6 +145,7 @@ impl Worker {
             measured_at: now,
             woken_at: now,
             places: Places::default(),
+            identity: None,
             listed: Vec::new(),
         })
     }
@@ -424,8 +428,8 @@ impl Worker {
         let setup = Arc::clone(&self.setup);
         let work =
             move || judge::judge(&setup, &facts, older.as_ref(), &pending, before.as_deref());
-        let evaluation = match self.shared.think(work).await {
-            Ok(evaluation) => Arc::new(evaluation),
+        let judge::Judged { evaluation, asked } = match self.shared.think(work).await {
+            Ok(judged) => judged,
             Err(error) => {
                 // What was said before is no longer true, and nothing is better than that.
                 tracing::error!(instance = self.name, "a check broke: {error}");
@@ -434,12 +438,29 @@ impl Worker {
                 return self.publish();
             }
         };
+        self.tell_alerts(&evaluation, asked).await;
         if self.told.is_news(&evaluation) {
             self.answer = self.shared.record_evaluation(Arc::clone(&evaluation)).await;
         }
         self.shown.evaluation = Some(Arc::clone(&evaluation));
         self.publish();
         self.measure(&evaluation, now).await;
+    }
+
+    /// Hands what was judged to the alerts.
+    async fn tell_alerts(&mut self, evaluation: &Arc<Evaluation>, asked: Arc<BTreeSet<String>>) {
+        let Some(job) = self.setup.jobs.get(&self.name) else {
+            return;
+        };
+        if let Some(server) = self.known.server() {
+            self.identity = Some((server.epoch.system_identifier, server.role));
+        }
+        let subject = subject::of(job, self.identity, &self.setup.alerts);
+        let evaluation = Arc::clone(evaluation);
+        let alerting = &self.shared.alerting;
+        alerting
+            .judged(evaluation, Some(asked), Arc::new(subject))
+            .await;
     }
 
     /// Remembers what the checks measured, now and then.

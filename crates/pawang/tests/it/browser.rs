@@ -265,7 +265,7 @@ async fn keys(browser: &Browser, base: &str) {
         browser.url().await.contains("/instances/dwh-1")
     })
     .await;
-    browser.press(&["g", "i"]).await;
+    browser.press(&["g", "n"]).await;
     until("the findings are open", async || {
         browser.url().await.contains("/findings")
     })

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod account;
+mod alert;
 mod browser;
 mod check;
 mod config;
@@ -9,8 +10,10 @@ mod estate;
 mod explain;
 mod formats;
 mod history;
+mod incident;
 mod init;
 mod program;
+mod rule;
 mod serve;
 mod serve_daemon;
 mod serve_refusals;
@@ -18,4 +21,5 @@ mod serve_reload;
 mod serve_trouble;
 mod top;
 mod trouble;
+mod window;
 mod wrong;

@@ -4,11 +4,8 @@ use pawang_core::{Finding, Level, Timestamp};
 use rusqlite::{Row, params};
 use serde::Serialize;
 
-use super::{State, instant, stored, unreadable};
+use super::{State, instant, json_at, limit, stored, unreadable};
 use crate::Error;
-
-/// Records that one answer holds at most.
-const ANSWER_MAX: usize = 10_000;
 
 /// Which findings are meant.
 #[derive(Clone, Copy, Debug, Default)]
@@ -77,7 +74,7 @@ impl State {
             query.fingerprint,
             query.open_at.map(stored),
             query.since.map(stored),
-            query.limit.min(ANSWER_MAX) as i64,
+            limit(query.limit),
         ];
         self.read(|connection| {
             connection
@@ -89,14 +86,13 @@ impl State {
 }
 
 fn record(row: &Row<'_>) -> rusqlite::Result<FindingRecord> {
-    let finding: String = row.get(5)?;
     Ok(FindingRecord {
         id: row.get(0)?,
         instance: row.get(1)?,
         opened_at: instant(row.get(2)?),
         closed_at: row.get::<_, Option<i64>>(3)?.map(instant),
         worst: level_at(row, 4)?,
-        finding: serde_json::from_str(&finding).map_err(|error| unreadable(5, error))?,
+        finding: json_at(row, 5)?,
     })
 }
 

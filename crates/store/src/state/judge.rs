@@ -10,20 +10,17 @@ use pawang_core::{Blind, Evaluation, Finding, Level, Outcome, Timestamp, Verdict
 use rusqlite::{Transaction, params};
 
 use super::finding::level_at;
-use super::{State, instant, stored};
+use super::{FORGET_MAX, KEPT_AGE_MAX, State, alert, instant, stored};
 use crate::Error;
 
 /// A finding whose numbers changed, but not its level, is written again after so long.
 const REWRITE_AFTER: Duration = Duration::from_secs(60);
 /// Open findings of one check on one instance; beyond, those seen longest ago are closed.
 const OPEN_MAX: usize = 1_000;
-/// Closed findings are kept so long.
-const CLOSED_AGE_MAX: Duration = Duration::from_secs(2 * 366 * 86_400);
 /// Closed findings that are kept at most.
 const CLOSED_MAX: i64 = 200_000;
-/// How often old ones are looked for, and how many go at a time.
+/// How often old ones are looked for.
 const FORGET_EVERY: Duration = Duration::from_secs(3_600);
-const FORGET_MAX: i64 = 10_000;
 
 /// What is open, in memory, so that an evaluation without news costs no disk.
 #[derive(Default)]
@@ -73,6 +70,7 @@ impl State {
                 }
                 if forget {
                     forget_old(transaction, evaluation.at)?;
+                    alert::forget_old(transaction, evaluation.at)?;
                 }
                 Ok(())
             })?;
@@ -308,7 +306,7 @@ impl Step<'_> {
 }
 
 fn forget_old(transaction: &Transaction<'_>, now: Timestamp) -> rusqlite::Result<()> {
-    let oldest = now - CLOSED_AGE_MAX;
+    let oldest = now - KEPT_AGE_MAX;
     transaction.execute(
         "DELETE FROM finding WHERE id IN (
              SELECT id FROM finding WHERE closed_at < ?1 ORDER BY closed_at LIMIT ?2)",

@@ -1,28 +1,46 @@
-//! What must never be lost: accounts, sessions, tokens, the journal, findings; and the texts of statements.
+//! What must never be lost: accounts, sessions, tokens, the journal, findings, alerts and what was told of them; and the
+//! texts of statements.
 
 mod account;
+mod alert;
 mod finding;
+mod incident;
 mod journal;
 mod judge;
+mod parcel;
 mod rescue;
 mod schema;
+mod silence;
 mod statement;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use pawang_core::Timestamp;
-use rusqlite::{Connection, Transaction, TransactionBehavior};
+use rusqlite::{Connection, Row, Transaction, TransactionBehavior};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 pub use account::{Account, ApiToken, Permission, SignIn, token_hash};
+pub use alert::{AlertQuery, EventQuery};
 pub use finding::{FindingQuery, FindingRecord};
+pub use incident::IncidentQuery;
 pub use journal::{Entry, JournalCheck, JournalRecord};
+pub use parcel::ParcelQuery;
 
 use crate::Error;
 use crate::database::{self, Durability};
 
 /// In `meta`: there may have been accounts that are no longer there.
 const ACCOUNTS_LOST: &str = "accounts-lost";
+
+/// Records that one answer holds at most.
+const ANSWER_MAX: usize = 10_000;
+/// What is over is kept so long.
+const KEPT_AGE_MAX: Duration = Duration::from_secs(2 * 366 * 86_400);
+/// Records that are forgotten at a time.
+const FORGET_MAX: i64 = 10_000;
 
 /// The state file, for any thread; every change is durable when its function returns.
 #[derive(Clone)]
@@ -186,6 +204,23 @@ fn stored(at: Timestamp) -> i64 {
 fn instant(nanoseconds: i64) -> Timestamp {
     Timestamp::from_nanosecond(nanoseconds.into())
         .expect("jiff's instants reach further than 64 bits of nanoseconds")
+}
+
+/// Returns a value as the file keeps it.
+fn json(value: &impl Serialize) -> rusqlite::Result<String> {
+    serde_json::to_string(value)
+        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
+}
+
+/// Returns the value that a column keeps as JSON.
+fn json_at<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
+    let text: String = row.get(column)?;
+    serde_json::from_str(&text).map_err(|error| unreadable(column, error))
+}
+
+/// Returns how many records an answer holds.
+fn limit(asked: usize) -> i64 {
+    asked.min(ANSWER_MAX) as i64
 }
 
 /// Returns the error of a value that no version of Pawang writes.

@@ -3,11 +3,12 @@
 use std::path::Path;
 
 use pawang_core::Timestamp;
-use rusqlite::params;
+use rusqlite::{Connection, Row, params};
+use serde::de::DeserializeOwned;
 use serde_json::json;
 
-use super::State;
 use super::journal::{self, Entry};
+use super::{State, alert, incident, json_at, parcel, silence};
 use crate::Error;
 
 /// What the stored password of an account begins with; anything else is damage.
@@ -21,13 +22,18 @@ pub(crate) struct Saved {
     pub tokens: usize,
     /// Journal records.
     pub records: i64,
+    /// Alerts that are not over and groups, silences, windows, incidents, and messages that wait.
+    pub alerting: usize,
 }
 
 impl Saved {
     /// Tells people what became of the damaged file.
     pub(crate) fn note(&self, what: &str, aside: &Path) -> String {
-        let (tokens, records) = (self.tokens, self.records);
-        let rest = format!("{tokens} API tokens and {records} journal records were saved from it");
+        let (tokens, records, alerting) = (self.tokens, self.records, self.alerting);
+        let rest = format!(
+            "{tokens} API tokens, {records} journal records and {alerting} alerts, silences, windows, incidents and \
+             messages that wait were saved from it"
+        );
         let aside = aside.display();
         match self.accounts {
             0 => format!(
@@ -51,11 +57,13 @@ impl State {
             accounts: 0,
             tokens: 0,
             records: 0,
+            alerting: 0,
         };
         if let Ok(old) = State::open_to_read(damaged) {
             saved.accounts = self.rescue_accounts(&old)?;
             saved.tokens = self.rescue_tokens(&old)?;
             saved.records = self.rescue_journal(&old)?;
+            saved.alerting = self.rescue_alerting(&old)?;
         }
         self.journal(&Entry {
             at: now,
@@ -67,6 +75,7 @@ impl State {
                 "accounts": saved.accounts,
                 "tokens": saved.tokens,
                 "records": saved.records,
+                "alerting": saved.alerting,
             }),
         })?;
         Ok(saved)
@@ -116,4 +125,60 @@ impl State {
             })?;
         }
     }
+
+    /// Saves what decides who is told what next; the log and what is over stay behind.
+    fn rescue_alerting(&self, old: &State) -> Result<usize, Error> {
+        let old = old.reading();
+        self.write(|transaction| {
+            let alerts = save(&old, alert::KEPT, alert::kept, |(alert, tally)| {
+                alert::put(transaction, &alert, &tally)
+            })?;
+            let groups = save(&old, alert::GROUPS, alert::group, |group| {
+                alert::put_group(transaction, &group)
+            })?;
+            let silences = save(&old, silence::SILENCES, first, |silence| {
+                silence::put(transaction, &silence)
+            })?;
+            let windows = save(&old, silence::WINDOWS, first, |window| {
+                silence::put_window(transaction, &window)
+            })?;
+            let incidents = save(&old, incident::ALL, first, |incident| {
+                incident::put(transaction, &incident)
+            })?;
+            save(&old, incident::ENTRIES, first, |entry| {
+                incident::put_entry(transaction, &entry)
+            })?;
+            let parcels = save(&old, parcel::ALL, first, |parcel| {
+                parcel::put(transaction, &parcel)
+            })?;
+            Ok(alerts + groups + silences + windows + incidents + parcels)
+        })
+    }
+}
+
+fn first<T: DeserializeOwned>(row: &Row<'_>) -> rusqlite::Result<T> {
+    json_at(row, 0)
+}
+
+/// Writes what rows can be read: those before the first damaged page, without those that hold nonsense.
+fn save<T>(
+    old: &Connection,
+    sql: &str,
+    read: fn(&Row<'_>) -> rusqlite::Result<T>,
+    mut write: impl FnMut(T) -> rusqlite::Result<()>,
+) -> rusqlite::Result<usize> {
+    let mut count = 0;
+    let Ok(mut statement) = old.prepare(sql) else {
+        return Ok(0);
+    };
+    let Ok(mut rows) = statement.query([]) else {
+        return Ok(0);
+    };
+    while let Ok(Some(row)) = rows.next() {
+        if let Ok(found) = read(row) {
+            write(found)?;
+            count += 1;
+        }
+    }
+    Ok(count)
 }

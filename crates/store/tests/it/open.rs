@@ -70,6 +70,30 @@ fn a_second_pawang_is_refused_and_told_who_holds_it() {
 }
 
 #[test]
+fn whoever_changes_the_state_alone_keeps_others_out_and_hides_no_crash() {
+    let directory = directory();
+    let lock = directory.path().join("pawang.lock");
+    let store = open(&directory);
+    let refused = Store::open_state_alone(directory.path()).err().unwrap();
+    assert!(matches!(refused, Error::Locked { .. }), "{refused:?}");
+    drop(store);
+    let (state, alone) = Store::open_state_alone(directory.path()).unwrap();
+    assert!(Store::open(directory.path(), at(1)).is_err());
+    drop((state, alone));
+    assert_eq!(
+        std::fs::read_to_string(&lock).unwrap(),
+        "",
+        "closed in order"
+    );
+    // A process that was killed leaves its number: the next daemon has to know.
+    std::fs::write(&lock, "4711\n").unwrap();
+    drop(Store::open_state_alone(directory.path()).unwrap());
+    assert_ne!(std::fs::read_to_string(&lock).unwrap(), "");
+    open(&directory);
+    assert_eq!(std::fs::read_to_string(&lock).unwrap(), "");
+}
+
+#[test]
 fn files_of_a_newer_pawang_are_left_alone() {
     for name in ["state.db", "history.db"] {
         let directory = directory();

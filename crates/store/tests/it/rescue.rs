@@ -5,9 +5,10 @@ use std::path::Path;
 
 use pawang_core::{Evaluation, Level, Outcome};
 use pawang_store::state::{Account, ApiToken, Entry, Permission, State};
-use pawang_store::{Recorder, Store};
+use pawang_store::{Error, Recorder, Store};
 use rusqlite::Connection;
 
+use crate::alerts::{everything, message};
 use crate::world::{at, directory, evaluation, facts, finding, number_at, open, verdict};
 
 const PAGE: u64 = 4_096;
@@ -44,6 +45,7 @@ fn fill(state: &State) {
     state.put_token(&token).unwrap();
     (1..=100).for_each(|number| drop(state.journal(&entry(number)).unwrap()));
     state.judge(&judged(0)).unwrap();
+    state.save_alerts(&everything()).unwrap();
 }
 
 fn judged(seconds: i64) -> Evaluation {
@@ -104,8 +106,58 @@ fn accounts_tokens_and_journal_are_saved_when_only_findings_are_damaged() {
     assert_eq!((check.records, check.broken), (101, None));
     let newest = state.journal_page(None, 1).unwrap().remove(0);
     assert_eq!(newest.entry.action, "state.set-aside");
+    let (saved, changes) = (state.saved_alerts().unwrap(), everything());
+    assert_eq!(saved.alerts, changes.alerts);
+    assert_eq!(saved.groups, changes.groups);
+    assert_eq!(saved.silences, changes.silences);
+    assert_eq!(saved.windows, changes.windows);
+    assert_eq!(saved.incidents, changes.incidents);
+    assert_eq!(saved.parcels[0].message, changes.messages[0]);
+    assert_eq!(state.incident_entries(9).unwrap().len(), 2);
+    let last = (saved.last_silence, saved.last_window, saved.last_incident);
+    assert_eq!(last, (4, 7, 9));
     assert_eq!(state.judge(&judged(2_000)).unwrap().len(), 50);
     drop((opened, store_again(directory.path())));
+}
+
+#[test]
+fn what_of_alerting_can_be_read_is_saved_and_what_is_nonsense_is_left_behind() {
+    let directory = directory();
+    let store = open(&directory);
+    fill(store.state());
+    let mut more = everything();
+    more.messages.push(message(2, 0));
+    store.state().save_alerts(&more).unwrap();
+    drop(store);
+    let file = Connection::open(directory.path().join("state.db")).unwrap();
+    file.execute(
+        "UPDATE parcel SET parcel = 'nonsense' WHERE key = 'default/1'",
+        [],
+    )
+    .unwrap();
+    drop(file);
+    let store = open(&directory);
+    let damage_found = store.state().saved_alerts().unwrap_err();
+    assert!(
+        matches!(damage_found, Error::Damaged { .. }),
+        "{damage_found:?}"
+    );
+    drop(store);
+    damage(directory.path(), &["silence"]);
+    let opened = Store::open(directory.path(), at(1_000)).unwrap();
+    assert!(
+        opened.notes[0].contains("5 alerts, silences"),
+        "{:?}",
+        opened.notes
+    );
+    let saved = opened.store.state().saved_alerts().unwrap();
+    assert_eq!((saved.alerts.len(), saved.silences.len()), (1, 0));
+    let keys: Vec<&str> = saved
+        .parcels
+        .iter()
+        .map(|parcel| &*parcel.message.key)
+        .collect();
+    assert_eq!(keys, ["default/2"]);
 }
 
 fn store_again(directory: &Path) {

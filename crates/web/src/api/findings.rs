@@ -250,7 +250,12 @@ fn listed(look: &Look<'_>, mut found: Vec<Finding>) -> Result<Reply, Problem> {
     paged(&page, after)
 }
 
-fn shown(instance: &str, finding: &pawang_core::Finding, opened: Option<Timestamp>) -> Finding {
+/// Returns a finding as programs see it.
+pub(super) fn shown(
+    instance: &str,
+    finding: &pawang_core::Finding,
+    opened: Option<Timestamp>,
+) -> Finding {
     Finding {
         fingerprint: finding.fingerprint.clone(),
         instance: instance.to_owned(),

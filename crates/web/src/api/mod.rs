@@ -1,13 +1,15 @@
-//! The API for programs, version 1: what the pages show, as JSON; two orders to the daemon; and its own description.
+//! The API for programs, version 1: what the pages show, as JSON; orders to the daemon; and its own description.
 //!
 //! Within a version fields are added, never taken away or given another meaning.
 
+mod alerts;
 mod checks;
 mod daemon;
 mod estate;
 mod facts;
 mod findings;
 mod history;
+mod incidents;
 mod openapi;
 mod orders;
 mod session;
@@ -18,6 +20,9 @@ use serde::Serialize;
 use crate::problem::Problem;
 use crate::routes::{Look, Reply};
 
+pub(crate) use alerts::{
+    Alert, AlertDetail, Silence, Windows, alert, alerts, event_name, preview, silences, windows,
+};
 pub(crate) use checks::{Check, checks};
 pub(crate) use daemon::{Daemon, JournalRecord, daemon, journal};
 pub(crate) use estate::{Instance, InstanceDetail, instance, instances};
@@ -26,9 +31,10 @@ pub(crate) use findings::{
     Finding, FindingRecord, Verdict, finding, findings, instance_findings, verdicts,
 };
 pub(crate) use history::{Change, Growth, Series, changes, growth, series};
+pub(crate) use incidents::{Incident, IncidentDetail, incident, incidents};
 pub(crate) use openapi::description;
 pub use openapi::openapi;
-pub(crate) use orders::{Done, ask, reload};
+pub(crate) use orders::{Done, Ordered, ask, done, reload};
 pub(crate) use session::{Session, session};
 
 /// Entries of one answer, unless `limit` says otherwise.

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::reply;
 use crate::problem::{Problem, ProblemDocument};
-use crate::routes::{Kind, Look, ROUTES, Reply, Route};
+use crate::routes::{self, Kind, Look, Reply, Route};
 use crate::server::permission_name;
 
 /// Where schemas stand in the document.
@@ -26,7 +26,7 @@ pub fn openapi() -> Value {
     let mut generator = settings.into_generator();
     let problem = generator.subschema_for::<ProblemDocument>().to_value();
     let mut paths: Map<String, Value> = Map::new();
-    for route in ROUTES {
+    for route in routes::all() {
         let operation = operation(route, &problem, &mut generator);
         let path = paths.entry(route.path).or_insert_with(|| json!({}));
         path[route.method.name().to_lowercase()] = operation;
@@ -112,7 +112,7 @@ fn content_type(route: &Route) -> &'static str {
     match route.kind {
         Kind::Page => "text/html",
         Kind::Api => "application/json",
-        Kind::Asset => "*/*",
+        Kind::Asset | Kind::File => "*/*",
         Kind::Metrics | Kind::Health => "text/plain",
         Kind::Events => "text/event-stream",
     }
@@ -123,6 +123,7 @@ fn tag(kind: Kind) -> &'static str {
         Kind::Page => "pages",
         Kind::Api => "api",
         Kind::Asset => "assets",
+        Kind::File => "files",
         Kind::Metrics => "metrics",
         Kind::Events => "events",
         Kind::Health => "health",

@@ -1,7 +1,6 @@
 //! Orders to the daemon.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{Response, StatusCode};
@@ -9,14 +8,11 @@ use pawang_core::Report;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::json;
-use tokio::sync::oneshot;
 
+use crate::order;
 use crate::problem::Problem;
 use crate::server::Call;
 use crate::site::Command;
-
-/// How long the daemon may take over an order.
-const ORDER_MAX: Duration = Duration::from_secs(30);
 
 /// An order was carried out.
 #[derive(Serialize, JsonSchema)]
@@ -26,9 +22,34 @@ pub(crate) struct Done {
     done: bool,
 }
 
+/// An order about alerts was carried out.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct Ordered {
+    /// Always true; what was not done is a problem.
+    done: bool,
+    /// What was done, in one sentence.
+    text: String,
+    /// Fingerprints, numbers or names of what was changed or made.
+    objects: Vec<String>,
+    /// The command that takes it back.
+    undo: Option<String>,
+}
+
+impl From<pawang_core::alert::Done> for Ordered {
+    fn from(done: pawang_core::alert::Done) -> Ordered {
+        Ordered {
+            done: true,
+            text: done.text,
+            objects: done.objects,
+            undo: done.undo,
+        }
+    }
+}
+
 /// Makes the daemon read its configuration again.
 pub(crate) async fn reload(call: Arc<Call>) -> Result<Response<Body>, Problem> {
-    let outcome = order(&call, |answer| Command::Reload { answer }).await;
+    let outcome = order::ask(&call, |answer| Command::Reload { answer }).await;
     let outcome = outcome.and_then(|read| read.map_err(|reports| refused(&reports)));
     finish(&call, outcome).await
 }
@@ -40,46 +61,25 @@ pub(crate) async fn ask(call: Arc<Call>) -> Result<Response<Body>, Problem> {
         instance: instance.clone(),
         answer,
     };
-    let outcome = order(&call, command).await.and_then(|there| match there {
-        true => Ok(()),
-        false => Err(Problem::not_found(&format!("instance \"{instance}\""))),
-    });
+    let outcome = order::ask(&call, command)
+        .await
+        .and_then(|there| match there {
+            true => Ok(()),
+            false => Err(Problem::not_found(&format!("instance \"{instance}\""))),
+        });
     finish(&call, outcome).await
-}
-
-async fn order<T>(
-    call: &Call,
-    command: impl FnOnce(oneshot::Sender<T>) -> Command,
-) -> Result<T, Problem> {
-    let (answer, answered) = oneshot::channel();
-    let busy =
-        || Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the daemon is busy").retry_after(5);
-    let sent = call.shared.site.commands.try_send(command(answer));
-    sent.map_err(|_| busy())?;
-    match tokio::time::timeout(ORDER_MAX, answered).await {
-        Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(_)) | Err(_) => Err(busy()),
-    }
 }
 
 /// Writes the outcome into the journal and answers with it.
 async fn finish(call: &Call, outcome: Result<(), Problem>) -> Result<Response<Body>, Problem> {
-    let object = call.object();
-    match outcome {
-        Ok(()) => {
-            call.journal("done", &object, json!({})).await;
-            let body = serde_json::to_vec(&Done { done: true }).unwrap_or_default();
-            Ok(call.body(StatusCode::OK, "application/json", body))
-        }
-        Err(problem) => {
-            let why = &problem.report.primary;
-            match problem.status.is_server_error() {
-                true => call.journal("failed", &object, json!({"why": why})).await,
-                false => call.journal_refusal(&object, why).await,
-            }
-            Err(problem)
-        }
-    }
+    order::record(call, outcome.as_ref().copied(), json!({})).await;
+    outcome.map(|()| done(call))
+}
+
+/// Answers that an order was carried out.
+pub(crate) fn done(call: &Call) -> Response<Body> {
+    let body = serde_json::to_vec(&Done { done: true }).unwrap_or_default();
+    call.body(StatusCode::OK, "application/json", body)
 }
 
 /// Returns the problem of a configuration that was refused; the first mistake is told whole, the others are counted.

@@ -14,7 +14,7 @@ use pawang_store::state::{Account, ApiToken, Permission, SignIn};
 pub(crate) use doors::{Doors, network};
 pub(crate) use forgery::check;
 pub(crate) use identify::identify;
-pub(crate) use sign_in::{ask, redirect, sign_in, sign_out};
+pub(crate) use sign_in::{ask, own_path, redirect, sign_in, sign_out};
 
 /// Who asks.
 #[derive(Clone, Debug)]

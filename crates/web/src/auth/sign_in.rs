@@ -236,7 +236,8 @@ fn next(call: &Call) -> String {
         .to_owned()
 }
 
-fn own_path(path: &str) -> bool {
+/// Says whether an address is a path of ours.
+pub(crate) fn own_path(path: &str) -> bool {
     let elsewhere = path.starts_with("//") || path.contains('\\') || path.len() > 2 * TEXT_MAX;
     path.starts_with('/') && !elsewhere && path.bytes().all(|byte| byte.is_ascii_graphic())
 }

@@ -1,18 +1,19 @@
 //! One finding: what, since when, why it matters, the proof, what to do, and how often it was so.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use maud::{Markup, html};
 use pawang_check::{CHECKS, Check};
 use pawang_collect::Catalog;
+use pawang_core::alert::Alert;
 use pawang_core::{Level, Measure, Timestamp, Unit};
 use pawang_store::history::{Fold, Rows, Series};
 use pawang_store::live::Present;
-use pawang_store::state::{FindingQuery, FindingRecord};
+use pawang_store::state::{AlertQuery, FindingQuery, FindingRecord};
 
 use super::parts::{Ask, series};
 use super::verdict::{Open, address, name, open, place, since, title};
-use super::{Page, PageError, Place, Visit};
+use super::{Page, PageError, Place, Visit, alert};
 use crate::chart::Chart;
 use crate::page::parts::{shell, without_secrets};
 use crate::words::{age, badge, command, copyable, duration, encode, moment, not_seen, quantity};
@@ -40,6 +41,8 @@ struct Story {
     elsewhere: Vec<Open>,
     /// The server's major version.
     major: Option<u32>,
+    /// What it is as an alert, as long as that is kept in mind.
+    alert: Option<Arc<Alert>>,
 }
 
 /// Draws the page.
@@ -53,6 +56,7 @@ pub(crate) fn render(visit: &Visit<'_>, fingerprint: &str) -> Result<Page, PageE
     let body = html! {
         (headline(visit, &story))
         (figures(visit, &story))
+        @if let Some(alert) = &story.alert { (alert::care(visit, alert)) }
         @if let Some(blind) = &finding.blind { (not_seen(blind)) }
         @if let Some(check) = check {
             div .texts {
@@ -63,17 +67,20 @@ pub(crate) fn render(visit: &Visit<'_>, fingerprint: &str) -> Result<Page, PageE
         h2 { "What to do" }
         @if let Some(check) = check { p { (check.fix) } }
         @if check.is_none_or(|check| check.fix != finding.remedy) && finding.blind.is_none() { (copyable(&finding.remedy)) }
-        (command(&format!("pawang check {} -i {}", finding.check, shell(&story.open.instance))))
+        @if !story.open.instance.is_empty() {
+            (command(&format!("pawang check {} -i {}", finding.check, shell(&story.open.instance))))
+        }
         @if check.is_some() { (command(&format!("pawang explain {}", finding.check))) }
         (evidence(visit, &story)?)
         @if let Some(check) = check { (statements(check, story.major)) }
+        (alert::life(visit, fingerprint)?)
         (past(visit, &story))
         (elsewhere(visit, &story))
     };
     Ok(Page {
         title: finding.check.clone(),
         place: Place::Findings,
-        instance: Some(story.open.instance.clone()),
+        instance: Some(story.open.instance.clone()).filter(|name| !name.is_empty()),
         body,
         seen_at: visit
             .site
@@ -94,11 +101,13 @@ fn story(visit: &Visit<'_>, fingerprint: &str) -> Result<Story, PageError> {
     let now = all
         .iter()
         .find(|open| open.finding.fingerprint == fingerprint);
-    let missing = || PageError::NotFound {
-        what: format!("finding \"{fingerprint}\""),
-    };
+    let present = visit.site.live.alerts();
+    let mut alerts = present.alerts.iter();
+    let alert = alerts.find(|alert| alert.fingerprint == fingerprint && !visit.range.frozen);
     let (own, closed_at) = match (now, times.first()) {
         (Some(open), _) => (open.clone(), None),
+        // A finding of Pawang itself, or of somebody else, is only an alert.
+        (None, None) => (alone(visit, alert, fingerprint)?, None),
         (None, Some(record)) => {
             let open = Open {
                 instance: record.instance.clone(),
@@ -107,7 +116,6 @@ fn story(visit: &Visit<'_>, fingerprint: &str) -> Result<Story, PageError> {
             };
             (open, record.closed_at)
         }
-        (None, None) => return Err(missing()),
     };
     let same = |open: &&Open| {
         open.finding.check == own.finding.check && open.finding.fingerprint != fingerprint
@@ -117,10 +125,12 @@ fn story(visit: &Visit<'_>, fingerprint: &str) -> Result<Story, PageError> {
         .filter(same)
         .cloned()
         .partition(|open| open.instance == own.instance);
+    let alert = alert.cloned();
     let present = instances
         .iter()
         .find(|present| present.instance.name == own.instance);
     Ok(Story {
+        alert,
         measure: present.and_then(|present| measure(present, &own)),
         major: present.and_then(|present| {
             present
@@ -135,6 +145,26 @@ fn story(visit: &Visit<'_>, fingerprint: &str) -> Result<Story, PageError> {
         closed_at,
         times,
         open: own,
+    })
+}
+
+/// Returns an alert that is no finding of an instance, as one; also one that is over.
+fn alone(
+    visit: &Visit<'_>,
+    alert: Option<&Arc<Alert>>,
+    fingerprint: &str,
+) -> Result<Open, PageError> {
+    if let Some(alert) = alert {
+        return Ok(alert::as_finding(alert));
+    }
+    let kept = visit.site.store.state().alerts(&AlertQuery {
+        fingerprint: Some(fingerprint),
+        limit: 1,
+        ..AlertQuery::default()
+    })?;
+    let kept = kept.first().map(alert::as_finding);
+    kept.ok_or_else(|| PageError::NotFound {
+        what: format!("finding \"{fingerprint}\""),
     })
 }
 
@@ -166,7 +196,8 @@ fn headline(visit: &Visit<'_>, story: &Story) -> Markup {
     let instance = &story.open.instance;
     html! {
         p .lead {
-            a href=(visit.link(&format!("/instances/{}", encode(instance)))) { (instance) }
+            @if instance.is_empty() { "Pawang" }
+            @else { a href=(visit.link(&format!("/instances/{}", encode(instance)))) { (instance) } }
             @if !place(finding).is_empty() { " · " (place(finding)) }
         }
         p .sentence.(finding.level.as_str()) {

@@ -1,13 +1,16 @@
 //! All findings: what is open, worst first, and what was closed lately.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
 use maud::{Markup, html};
+use pawang_core::alert::{Alert, HandlingState};
 use pawang_core::{Level, Timestamp};
 use pawang_store::live::Present;
 use pawang_store::state::{FindingQuery, FindingRecord};
 
-use super::parts::{Field, Here, filter, matches};
+use super::alert::as_finding;
+use super::parts::{Field, Here, alerts_of, filter, matches};
 use super::verdict::{Open, address, entries, list, open, place, title};
 use super::{Page, PageError, Place, Visit};
 use crate::layout::Counts;
@@ -17,13 +20,27 @@ use crate::words::{age, empty, encode, glyph, moment};
 const SHOWN_MAX: usize = 300;
 /// Findings closed lately.
 const CLOSED_MAX: usize = 50;
-const PARAMETERS: [&str; 3] = ["level", "instance", "check"];
+const PARAMETERS: [&str; 4] = ["level", "instance", "check", "handling"];
+
+/// How alerts can be handled.
+const HANDLINGS: [HandlingState; 7] = [
+    HandlingState::New,
+    HandlingState::Escalated,
+    HandlingState::Acknowledged,
+    HandlingState::Snoozed,
+    HandlingState::Silenced,
+    HandlingState::Inhibited,
+    HandlingState::InMaintenance,
+];
 
 /// Draws the page.
 pub(crate) fn render(visit: &Visit<'_>) -> Result<Page, PageError> {
     let instances = visit.site.live.instances();
     let presents = || instances.iter().map(AsRef::as_ref);
-    let all = open(visit, presents())?;
+    let mut all = open(visit, presents())?;
+    let kept = visit.site.live.alerts();
+    let alerts = alerts_of(visit, &kept);
+    all.extend(only_alerts(&all, &alerts));
     let here = Here {
         visit,
         path: "/findings".to_owned(),
@@ -31,7 +48,13 @@ pub(crate) fn render(visit: &Visit<'_>) -> Result<Page, PageError> {
     };
     let chosen: Vec<Open> = all
         .iter()
-        .filter(|open| wanted(&here, open))
+        .filter(|open| {
+            wanted(
+                &here,
+                open,
+                alerts.get(open.finding.fingerprint.as_str()).copied(),
+            )
+        })
         .cloned()
         .collect();
     let closed = closed(visit, &here)?;
@@ -56,13 +79,31 @@ pub(crate) fn render(visit: &Visit<'_>) -> Result<Page, PageError> {
     })
 }
 
-fn wanted(here: &Here<'_>, open: &Open) -> bool {
-    matches(here, "level", open.finding.level.as_str())
+/// Returns alerts that are no open finding, the most urgent first: those that may come back, that cannot be seen any
+/// more, of Pawang itself, and of others.
+fn only_alerts(all: &[Open], alerts: &HashMap<&str, &Arc<Alert>>) -> Vec<Open> {
+    let known: HashSet<&str> = all
+        .iter()
+        .map(|open| open.finding.fingerprint.as_str())
+        .collect();
+    let mut found: Vec<&Arc<Alert>> = alerts
+        .values()
+        .copied()
+        .filter(|alert| alert.firing().is_some() && !known.contains(alert.fingerprint.as_str()))
+        .collect();
+    found.sort_by_key(|alert| (alert.priority, alert.opened_at));
+    found.into_iter().map(|alert| as_finding(alert)).collect()
+}
+
+fn wanted(here: &Here<'_>, open: &Open, alert: Option<&Arc<Alert>>) -> bool {
+    let handling = alert.map_or("none", |alert| alert.handling.state().as_str());
+    matches(here, "handling", handling)
+        && matches(here, "level", open.finding.level.as_str())
         && matches(here, "instance", &open.instance)
         && matches(here, "check", &open.finding.check)
 }
 
-fn fields<'a>(all: &[Open], instances: impl Iterator<Item = &'a Present>) -> [Field; 3] {
+fn fields<'a>(all: &[Open], instances: impl Iterator<Item = &'a Present>) -> [Field; 4] {
     let levels = [Level::Critical, Level::Warning, Level::Unknown, Level::Info];
     let checks: BTreeSet<String> = all.iter().map(|open| open.finding.check.clone()).collect();
     [
@@ -85,6 +126,11 @@ fn fields<'a>(all: &[Open], instances: impl Iterator<Item = &'a Present>) -> [Fi
             key: "check",
             title: "Check",
             values: checks,
+        },
+        Field::Choice {
+            key: "handling",
+            title: "Handling",
+            values: HANDLINGS.map(|state| state.as_str().to_owned()).into(),
         },
     ]
 }

@@ -2,9 +2,12 @@
 
 pub(crate) mod account;
 pub(crate) mod activity;
+mod alert;
 pub(crate) mod finding;
 pub(crate) mod findings;
 pub(crate) mod fleet;
+pub(crate) mod incident;
+pub(crate) mod incidents;
 pub(crate) mod indexes;
 pub(crate) mod instance;
 pub(crate) mod journal;
@@ -15,10 +18,12 @@ pub(crate) mod range;
 pub(crate) mod replication;
 pub(crate) mod settings;
 pub(crate) mod setup;
+pub(crate) mod status;
 pub(crate) mod storage;
 pub(crate) mod tables;
 mod verdict;
 mod vitals;
+pub(crate) mod windows;
 
 use std::sync::Arc;
 
@@ -81,8 +86,12 @@ pub(crate) struct Page {
 pub(crate) enum Place {
     /// All instances.
     Fleet,
+    /// Alerts of one cause.
+    Incidents,
     /// All findings.
     Findings,
+    /// Maintenance windows and silences.
+    Windows,
     /// One instance.
     Instance,
     /// Sessions, waits, blocking.

@@ -1,14 +1,16 @@
 //! Open findings: of the present, or of the time that is shown; and how they look in a list.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use maud::{Markup, html};
 use pawang_check::{CHECKS, Group};
+use pawang_core::alert::Alert;
 use pawang_core::{Blind, Evaluation, Finding, Level, Outcome, Timestamp, Verdict};
 use pawang_store::live::Present;
 use pawang_store::state::FindingQuery;
 
-use super::parts::without_secrets;
+use super::parts::{alerts_of, condition, handling, without_secrets};
 use super::{PageError, Visit};
 use crate::words::{age, copyable, encode, glyph, moment, seconds_since};
 
@@ -118,11 +120,13 @@ fn reason(open: &Open) -> Option<(&str, &Blind)> {
 
 /// Draws findings as a list, one line each.
 pub(crate) fn list(visit: &Visit<'_>, entries: &[Entry<'_>], with_instance: bool) -> Markup {
+    let present = visit.site.live.alerts();
+    let alerts = alerts_of(visit, &present);
     html! {
         ul .findings .across[with_instance] {
             @for entry in entries {
                 @match entry {
-                    Entry::One(open) => (item(visit, open, with_instance)),
+                    Entry::One(open) => (item(visit, open, alerts.get(open.finding.fingerprint.as_str()).copied(), with_instance)),
                     Entry::Same(all) => (same(visit, all, with_instance)),
                 }
             }
@@ -157,19 +161,23 @@ fn same(visit: &Visit<'_>, all: &[&Open], with_instance: bool) -> Markup {
 }
 
 fn instance(visit: &Visit<'_>, name: &str) -> Markup {
-    html! { a .where href=(visit.link(&format!("/instances/{}", encode(name)))) { (name) } }
+    html! {
+        @if name.is_empty() { span .where { "Pawang" } }
+        @else { a .where href=(visit.link(&format!("/instances/{}", encode(name)))) { (name) } }
+    }
 }
 
-fn item(visit: &Visit<'_>, open: &Open, with_instance: bool) -> Markup {
+fn item(visit: &Visit<'_>, open: &Open, alert: Option<&Arc<Alert>>, with_instance: bool) -> Markup {
     let finding = &open.finding;
     let place = place(finding);
     html! {
-        li .(finding.level.as_str()) {
+        li .(finding.level.as_str()) data-alert=[alert.map(|alert| &alert.fingerprint)] {
             (glyph(finding.level))
             @if with_instance { (instance(visit, &open.instance)) }
             span .title {
                 a href=(visit.link(&address(finding))) { b { (finding.check) } " " (title(finding)) }
                 @if !place.is_empty() { " " small { (place) } }
+                @if let Some(alert) = alert { " " (condition(visit, alert)) " " (handling(visit, alert)) }
             }
             (since(visit, open.since))
         }

@@ -22,14 +22,14 @@ use crate::auth::{self, Actor};
 use crate::layout;
 use crate::page::{Visit, range};
 use crate::problem::Problem;
-use crate::routes::{Answer, Arguments, Kind, Look, ROUTES, Render, Reply, Route, Run, Verb};
+use crate::routes::{self, Answer, Arguments, Kind, Look, Render, Reply, Route, Run, Verb};
 
 /// Longest path and parameters of a request; longer ones are answered 414.
 const URI_BYTES_MAX: usize = 8 << 10;
 /// Most parameters of an address.
 const PARAMETERS_MAX: usize = 100;
 /// Longest form; longer ones are answered 413.
-const FORM_BYTES_MAX: usize = 16 << 10;
+pub(crate) const FORM_BYTES_MAX: usize = 16 << 10;
 /// How long a form may take to arrive.
 const FORM_TIME_MAX: Duration = Duration::from_secs(10);
 
@@ -43,8 +43,10 @@ pub(crate) struct Call {
     pub arguments: Arguments,
     /// The parameters of the address.
     pub query: Vec<(String, String)>,
-    /// The fields of the form.
+    /// The fields of the form, or of a JSON object in its place.
     pub form: Vec<(String, String)>,
+    /// The body as it came, where it is JSON.
+    pub content: Bytes,
     /// The head of the request.
     pub headers: HeaderMap,
     /// The address that is asked.
@@ -60,7 +62,7 @@ pub(crate) struct Call {
 /// Returns the router of all routes.
 pub(crate) fn router(shared: &Arc<Shared>) -> Router {
     let mut router = Router::new();
-    for route in ROUTES.iter() {
+    for route in routes::all() {
         let shared = Arc::clone(shared);
         let handler = async move |arguments: RawPathParams, request: Request| {
             let arguments = arguments.iter();
@@ -158,6 +160,7 @@ async fn prepare(
         now: (shared.site.now)(),
         query: pairs(parts.uri.query().unwrap_or_default().as_bytes())?,
         form: Vec::new(),
+        content: Bytes::new(),
         headers: parts.headers,
         uri: parts.uri,
         actor: None,
@@ -170,7 +173,11 @@ async fn prepare(
         admit(&call, needed).await?;
     }
     if route.action.is_some() {
-        call.form = form(&call.headers, body).await?;
+        let body = body_of(&call.headers, body, route.body_bytes_max).await?;
+        (call.form, call.content) = match is_json(&call.headers) {
+            true => (fields(&body)?, body),
+            false => (pairs(&body)?, Bytes::new()),
+        };
     }
     if let (Some(_), Some(actor)) = (route.action, &call.actor)
         && let Err(problem) = auth::check(&call.headers, &call.uri, &call.form, actor)
@@ -340,7 +347,8 @@ impl Call {
         }
     }
 
-    fn name(&self) -> String {
+    /// Returns who asks, as the journal names it.
+    pub(crate) fn name(&self) -> String {
         match &self.actor {
             Some(actor) => actor.name(),
             None => auth::stranger(self.address),
@@ -364,12 +372,14 @@ impl Call {
         }
     }
 
-    /// Returns what a changing request is about: the instance, where its path names one.
+    /// Returns what a changing request is about: the part of its path that varies.
     pub(crate) fn object(&self) -> String {
-        self.arguments.find("name").unwrap_or_default().to_owned()
+        let first = self.arguments.0.first();
+        first.map(|(_, value)| value.clone()).unwrap_or_default()
     }
 
-    fn visit<'a>(
+    /// Returns the visit of whoever asks.
+    pub(crate) fn visit<'a>(
         &'a self,
         reader: &'a pawang_store::history::Reader,
         range: crate::page::Range,
@@ -479,25 +489,57 @@ fn pairs(text: &[u8]) -> Result<Vec<(String, String)>, Problem> {
     }
 }
 
-async fn form(headers: &HeaderMap, body: Body) -> Result<Vec<(String, String)>, Problem> {
+fn is_json(headers: &HeaderMap) -> bool {
+    let content_type = headers.get(CONTENT_TYPE);
+    let content_type = content_type.and_then(|value| value.to_str().ok());
+    content_type.is_some_and(|value| value.starts_with("application/json"))
+}
+
+/// Returns the fields of a JSON object as a form has them: lists are fields that come several times. What is neither a
+/// text nor a number nor a list of those is no field.
+fn fields(body: &[u8]) -> Result<Vec<(String, String)>, Problem> {
+    let value: Value = serde_json::from_slice(body).map_err(|error| {
+        Problem::new(StatusCode::BAD_REQUEST, "cannot read the body as JSON")
+            .with_detail(error.to_string())
+    })?;
+    let Value::Object(object) = value else {
+        return Ok(Vec::new());
+    };
+    let text = |value: Value| match value {
+        Value::String(text) => Some(text),
+        Value::Number(_) | Value::Bool(_) => Some(value.to_string()),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
+    };
+    let pairs = object.into_iter().flat_map(|(name, value)| {
+        let values = match value {
+            Value::Array(values) => values,
+            value => vec![value],
+        };
+        let texts = values.into_iter().filter_map(text);
+        texts.map(move |text| (name.clone(), text))
+    });
+    Ok(pairs.take(PARAMETERS_MAX).collect())
+}
+
+async fn body_of(headers: &HeaderMap, body: Body, bytes_max: usize) -> Result<Bytes, Problem> {
     let too_large = || {
         Problem::new(
             StatusCode::PAYLOAD_TOO_LARGE,
-            format!("the form is longer than {FORM_BYTES_MAX} bytes"),
+            format!("the body is longer than {bytes_max} bytes"),
         )
     };
     let announced = headers.get("content-length");
     let announced = announced.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    if announced.is_some_and(|length| length > FORM_BYTES_MAX as u64) {
+    if announced.is_some_and(|length| length > bytes_max as u64) {
         return Err(too_large());
     }
-    let read = axum::body::to_bytes(body, FORM_BYTES_MAX);
+    let read = axum::body::to_bytes(body, bytes_max);
     match tokio::time::timeout(FORM_TIME_MAX, read).await {
-        Ok(Ok(bytes)) => pairs(&bytes),
+        Ok(Ok(bytes)) => Ok(bytes),
         Ok(Err(_)) => Err(too_large()),
         Err(_) => Err(Problem::new(
             StatusCode::REQUEST_TIMEOUT,
-            "the form did not arrive in time",
+            "the body did not arrive in time",
         )),
     }
 }

@@ -47,6 +47,11 @@ struct Kept {
 }
 
 impl Drawn {
+    /// Returns the page as it was drawn.
+    pub(crate) fn plain(&self) -> Bytes {
+        self.plain.clone()
+    }
+
     /// Returns the page as it is sent, and whether that is compressed.
     pub(crate) fn body(&self, headers: &HeaderMap) -> (Bytes, bool) {
         if !compress::accepts_gzip(headers) {

@@ -127,6 +127,10 @@ async fn wrong_questions_are_answered_with_what_is_wrong() {
         ("/api/v1/instances?colour=red", 400, "takes limit, after"),
         ("/api/v1/findings?level=worst", 400, "must be"),
         ("/api/v1/findings/none", 404, "there is no finding"),
+        ("/api/v1/alerts/none", 404, "there is no alert"),
+        ("/api/v1/alerts?matcher=%3D", 422, "cannot read the matcher"),
+        ("/api/v1/silences/preview", 400, "is missing"),
+        ("/api/v1/incidents/none", 404, "there is no incident"),
         ("/api/v1/journal?after=x", 400, "must be a number"),
         (
             &format!("{name}/snapshots/none"),

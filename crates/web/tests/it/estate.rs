@@ -4,9 +4,12 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
+use pawang_alert::book::{Book, Event, Subject};
+use pawang_alert::setup::Setup;
 use pawang_check::{CHECKS, Check, evaluate_all};
 use pawang_collect::{Catalog, HostRequest, Observer, Request, activity};
 use pawang_config::{MetricsConfig, QueryText};
+use pawang_core::alert::{Changes, Saved};
 use pawang_core::{Facts, Instance, Kind, Report, Sighting, Snapshot, Timestamp};
 use pawang_postgres::{Environment, Target};
 use pawang_store::live::{BudgetStatus, CollectorStatus, DaemonStatus, Live, Present};
@@ -26,6 +29,10 @@ const FOLDED: usize = 5;
 pub(crate) struct Estate {
     pub(crate) live: Arc<Live>,
     pub(crate) store: Store,
+    /// Alerting as it is configured.
+    pub(crate) setup: watch::Sender<Arc<Setup>>,
+    /// Alerts, once there is alerting.
+    book: Arc<Mutex<Option<Book>>>,
     recorder: Recorder,
     watched: Vec<Watched>,
     _directory: TempDir,
@@ -89,8 +96,30 @@ impl Estate {
             live,
             recorder: Recorder::new(opened.store.clone()),
             store: opened.store,
+            setup: watch::Sender::new(Arc::default()),
+            book: Arc::default(),
             watched: Vec::new(),
             _directory: directory,
+        }
+    }
+
+    /// Makes alerts of findings from now on, as a configuration says.
+    pub(crate) fn alert(&mut self, toml: &str) {
+        let config = pawang_config::parse(toml, "pawang.toml").unwrap();
+        let setup = Arc::new(Setup::compile(&config).unwrap());
+        let book = Book::new(Arc::clone(&setup), Saved::default(), now());
+        self.live.put_alerts(book.present(now()));
+        self.setup.send_replace(setup);
+        *self.book.lock().unwrap() = Some(book);
+    }
+
+    /// Lets something happen to alerts.
+    pub(crate) fn happen(&self, event: Event) {
+        let mut book = self.book.lock().unwrap();
+        if let Some(book) = book.as_mut() {
+            let changes = book.step(event, now());
+            self.store.state().save_alerts(&changes).unwrap();
+            self.live.put_alerts(book.present(now()));
         }
     }
 
@@ -118,19 +147,22 @@ impl Estate {
 
     /// Looks at all servers once: facts, verdicts, history, present.
     pub(crate) async fn look(&mut self) {
+        let mut judged = Vec::new();
         for watched in &mut self.watched {
             let facts = watched.look().await;
             let checks: Vec<&'static Check> = CHECKS.clone();
             let evaluation = evaluate_all(&checks, &facts, watched.older.as_ref(), &());
             self.recorder.offer(facts.clone());
             let since = self.recorder.judge(&evaluation);
+            let evaluation = Arc::new(evaluation);
+            judged.push((watched.instance.clone(), Arc::clone(&evaluation)));
             let answered = facts.server.is_ok().then_some(facts.at);
             self.live.put(Present {
                 instance: watched.instance.clone(),
                 labels: [("site".to_owned(), "jakarta".to_owned())].into(),
                 collectors: statuses(&facts),
                 facts: Arc::new(facts.clone()),
-                evaluation: Some(Arc::new(evaluation)),
+                evaluation: Some(evaluation),
                 since: Arc::new(since),
                 budget: BudgetStatus {
                     limit_percent: 0.5,
@@ -143,6 +175,19 @@ impl Estate {
             });
             watched.older = Some(facts);
         }
+        for (instance, evaluation) in judged {
+            let subject = Arc::new(Subject {
+                name: instance.name,
+                group: instance.group,
+                ..Subject::default()
+            });
+            self.happen(Event::Judged {
+                evaluation,
+                asked: None,
+                subject,
+            });
+        }
+        self.happen(Event::Tick);
         let status = self.recorder.flush(now()).clone();
         let daemon = DaemonStatus::clone(&self.live.daemon());
         self.live.put_daemon(DaemonStatus {
@@ -173,12 +218,19 @@ impl Estate {
                 ..settings
             },
             commands,
+            setup: self.setup.subscribe(),
             now,
         });
         let (stop, stopped) = watch::channel(false);
         let refusal = Arc::new(Mutex::new(Vec::new()));
         let mut tasks = JoinSet::new();
-        tasks.spawn(obey(orders, Arc::clone(&self.live), Arc::clone(&refusal)));
+        let daemon = Daemon {
+            live: Arc::clone(&self.live),
+            store: self.store.clone(),
+            book: Arc::clone(&self.book),
+            refusal: Arc::clone(&refusal),
+        };
+        tasks.spawn(daemon.obey(orders));
         tasks.spawn(pawang_web::serve(listener, tls, Arc::clone(&site), stopped));
         Served {
             address,
@@ -254,27 +306,54 @@ impl Watched {
     }
 }
 
-/// Answers orders as the daemon would.
-async fn obey(
-    mut orders: mpsc::Receiver<Command>,
+/// What answers orders as the daemon would.
+struct Daemon {
     live: Arc<Live>,
+    store: Store,
+    book: Arc<Mutex<Option<Book>>>,
     refusal: Arc<Mutex<Vec<Report>>>,
-) {
-    while let Some(order) = orders.recv().await {
-        match order {
-            Command::Reload { answer } => {
-                let reports = refusal.lock().unwrap().clone();
-                let result = if reports.is_empty() {
-                    Ok(())
-                } else {
-                    Err(reports)
-                };
-                let _gone = answer.send(result);
-            }
-            Command::Ask { instance, answer } => {
-                let _gone = answer.send(live.instance(&instance).is_some());
+}
+
+impl Daemon {
+    async fn obey(self, mut orders: mpsc::Receiver<Command>) {
+        while let Some(order) = orders.recv().await {
+            // Whoever asked may have hung up.
+            match order {
+                Command::Reload { answer } => {
+                    let reports = self.refusal.lock().unwrap().clone();
+                    let result = match reports.is_empty() {
+                        true => Ok(()),
+                        false => Err(reports),
+                    };
+                    let _ = answer.send(result);
+                }
+                Command::Ask { instance, answer } => {
+                    let _ = answer.send(self.live.instance(&instance).is_some());
+                }
+                Command::Alert { order, answer } => {
+                    let _ = answer.send(self.alert(|book| book.order(&order, now())));
+                }
+                Command::External { alerts, answer } => {
+                    let step =
+                        |book: &mut Book| Ok(((), book.step(Event::External(alerts), now())));
+                    let _ = answer.send(self.alert(step));
+                }
             }
         }
+    }
+
+    fn alert<T>(
+        &self,
+        step: impl FnOnce(&mut Book) -> Result<(T, Changes), Report>,
+    ) -> Result<T, Report> {
+        let mut book = self.book.lock().unwrap();
+        let Some(book) = book.as_mut() else {
+            return Err(report("alerting does not run"));
+        };
+        let (done, changes) = step(book)?;
+        self.store.state().save_alerts(&changes).unwrap();
+        self.live.put_alerts(book.present(now()));
+        Ok(done)
     }
 }
 

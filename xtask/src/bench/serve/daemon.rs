@@ -28,6 +28,17 @@ impl Daemon {
         url: &str,
         instances: usize,
     ) -> Result<Daemon, String> {
+        Daemon::with(binary, folder, url, instances, "")
+    }
+
+    /// Starts a daemon whose configuration has more to it.
+    pub(crate) fn with(
+        binary: &Path,
+        folder: &Path,
+        url: &str,
+        instances: usize,
+        more: &str,
+    ) -> Result<Daemon, String> {
         let address = free_address()?;
         let mut config = format!(
             "state_directory = \"state\"\n[serve]\nlisten = \"{address}\"\ndata_directory = \"data-{instances}\"\n\
@@ -38,6 +49,7 @@ impl Daemon {
                 "[[instance]]\nname = \"dwh-{index}\"\nurl = \"{url}\"\n"
             ));
         }
+        config.push_str(more);
         let file = folder.join(format!("pawang-{instances}.toml"));
         std::fs::write(&file, config)
             .map_err(|error| format!("could not write {file:?}: {error}"))?;
@@ -109,7 +121,7 @@ impl Daemon {
 }
 
 /// Returns an address that nobody listens on.
-fn free_address() -> Result<SocketAddr, String> {
+pub(crate) fn free_address() -> Result<SocketAddr, String> {
     TcpListener::bind("127.0.0.1:0")
         .and_then(|listener| listener.local_addr())
         .map_err(|error| format!("could not find a free port: {error}"))

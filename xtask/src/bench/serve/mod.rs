@@ -5,7 +5,7 @@ mod estate;
 mod metrics;
 mod store;
 
-pub(crate) use daemon::Daemon;
+pub(crate) use daemon::{Daemon, free_address};
 
 use std::fmt::Write;
 use std::time::Instant;
@@ -16,18 +16,18 @@ use crate::system::{Need, provide};
 use crate::test::build_release;
 
 /// A figure that is to be reached, and what was reached.
-struct Goal {
-    text: &'static str,
-    reached: String,
-    met: bool,
+pub(super) struct Goal {
+    pub(super) text: &'static str,
+    pub(super) reached: String,
+    pub(super) met: bool,
 }
 
 /// One part of the page.
-struct Part {
-    title: &'static str,
+pub(super) struct Part {
+    pub(super) title: &'static str,
     /// What was measured, as a table.
-    text: String,
-    goals: Vec<Goal>,
+    pub(super) text: String,
+    pub(super) goals: Vec<Goal>,
 }
 
 /// Measures, prints and writes the tables.
@@ -60,16 +60,20 @@ pub(crate) fn run(only: Option<&str>) -> Result<(), String> {
     Ok(())
 }
 
+/// Shows a part, and writes it into the page.
 fn tell(about: &str, name: &str, part: Part) -> Result<(), String> {
-    let mut section = format!(
-        "`cargo xtask bench serve {name}`: {about}.\n\n{}\n",
-        part.text
-    );
+    let (title, section) = section(&format!("serve {name}"), about, &part);
+    println!("\n## {title}\n\n{section}");
+    page::write(title, &section)
+}
+
+/// Returns title and text of a part.
+pub(super) fn section(command: &str, about: &str, part: &Part) -> (&'static str, String) {
+    let mut section = format!("`cargo xtask bench {command}`: {about}.\n\n{}\n", part.text);
     section.push_str("| goal | reached | |\n|---|---|---|\n");
     for goal in &part.goals {
         let met = if goal.met { "met" } else { "missed" };
         let _ = writeln!(section, "| {} | {} | {met} |", goal.text, goal.reached);
     }
-    println!("\n## {}\n\n{section}", part.title);
-    page::write(part.title, &section)
+    (part.title, section)
 }

@@ -50,7 +50,7 @@ pub(crate) fn journal(
 ) -> Result<(), Report> {
     let entry = Entry {
         at,
-        actor: format!("cli:{}", environment::libpq().os_user),
+        actor: format!("cli:{}", environment::person()),
         action: action.to_owned(),
         object: object.to_owned(),
         outcome: "done".to_owned(),
@@ -63,7 +63,14 @@ pub(crate) fn journal(
 }
 
 fn directory(global: &Global) -> Result<PathBuf, Report> {
-    let estate = Estate::load(global.config.as_deref()).map_err(told)?;
+    directory_of(&Estate::load(global.config.as_deref()).map_err(told)?)
+}
+
+/// Returns the data directory of a configuration.
+///
+/// # Errors
+/// Nothing names one.
+pub(crate) fn directory_of(estate: &Estate) -> Result<PathBuf, Report> {
     estate.data_directory().ok_or_else(|| {
         Report::new(Kind::Usage, "there is no folder for history and state").with_detail(
             "neither serve.data_directory, state_directory nor a home directory is set",

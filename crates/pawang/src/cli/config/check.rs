@@ -17,6 +17,7 @@ pub(super) fn run(global: &Global) -> Result<Exit, Report> {
         );
     };
     estate.catalog()?;
+    estate.alerts().map_err(told)?;
     for warning in &estate.config.warnings {
         output::talk(&format!("warning: {warning}"));
     }

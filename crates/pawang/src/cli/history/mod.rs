@@ -10,6 +10,8 @@ use pawang_core::{Kind, Report};
 use pawang_store::Store;
 use pawang_store::history::Reader;
 
+pub(super) use show::span;
+
 use crate::cli::Global;
 use crate::estate::{Estate, told};
 use crate::output::Exit;

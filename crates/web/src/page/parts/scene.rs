@@ -106,6 +106,7 @@ impl Scene {
                     metrics: MetricsConfig::default(),
                 },
                 commands,
+                setup: tokio::sync::watch::channel(Arc::default()).1,
                 now,
             },
             recorder,

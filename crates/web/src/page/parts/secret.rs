@@ -21,7 +21,7 @@ const TEXT_BYTES_MAX: usize = 64 << 10;
 const OPTION_BYTES_MAX: usize = 64;
 
 /// Returns a text without the passwords of connection strings, URLs and commands in it; cut after 64 KiB.
-pub(crate) fn without_secrets(text: &str) -> String {
+pub fn without_secrets(text: &str) -> String {
     let cut = &text[..text.floor_char_boundary(TEXT_BYTES_MAX)];
     if cut.len() == text.len() && !text.contains(['=', ':', '\'']) && !text.contains("--") {
         return text.to_owned();

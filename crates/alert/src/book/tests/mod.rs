@@ -1,0 +1,6 @@
+//! The book as its users meet it: what is told to whom, over time.
+
+mod model;
+mod orders;
+mod telling;
+mod world;
