@@ -21,8 +21,10 @@ const ESSENTIAL: [&str; 8] = [
     "recovery",
     "wal-receiver",
 ];
-/// Collectors that cannot see anything, for want of an extension or a privilege, are asked at most so often.
+/// Collectors that cannot see anything, such as for want of an extension, are asked at most so often.
 const RARE: Duration = Duration::from_secs(300);
+/// The same for want of a privilege: each refusal is an ERROR in the server's log. Asking all now (`wake`) tries at once.
+const DENIED: Duration = Duration::from_secs(6 * 3600);
 /// An interval that doubles after every failure stops at this, unless it was longer anyway.
 const BACK_OFF_MAX: Duration = Duration::from_secs(900);
 /// The same for essential ones.
@@ -58,7 +60,8 @@ pub(super) struct Entry {
     blind: Option<Blind>,
     /// How often its interval is doubled because it fails.
     doublings: u32,
-    rare: bool,
+    /// The shortest interval while it cannot see anything.
+    rare: Duration,
 }
 
 /// What one round saw of a collector, all its databases together.
@@ -135,7 +138,7 @@ impl Entry {
             failures: 0,
             blind: None,
             doublings: 0,
-            rare: false,
+            rare: Duration::ZERO,
         }
     }
 
@@ -159,8 +162,7 @@ impl Entry {
         } else {
             BACK_OFF_MAX
         });
-        let rare = if self.rare { RARE } else { Duration::ZERO };
-        self.interval.max(stretched).max(doubled).max(rare)
+        self.interval.max(stretched).max(doubled).max(self.rare)
     }
 
     /// Returns how many times longer its interval may become to save.
@@ -195,7 +197,7 @@ impl Entry {
     /// Forgets why it was asked less often: the server is another one now.
     pub(super) fn begin_anew(&mut self) {
         self.doublings = 0;
-        self.rare = false;
+        self.rare = Duration::ZERO;
     }
 
     /// Records what a round saw; `overhead` is what it cost beyond its own statements.
@@ -206,7 +208,11 @@ impl Entry {
         self.rows = round.rows;
         self.blind = round.blind.cloned();
         self.failures += u64::from(round.blind.is_some());
-        self.rare = !round.seen && !round.timed_out;
+        self.rare = match round.blind {
+            _ if round.seen || round.timed_out => Duration::ZERO,
+            Some(Blind::NoPrivilege { .. }) => DENIED,
+            _ => RARE,
+        };
         self.doublings = if round.timed_out {
             (self.doublings + 1).min(DOUBLINGS_MAX)
         } else {

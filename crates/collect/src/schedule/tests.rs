@@ -316,6 +316,25 @@ fn what_does_not_apply_is_asked_rarely_until_the_server_changes() {
 }
 
 #[test]
+fn what_is_denied_hardly_shows_in_the_log_of_the_server_and_is_tried_at_once_when_woken() {
+    let mut world = World::new(5);
+    let denied = Blind::NoPrivilege {
+        what: "permission denied".to_owned(),
+        grant: "GRANT ...".to_owned(),
+    };
+    world
+        .failing
+        .insert("grants".to_owned(), Missing::Blind(denied));
+    world.live(hours(24));
+    let asked = world.count("grants", Duration::ZERO);
+    assert!((3..=6).contains(&asked), "asked {asked} times in a day");
+    world.failing.clear();
+    world.schedule.wake(world.now);
+    world.live(MINUTE * 2);
+    assert_eq!(world.count("grants", hours(24)), 1);
+}
+
+#[test]
 fn a_server_in_trouble_is_asked_only_the_essential_as_often_as_before() {
     let mut world = World::new(8);
     world.live(hours(1));

@@ -6,8 +6,8 @@ use std::time::Duration;
 use pawang_alert::book::Event;
 use pawang_alert::setup::Setup;
 use pawang_core::{Level, Report, Timestamp};
-use pawang_store::Store;
 use pawang_store::live::Live;
+use pawang_store::{Error, Store};
 use tokio::sync::watch;
 
 use super::alerting::{self, Alerting};
@@ -37,7 +37,15 @@ impl Alarm {
         now: fn() -> Timestamp,
     ) -> Result<(Alarm, Alerting), Report> {
         let state = store.state();
-        let saved = state.saved_alerts().map_err(|error| error.report())?;
+        let saved = state.saved_alerts().or_else(|error| match error {
+            Error::Damaged { what, .. } => {
+                let note = store.renew_state(&what, now())?;
+                tracing::error!("{note}");
+                state.saved_alerts()
+            }
+            error => Err(error),
+        });
+        let saved = saved.map_err(|error| error.report())?;
         let parcels = saved.parcels.clone();
         let ends = delivery::Ends::default();
         let (messages, status) = (ends.messages.clone(), ends.status.clone());
