@@ -57,6 +57,8 @@ pub fn built_in() -> Vec<Inhibit> {
 
 /// Returns what explains each alert that is explained, by fingerprint: one reason each, the broadest one.
 ///
+/// A source that is good again explains only what was not seen since: bad news does not wait until good news is sure.
+///
 /// Sources fire, even when they are muted themselves: whoever silences the fall of a server does not want to hear of all
 /// that falls with it instead. There are no circles: an alert never explains itself, and of two that explain each other
 /// the broader, then the older one stays.
@@ -101,6 +103,13 @@ fn age(alert: &Alert) -> (Timestamp, &str) {
 /// Says whether an alert may explain others.
 fn is_source(alert: &Alert) -> bool {
     alert.firing().is_some()
+}
+
+/// Says whether the target was seen to be bad after the source was seen to be good again.
+fn outlives(target: &Alert, source: &Alert) -> bool {
+    let good_since = source.condition.good_since();
+    good_since.is_some_and(|good_since| target.seen_at > good_since)
+        && target.condition.good_since().is_none()
 }
 
 /// Returns a label as rules compare it: an alert of Pawang itself names the instance that it is about as its object.
@@ -166,7 +175,13 @@ impl<'a> Scene<'a> {
             for sources in [&mut pool.all, &mut pool.one_sided] {
                 let order = |index: &usize| {
                     let alert = &alerts[*index];
-                    (Reverse(level(alert)), scene.breadth[*index], age(alert))
+                    let good = alert.condition.good_since().is_some();
+                    (
+                        good,
+                        Reverse(level(alert)),
+                        scene.breadth[*index],
+                        age(alert),
+                    )
                 };
                 sources.sort_by_key(order);
                 sources.truncate(SOURCES_MAX);
@@ -218,7 +233,8 @@ impl<'a> Scene<'a> {
                 &pool.all
             };
             let fits = |source: &&usize| {
-                let spared = inhibit.spares_worse && self.is_worse(target, **source);
+                let spared = inhibit.spares_worse && self.is_worse(target, **source)
+                    || outlives(alert, &self.alerts[**source]);
                 !spared && !leads_to(**source, target, by)
             };
             if let Some(source) = sources.iter().find(fits) {
@@ -239,7 +255,9 @@ impl<'a> Scene<'a> {
         ];
         wholes.into_iter().find_map(|(whole, rule)| {
             let source = *self.wholes.get(&whole)?;
-            let fits = !self.is_worse(target, source) && !leads_to(source, target, by);
+            let fits = !self.is_worse(target, source)
+                && !outlives(alert, &self.alerts[source])
+                && !leads_to(source, target, by);
             fits.then_some((source, rule))
         })
     }

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use jiff::tz::TimeZone;
 use pawang_config::AlertConfig;
 use pawang_core::alert::{Alert, Condition, HandlingState, MessageKind, Mute, Notice};
 use pawang_core::{Level, Timestamp, Unit};
 
 use crate::span::since;
+use crate::template::one_line;
 
 /// Tells probable causes of what a check finds, the most probable first.
 pub type Causes = fn(&str) -> Vec<String>;
@@ -20,8 +22,6 @@ pub const NOTICES_MAX: usize = 2_000;
 const MUTES_MAX: usize = 20;
 /// Longest subject, in characters.
 const SUBJECT_MAX: usize = 200;
-/// A day: times of the last day are written without their date.
-const DAY: Duration = Duration::from_secs(86_400);
 
 /// What is told besides the alert itself.
 #[derive(Clone, Debug, Default)]
@@ -106,8 +106,8 @@ fn remedy(alert: &Alert) -> String {
 
 /// Returns a time as people read it: `02:41 UTC`, with its date when that is not today's.
 pub fn clock(at: Timestamp, now: Timestamp) -> String {
-    let far = since(at, now) >= DAY || since(now, at) >= DAY;
-    let format = if far {
+    let day = |at: Timestamp| at.to_zoned(TimeZone::UTC).date();
+    let format = if day(at) != day(now) {
         "%Y-%m-%d %H:%M UTC"
     } else {
         "%H:%M UTC"
@@ -142,11 +142,18 @@ fn last_time(from: Timestamp, to: Timestamp, now: Timestamp) -> String {
 /// Returns how an alert is handled, in words; `None` when nobody does anything yet.
 pub fn handling(alert: &Alert, now: Timestamp) -> Option<String> {
     let handling = &alert.handling;
-    let blind = match &alert.condition {
+    let state = match &alert.condition {
         Condition::Unknown { since, .. } => Some(format!("not seen since {}", clock(*since, now))),
         Condition::Stale { since, .. } => {
             Some(format!("nobody looked since {}", clock(*since, now)))
         }
+        Condition::Recovering {
+            good_since, until, ..
+        } => Some(format!(
+            "good since {}, over if it stays so until {}",
+            clock(*good_since, now),
+            clock(*until, now)
+        )),
         _ => None,
     };
     let words = match handling.state() {
@@ -172,20 +179,23 @@ pub fn handling(alert: &Alert, now: Timestamp) -> Option<String> {
             .as_ref()
             .map(|escalation| format!("step {} of \"{}\"", escalation.step + 1, escalation.policy)),
         HandlingState::InMaintenance | HandlingState::Silenced | HandlingState::Inhibited => {
-            handling.mutes.first().map(mute)
+            handling.mutes.first().map(|reason| mute(reason, None))
         }
     };
-    match (words, blind) {
-        (Some(words), Some(blind)) => Some(format!("{words}; {blind}")),
-        (words, blind) => words.or(blind),
+    match (words, state) {
+        (Some(words), Some(state)) => Some(format!("{words}; {state}")),
+        (words, state) => words.or(state),
     }
 }
 
-/// Returns what keeps an alert quiet, in words.
-pub fn mute(mute: &Mute) -> String {
+/// Returns what keeps an alert quiet, in words; `source` is the name of the alert that explains it, where known.
+pub fn mute(mute: &Mute, source: Option<&str>) -> String {
     match mute {
         Mute::Silenced { silence } => format!("silence {silence}"),
-        Mute::Inhibited { by, rule } => format!("explained by {by} ({rule})"),
+        Mute::Inhibited { by, rule } => match source {
+            Some(source) => format!("explained by {source} ({rule})"),
+            None => format!("explained by alert {by} ({rule})"),
+        },
         Mute::Maintenance { window } => format!("maintenance window \"{window}\""),
     }
 }
@@ -247,6 +257,8 @@ pub fn subject(kind: MessageKind, notices: &[Notice], firing: usize, resolved: u
         format!("{place} {check}")
     };
     let title: String = first.title.split_whitespace().collect::<Vec<_>>().join(" ");
+    // Labels of others may hold anything.
+    let place = one_line(&place);
     let head = format!("[{word}{number}] {level}{place}: ");
     let room = SUBJECT_MAX.saturating_sub(head.chars().count() + more.chars().count());
     let title = if title.chars().count() > room {
@@ -255,7 +267,8 @@ pub fn subject(kind: MessageKind, notices: &[Notice], firing: usize, resolved: u
     } else {
         title
     };
-    format!("{head}{title}{more}")
+    let line = format!("{head}{title}{more}");
+    line.chars().take(SUBJECT_MAX).collect()
 }
 
 /// Returns the labels that all have with the same value.
@@ -267,4 +280,37 @@ pub fn common<'a>(
         common.retain(|name, value| labels.get(name) == Some(value));
     }
     common
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().expect("a time of the tests")
+    }
+
+    #[test]
+    fn a_time_of_another_day_is_told_with_its_date() {
+        let now = at("2026-11-21T18:50:00Z");
+        assert_eq!(clock(at("2026-11-21T23:59:00Z"), now), "23:59 UTC");
+        let soon = at("2026-11-22T18:49:59Z");
+        assert_eq!(clock(soon, now), "2026-11-22 18:49 UTC");
+        let before = at("2026-11-20T23:59:00Z");
+        assert_eq!(clock(before, now), "2026-11-20 23:59 UTC");
+    }
+
+    #[test]
+    fn a_subject_is_one_line_whatever_labels_hold() {
+        let labels = [("instance", "a\r\nBcc: b"), ("check", &"x".repeat(5_000))];
+        let labels = labels.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let notice = Notice {
+            labels: labels.into(),
+            firing: true,
+            ..Notice::default()
+        };
+        let subject = subject(MessageKind::Firing, &[notice], 1, 0);
+        assert!(!subject.contains(char::is_control), "{subject:?}");
+        assert_eq!(subject.chars().count(), SUBJECT_MAX);
+    }
 }

@@ -1,5 +1,6 @@
 //! The configuration made ready: every text parsed, every name looked up.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::tz::TimeZone;
@@ -38,6 +39,8 @@ pub struct Setup {
     pub step_hours: Vec<Vec<Option<Schedule>>>,
     /// Which alerts mean trouble for each service of the status page.
     pub services: Vec<Matchers>,
+    /// The instances that are named; none when it is not the configuration that says which there are.
+    pub instances: BTreeSet<String>,
     /// Whether an instance belongs to production though it has no group: no instance has one.
     pub all_production: bool,
     /// The time zone of schedules that name none.
@@ -86,6 +89,7 @@ impl Setup {
             batches: reader.batches(alert),
             step_hours: reader.step_hours(alert),
             services: reader.services(alert),
+            instances: config.instances.iter().map(|i| i.name.clone()).collect(),
             all_production: config.instances.iter().all(|i| i.group.is_none()),
             zone: zone.clone(),
         };

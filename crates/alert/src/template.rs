@@ -52,7 +52,7 @@ pub fn maintenance(maintenance: &Maintenance<'_>) -> String {
         "Maintenance Window: {}",
         span(time.from, time.to, zone)
     );
-    if *zone != &TimeZone::UTC {
+    if !is_utc(time.from, zone) {
         let utc = span(time.from, time.to, &TimeZone::UTC);
         let _ = writeln!(out, "In UTC: {utc}");
     }
@@ -188,11 +188,16 @@ fn listed(names: &[String], none: &str) -> String {
 /// Returns an instant in UTC, and by the clock of a zone where that is another one.
 pub(crate) fn when(at: Timestamp, zone: &TimeZone) -> String {
     let utc = at.strftime("%Y-%m-%d %H:%M:%S UTC");
-    if *zone == TimeZone::UTC {
+    if is_utc(at, zone) {
         return utc.to_string();
     }
     let here = at.to_zoned(zone.clone());
     format!("{utc} ({})", here.strftime("%Y-%m-%d %H:%M:%S %Z"))
+}
+
+/// Says whether a zone tells what UTC tells, by whatever name: `UTC` and `Etc/UTC` of the system are other values.
+fn is_utc(at: Timestamp, zone: &TimeZone) -> bool {
+    *zone == TimeZone::UTC || at.to_zoned(zone.clone()).strftime("%Z").to_string() == "UTC"
 }
 
 fn span(from: Timestamp, to: Timestamp, zone: &TimeZone) -> String {
@@ -340,6 +345,20 @@ Contact: dba@smartdairy.com for urgent issues
         assert!(
             text.contains("- a log grew\n- it is rotated now\n"),
             "{text}"
+        );
+    }
+
+    #[test]
+    fn utc_is_told_once_by_whatever_name() {
+        let at = "2026-11-21T02:00:00Z".parse().expect("a time of the tests");
+        for name in ["UTC", "Etc/UTC"] {
+            let zone = TimeZone::get(name).expect("it is a zone");
+            assert_eq!(when(at, &zone), "2026-11-21 02:00:00 UTC", "{name}");
+        }
+        let jakarta = TimeZone::get("Asia/Jakarta").expect("it is a zone");
+        assert_eq!(
+            when(at, &jakarta),
+            "2026-11-21 02:00:00 UTC (2026-11-21 09:00:00 WIB)"
         );
     }
 }

@@ -190,7 +190,8 @@ fn runs(row: &Row<'_>) -> bool {
 fn reachable(view: &View<'_>) -> Result<Vec<Observation>, Missing> {
     match view.snapshot("patroni-node") {
         Ok(_) => Ok(vec![judged("", Level::Ok, "Patroni answers".to_owned())]),
-        Err(Missing::Blind(Blind::Unreachable { what, .. })) => {
+        // That the server does not answer says nothing about it.
+        Err(Missing::Blind(Blind::Unreachable { what, .. })) if view.asked("patroni-node") => {
             let title = format!("Patroni does not answer: {what}");
             Ok(vec![judged("", Level::Critical, title)])
         }

@@ -236,7 +236,8 @@ fn judged(object: &str, level: Level, title: String) -> Observation {
 fn reachable(view: &View<'_>) -> Result<Vec<Observation>, Missing> {
     match view.snapshot("pgbouncer-version") {
         Ok(_) => Ok(vec![judged("", Level::Ok, "PgBouncer answers".to_owned())]),
-        Err(Missing::Blind(Blind::Unreachable { what, .. })) => {
+        // That the server does not answer says nothing about it.
+        Err(Missing::Blind(Blind::Unreachable { what, .. })) if view.asked("pgbouncer-version") => {
             let title = format!("PgBouncer does not answer: {what}");
             Ok(vec![judged("", Level::Critical, title)])
         }
@@ -581,4 +582,47 @@ fn version(view: &View<'_>) -> Result<Vec<Observation>, Missing> {
         level,
         format!("PgBouncer is {number}, and 1.24.1 closes CVE-2025-2291"),
     )])
+}
+
+#[cfg(test)]
+mod tests {
+    use pawang_core::{Facts, Instance, Limits, Sighting, Timestamp};
+
+    use super::*;
+
+    #[test]
+    fn a_server_that_is_down_says_nothing_about_pgbouncer() {
+        let silent = |what: &str| Blind::Unreachable {
+            what: what.to_owned(),
+            hint: None,
+        };
+        let mut facts = Facts {
+            instance: Instance::default(),
+            at: Timestamp::UNIX_EPOCH,
+            server: Err(silent("the server")),
+            down: None,
+            databases: Vec::new(),
+            sightings: Vec::new(),
+            notes: Vec::new(),
+        };
+        let title = |facts: &Facts| {
+            let view = View {
+                check: "pgbouncer-reachable",
+                facts,
+                older: None,
+                database: None,
+                limits: &Limits::default(),
+                now: facts.at,
+            };
+            reachable(&view).map(|found| found[0].title.clone())
+        };
+        assert!(matches!(title(&facts), Err(Missing::Blind(_))));
+        facts.sightings.push(Sighting {
+            collector: "pgbouncer-version".to_owned(),
+            database: None,
+            seen: Err(silent("the pooler").into()),
+        });
+        let found = title(&facts).unwrap();
+        assert_eq!(found, "PgBouncer does not answer: the pooler");
+    }
 }

@@ -30,6 +30,12 @@ impl<'a> View<'a> {
         self.facts.snapshot(collector, None)
     }
 
+    /// Returns whether a collector of the server was asked at all; a history holds only what answered.
+    pub fn asked(&self, collector: &str) -> bool {
+        let mut sightings = self.facts.sightings.iter();
+        sightings.any(|sighting| sighting.collector == collector)
+    }
+
     /// Returns what a collector saw in the database being judged.
     ///
     /// # Errors

@@ -97,32 +97,7 @@ impl Estate {
         if let Some(url) = url {
             return Ok(vec![self.bare(url)?]);
         }
-        if let Some(name) = instances
-            .iter()
-            .find(|name| !self.config.instances.iter().any(|i| matches(name, &i.name)))
-        {
-            let names: Vec<&str> = self
-                .config
-                .instances
-                .iter()
-                .map(|instance| instance.name.as_str())
-                .collect();
-            let report = Report::new(Kind::Usage, format!("there is no instance \"{name}\""));
-            return Err(
-                match (
-                    pawang_config::nearest(name, names.iter().copied()),
-                    &self.file,
-                ) {
-                    (Some(nearest), _) => report.with_hint(format!("pawang check -i {nearest}")),
-                    (None, Some(file)) => report
-                        .with_detail(format!("{} names {}", file.display(), names.join(", ")))
-                        .with_hint("pawang estate list"),
-                    (None, None) => report
-                        .with_detail("there is no pawang.toml")
-                        .with_hint("pawang init"),
-                },
-            );
-        }
+        self.named(instances)?;
         if self.config.instances.is_empty() {
             return Ok(vec![self.bare("")?]);
         }
@@ -135,6 +110,30 @@ impl Estate {
             .filter(wanted)
             .map(|config| job(config, &self.config.defaults))
             .collect()
+    }
+
+    /// Refuses names, with `*`, that mean no instance of the file.
+    ///
+    /// # Errors
+    /// There is none of such a name.
+    pub(crate) fn named(&self, instances: &[String]) -> Result<(), Report> {
+        let known = &self.config.instances;
+        let mut wanted = instances.iter();
+        let Some(name) = wanted.find(|name| !known.iter().any(|i| matches(name, &i.name))) else {
+            return Ok(());
+        };
+        let names: Vec<&str> = known.iter().map(|i| i.name.as_str()).collect();
+        let report = Report::new(Kind::Usage, format!("there is no instance \"{name}\""));
+        let nearest = pawang_config::nearest(name, names.iter().copied());
+        Err(match (nearest, &self.file) {
+            (Some(nearest), _) => report.with_hint(format!("pawang check -i {nearest}")),
+            (None, Some(file)) => report
+                .with_detail(format!("{} names {}", file.display(), names.join(", ")))
+                .with_hint("pawang estate list"),
+            (None, None) => report
+                .with_detail("there is no pawang.toml")
+                .with_hint("pawang init"),
+        })
     }
 
     /// Returns the catalogue of collectors, with the user's directory.

@@ -227,11 +227,14 @@ const go = async (url, how = "push") => {
 addEventListener("popstate", () => go(location.href, "pop"));
 
 // Nothing changes under a selection, a half-written form, a brush or an open menu.
-const dirty = (input) => (input.type === "checkbox" ? input.checked !== input.defaultChecked : input.value !== input.defaultValue);
+const dirty = (input) => {
+	if (input.options) return input.selectedIndex !== Math.max(0, [...input.options].findIndex((option) => option.defaultSelected));
+	return input.type === "checkbox" ? input.checked !== input.defaultChecked : input.value !== input.defaultValue;
+};
 const held = () =>
 	document.body.dataset.live === undefined || document.hidden || brush ||
 	(!getSelection().isCollapsed && $("#main").contains(getSelection().anchorNode)) ||
-	$$("#main input:not([type=hidden]), #main textarea").some(dirty) || $("#main select:focus");
+	$$("#main input:not([type=hidden]), #main textarea, #main select").some(dirty) || $("#main select:focus");
 
 let due = null;
 const refresh = () => {
@@ -281,7 +284,7 @@ addEventListener("pointerover", (event) => {
 	const at = node && Date.parse(node.dateTime);
 	if (!node || node.dataset.local || !abroad(at)) return;
 	node.dataset.local = "1";
-	node.title = `${node.title}\n${local(at)}`;
+	node.title = `${node.title}\n${local(at)}`.trim();
 });
 
 // Links, forms, tables: what is on the same page is exchanged in place
@@ -299,7 +302,7 @@ addEventListener("click", (event) => {
 });
 addEventListener("submit", (event) => {
 	const form = event.target;
-	if (form.elements.by) localStorage.setItem("by", form.elements.by.value);
+	if (form.elements.by?.value) localStorage.setItem("by", form.elements.by.value);
 	if (form.method !== "get" || new URL(form.action).pathname !== location.pathname) return;
 	event.preventDefault();
 	const url = new URL(form.action);
@@ -329,7 +332,7 @@ const copyText = async (button) => {
 
 const KEYS = [
 	["j k", "next and previous row"], ["Enter", "open the row"], ["/", "filter or search"], [", .", "earlier and later"], ["0", "back to now"],
-	["a", "acknowledge the chosen finding"], ["m", "mute it"], ["Ctrl K", "go to anything"], ["Esc", "close, let go"], ["?", "this help"],
+	["a", "acknowledge the chosen finding, or all of the incident"], ["m", "mute the chosen finding"], ["Ctrl K", "go to anything"], ["Esc", "close, let go"], ["?", "this help"],
 ];
 const places = () => $$("#rail [data-key]").map((link) => [link.firstChild.textContent.trim(), link.href, link.dataset.key]);
 
@@ -402,15 +405,16 @@ const move = (by) => {
 // Where nobody signs in, people need not write their name twice.
 const named = (root) => { for (const input of $$("input[name=by]", root)) input.defaultValue = localStorage.getItem("by") ?? ""; };
 
-// The form for the chosen row, or for the finding that the page is about.
+// The form for the chosen row, or for the finding or the incident that the page is about.
 const order = (name) => {
 	const alert = $(".chosen[data-alert]") ?? $("#alert[data-alert]");
+	const incident = !alert && name === "acknowledge" ? $("#incident[data-incident]") : null;
 	const template = $(`#order-${name}`);
-	if (!alert || !template) return;
+	if (!(alert ?? incident) || !template) return;
 	const node = dialog(`${name}-dialog`, template.dataset.title);
-	node.append(make("h2", {}, template.dataset.title), make("p", {}, ($(".title", alert) ?? $("#main .sentence"))?.textContent.trim()), template.content.cloneNode(true));
+	node.append(make("h2", {}, template.dataset.title), make("p", {}, ((alert && $(".title", alert)) ?? $("#main .sentence"))?.textContent.trim()), template.content.cloneNode(true));
 	const form = $("form", node);
-	form.action = `/findings/${encodeURIComponent(alert.dataset.alert)}/${name}`;
+	form.action = alert ? `/findings/${encodeURIComponent(alert.dataset.alert)}/${name}` : `/incidents/${incident.dataset.incident}/${name}`;
 	form.elements.back.value = location.pathname + location.search;
 	named(node);
 	node.showModal();

@@ -62,6 +62,18 @@ impl Counts {
         counts
     }
 
+    /// Adds alerts that are no finding of an instance: of Pawang itself, and of others.
+    pub(crate) fn and_alerts(mut self, alerts: &AlertsPresent) -> Counts {
+        let own = alerts
+            .alerts
+            .iter()
+            .filter(|alert| alert.instance.is_empty());
+        for level in own.filter_map(|alert| alert.firing()) {
+            self.add(level, 1);
+        }
+        self
+    }
+
     fn add(&mut self, level: Level, more: usize) {
         match level {
             Level::Critical => self.critical += more,
@@ -107,12 +119,12 @@ fn counted(count: usize, level: Level) -> Markup {
 /// Returns a whole page: the frame around what `page` says.
 pub(crate) fn frame(visit: &Visit<'_>, page: &Page) -> Markup {
     let instances = visit.site.live.instances();
-    let counts = Counts::of(instances.iter().map(AsRef::as_ref));
+    let alerts = visit.site.live.alerts();
+    let counts = Counts::of(instances.iter().map(AsRef::as_ref)).and_alerts(&alerts);
     let stale = page
         .seen_at
         .is_some_and(|at| seconds_since(visit.now, at) > STALE_SECONDS);
     let stale = stale && !visit.range.frozen;
-    let alerts = visit.site.live.alerts();
     let red = critical(&alerts).unwrap_or(counts.critical);
     html! {
         (DOCTYPE)

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{Response, StatusCode};
-use pawang_core::alert::{Draft, Order, Request};
+use pawang_core::alert::{Alert, Draft, Order, Request};
 use pawang_core::{Kind as Cause, Report};
 use serde_json::json;
 use tokio::sync::oneshot;
@@ -32,11 +32,13 @@ pub(crate) async fn obey(call: Arc<Call>, read: Read) -> Result<Response<Body>, 
     let (outcome, detail) = match read(&call) {
         Err(problem) => (Err(problem), json!({})),
         Ok(request) => {
-            let detail = serde_json::to_value(&request).unwrap_or_default();
-            let order = Order {
-                by: who(&call),
-                request,
-            };
+            let by = who(&call);
+            let mut detail = serde_json::to_value(&request).unwrap_or_default();
+            if let (Some(Actor::Open { .. }), Some(detail)) = (&call.actor, detail.as_object_mut())
+            {
+                detail.insert("by".to_owned(), json!(by));
+            }
+            let order = Order { by, request };
             let outcome = ask(&call, |answer| Command::Alert { order, answer }).await;
             let outcome = outcome.and_then(|done| done.map_err(|report| refused(&report)));
             (outcome, detail)
@@ -221,6 +223,31 @@ pub(crate) fn note_incident(call: &Call) -> Result<Request, Problem> {
     Ok(Request::NoteIncident {
         incident: field::number(call)?,
         text: field::required(call, "text")?,
+    })
+}
+
+/// Somebody takes care of all alerts of an incident that fire.
+pub(crate) fn acknowledge_incident(call: &Call) -> Result<Request, Problem> {
+    let id = field::number(call)?;
+    let present = call.shared.site.live.alerts();
+    let mut incidents = present.incidents.iter();
+    let incident = incidents
+        .find(|incident| incident.id == id)
+        .ok_or_else(|| Problem::not_found(&format!("open incident {id}")))?;
+    let own = |alert: &&Arc<Alert>| {
+        alert.firing().is_some()
+            && (alert.incident == Some(id) || incident.alerts.contains(&alert.fingerprint))
+    };
+    let firing = present.alerts.iter().filter(own);
+    let alerts: Vec<String> = firing.map(|alert| alert.fingerprint.clone()).collect();
+    if alerts.is_empty() {
+        let why = format!("no alert of incident {id} fires");
+        return Err(Problem::new(StatusCode::CONFLICT, why));
+    }
+    Ok(Request::Acknowledge {
+        alerts,
+        until: field::until(call)?,
+        note: field::text(call, "note"),
     })
 }
 

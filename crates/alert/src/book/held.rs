@@ -9,10 +9,11 @@ use pawang_core::alert::{
 };
 use pawang_core::{Finding, Level, Role, Timestamp};
 
-use super::{ALERTS_MAX, Book, Subject};
+use super::{ALERTS_MAX, Book, Subject, URGENT_MAX};
 use crate::condition::{self, Seen};
 use crate::group::ladder::Rung;
 use crate::handling::{self, Happened};
+use crate::notice;
 use crate::priority::priority;
 use crate::rule::Rule;
 use crate::setup::Setup;
@@ -41,6 +42,8 @@ pub(super) struct Held {
     pub(super) again: Option<MessageKind>,
     /// The rungs of the ladders of its routes, by the routes' places.
     pub(super) ladders: BTreeMap<usize, Vec<Rung>>,
+    /// What kept it quiet ended while it was good; it is told when it comes back.
+    pub(super) owed: bool,
     /// Rungs up to this time were climbed.
     pub(super) climbed_at: Timestamp,
     /// Rungs after this time are those that were climbed in this step.
@@ -65,6 +68,7 @@ impl Held {
             told_in: BTreeSet::new(),
             tell_at: None,
             again: None,
+            owed: false,
             ladders: BTreeMap::new(),
             explains: Vec::new(),
             kept: false,
@@ -80,6 +84,12 @@ impl Held {
             && !handling.muted()
             && handling.acknowledged.is_none()
             && self.tell_at.is_none_or(|at| at <= now)
+    }
+
+    /// Says whether it is good, though it may come back: whoever does not know of it need not hear of it, and nobody hears
+    /// of it again.
+    pub(super) fn is_good(&self) -> bool {
+        self.alert.condition.good_since().is_some()
     }
 
     /// Says whether there is nothing to show of it: it is only in mind for its samples.
@@ -164,7 +174,7 @@ impl Held {
             condition::next_at(&self.alert.condition, &self.tally, &self.rule),
             handling::next_at(&self.alert.handling),
             self.tell_at,
-            rungs.find(|at| *at > self.climbed_at),
+            rungs.find(|at| *at > self.climbed_at && !self.is_good()),
             over,
         ]
         .into_iter()
@@ -258,7 +268,11 @@ impl Book {
     pub(super) fn admit(&mut self, alert: Alert, now: Timestamp) -> bool {
         let mut held = Held::new(&self.setup, alert, Tally::default(), now);
         held.relabel();
-        if self.held.len() >= ALERTS_MAX && !self.make_room(held.alert.priority) {
+        let most = match held.alert.priority {
+            Priority::P1 | Priority::P2 => ALERTS_MAX + URGENT_MAX,
+            Priority::P3 | Priority::P4 => ALERTS_MAX,
+        };
+        if self.held.len() >= most && !self.make_room(held.alert.priority) {
             self.refused += 1;
             return false;
         }
@@ -383,6 +397,11 @@ impl Book {
         finding: Option<&Finding>,
         now: Timestamp,
     ) {
+        if let Seen::Bad { .. } = seen {
+            let source = self.held.get(fingerprint).and_then(Held::explained_by);
+            let source = source.and_then(|by| self.held.get(by));
+            self.news.firing |= source.is_some_and(Held::is_good);
+        }
         let Some(held) = self.held.get_mut(fingerprint) else {
             return;
         };
@@ -409,7 +428,8 @@ impl Book {
         if after == *before && kinds.is_empty() {
             return;
         }
-        if before.firing() != after.firing() {
+        let good = |condition: &Condition| condition.good_since().is_some();
+        if before.firing() != after.firing() || good(before) != good(&after) {
             self.news.firing = true;
         }
         let alert = Arc::make_mut(&mut held.alert);
@@ -463,6 +483,9 @@ impl Book {
             by: None,
             detail,
         });
+        if kind == EventKind::Returned {
+            self.returned(fingerprint);
+        }
         let happened = match kind {
             EventKind::Fired | EventKind::Fell => Happened::Fires(level),
             EventKind::Rose => {
@@ -473,6 +496,19 @@ impl Book {
             _ => return,
         };
         self.handle(fingerprint, happened, None, now);
+    }
+
+    /// Tells what came back before anybody heard of it, and what was owed while it was good.
+    fn returned(&mut self, fingerprint: &str) {
+        let Some(held) = self.held.get_mut(fingerprint) else {
+            return;
+        };
+        if std::mem::take(&mut held.owed) {
+            held.again = Some(MessageKind::Reminder);
+            self.urge(fingerprint, false);
+        } else if held.told_in.is_empty() {
+            self.urge(fingerprint, true);
+        }
     }
 
     /// Moves the handling on.
@@ -499,12 +535,21 @@ impl Book {
         alert.changed_at = now;
         if over {
             held.tell_at = None;
+            held.owed = false;
         }
         self.news.dirty.insert(fingerprint.to_owned());
         self.news.reroute.insert(fingerprint.to_owned());
         for kind in kinds {
             let by = by.map(str::to_owned);
-            let detail = detail(kind, &before, &self.held[fingerprint].alert.handling);
+            let mut detail = detail(kind, &self.held[fingerprint].alert.handling);
+            let mutes = match kind {
+                EventKind::Muted => &self.held[fingerprint].alert.handling.mutes,
+                EventKind::Unmuted => &before.mutes,
+                _ => &Vec::new(),
+            };
+            if !mutes.is_empty() {
+                detail.insert("by".to_owned(), self.quiet_by(mutes));
+            }
             self.log(AlertEvent {
                 fingerprint: fingerprint.to_owned(),
                 at: now,
@@ -518,11 +563,28 @@ impl Book {
                     .held
                     .get_mut(fingerprint)
                     .expect("it was there just now");
+                if held.is_good() {
+                    held.owed = true;
+                    continue;
+                }
                 held.again = Some(MessageKind::Reminder);
                 self.urge(fingerprint, false);
             }
         }
         self.retime(fingerprint);
+    }
+
+    /// Returns what keeps an alert quiet, in words.
+    pub(super) fn quiet_by(&self, mutes: &[Mute]) -> String {
+        let words = mutes.iter().map(|mute| {
+            let source = match mute {
+                Mute::Inhibited { by, .. } => self.held.get(by),
+                _ => None,
+            };
+            let source = source.map(|held| notice::name(&held.alert));
+            notice::mute(mute, source.as_deref())
+        });
+        words.collect::<Vec<_>>().join(", ")
     }
 
     /// Lets go of alerts that are over and told.
@@ -567,7 +629,7 @@ fn begin(alert: &mut Alert, tally: &Tally, now: Timestamp) {
 }
 
 /// Returns the facts of what happened to the handling.
-fn detail(kind: EventKind, before: &Handling, after: &Handling) -> BTreeMap<String, String> {
+fn detail(kind: EventKind, after: &Handling) -> BTreeMap<String, String> {
     let mut facts = Vec::new();
     match kind {
         EventKind::Acknowledged => {
@@ -581,15 +643,6 @@ fn detail(kind: EventKind, before: &Handling, after: &Handling) -> BTreeMap<Stri
                 facts.push(("note", snooze.note.clone()));
                 facts.push(("until", snooze.until.to_string()));
             }
-        }
-        EventKind::Muted | EventKind::Unmuted => {
-            let mutes = if kind == EventKind::Muted {
-                &after.mutes
-            } else {
-                &before.mutes
-            };
-            let words: Vec<String> = mutes.iter().map(crate::notice::mute).collect();
-            facts.push(("by", words.join(", ")));
         }
         EventKind::Escalated => {
             if let Some(escalation) = &after.escalation {

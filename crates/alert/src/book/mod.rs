@@ -7,6 +7,7 @@ mod mute;
 mod observe;
 mod order;
 mod own;
+mod posted;
 mod present;
 mod quiet;
 mod tell;
@@ -16,7 +17,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use pawang_core::alert::{Alert, AlertEvent, Changes, Priority, Saved};
+use pawang_core::alert::{Alert, AlertEvent, Changes, EventKind, Priority, Saved};
 use pawang_core::{Evaluation, Finding, Role, Timestamp};
 
 pub use explain::{Explanation, Question, Step, Way};
@@ -27,6 +28,7 @@ use crate::notice::Causes;
 use crate::setup::Setup;
 use held::Held;
 use own::Watched;
+use posted::Posted;
 use quiet::Quiet;
 use tell::Circle;
 
@@ -108,6 +110,8 @@ pub enum Event {
 
 /// Alerts that are kept in mind.
 const ALERTS_MAX: usize = 20_000;
+/// Room beyond that is only for what is urgent: a storm of warnings must not hide that a server is down.
+const URGENT_MAX: usize = 2_000;
 
 /// All alerts and everything about them.
 #[derive(Debug)]
@@ -130,6 +134,7 @@ pub struct Book {
     /// When the hours of a route begin or end.
     routes_change_at: Option<Timestamp>,
     incidents: Incidents,
+    posted: Posted,
     /// When alerts that are over fired and ended last.
     past: BTreeMap<String, (Timestamp, Timestamp)>,
     /// When senders of alerts were last looked at.
@@ -166,6 +171,7 @@ struct News {
 impl Book {
     /// Begins with what was saved.
     pub fn new(setup: Arc<Setup>, saved: Saved, now: Timestamp) -> Book {
+        let last_at = Book::saved_until(&saved).unwrap_or(now);
         let alerts = saved.alerts.iter().map(|(alert, _)| alert);
         let incidents = Incidents::new(saved.incidents, saved.last_incident, alerts);
         let mut book = Book {
@@ -179,9 +185,10 @@ impl Book {
             ticks: BTreeSet::new(),
             routes_change_at: Some(now),
             incidents,
+            posted: Posted::default(),
             past: saved.past,
             senders_at: now,
-            last_at: now,
+            last_at,
             refused: 0,
             last_silence: saved.last_silence,
             last_window: saved.last_window,
@@ -189,18 +196,19 @@ impl Book {
             setup,
         };
         for (alert, tally) in saved.alerts {
-            if !alert.instance.is_empty() && alert.source.is_none() {
-                book.instances
-                    .entry(alert.instance.clone())
-                    .or_insert_with(|| Watched::new(now));
-            }
             book.restore(alert, tally, now);
+        }
+        book.recall(now);
+        for parcel in &saved.parcels {
+            book.posted.repost(&parcel.message);
         }
         for group in saved.groups {
             book.restore_group(group);
         }
         book.news.reroute = book.held.keys().cloned().collect();
         book.news.firing = true;
+        book.disconnect();
+        book.dismiss(now);
         book
     }
 
@@ -230,7 +238,8 @@ impl Book {
                     .or_insert_with(|| Watched::new(now))
                     .baseline = Some(baseline);
             }
-            Event::Delivered { .. } | Event::Tick => {}
+            Event::Delivered { key, taken } => self.delivered(&key, taken, now),
+            Event::Tick => {}
         }
         self.settle(now)
     }
@@ -265,6 +274,20 @@ impl Book {
         self.collect(now)
     }
 
+    /// Ends what is said about instances that the configuration does not name any more.
+    fn dismiss(&mut self, now: Timestamp) {
+        let setup = self.setup.clone();
+        if setup.instances.is_empty() {
+            return;
+        }
+        let names: Vec<String> = self.instances.keys().cloned().collect();
+        for name in names {
+            if !setup.instances.contains(&name) {
+                self.gone(&name, now);
+            }
+        }
+    }
+
     /// Puts another configuration in force.
     fn configure(&mut self, setup: Arc<Setup>, now: Timestamp) {
         self.setup = setup;
@@ -282,6 +305,8 @@ impl Book {
             self.news.reroute.insert(fingerprint);
         }
         self.news.firing = true;
+        self.disconnect();
+        self.dismiss(now);
     }
 
     /// Takes what happened to alerts into incidents.
@@ -289,6 +314,10 @@ impl Book {
         let response = &self.setup.config.response;
         let events = std::mem::take(&mut self.news.changes.events);
         for event in &events {
+            if event.kind == EventKind::Told {
+                // The message as a whole is one line of the timeline.
+                continue;
+            }
             let Some(held) = self.held.get(&event.fingerprint) else {
                 continue;
             };

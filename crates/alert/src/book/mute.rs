@@ -93,7 +93,8 @@ impl Book {
         };
         let alert = Arc::make_mut(&mut held.alert);
         let after = std::mem::replace(&mut alert.handling.mutes, before.clone());
-        let over = after.is_empty() && alert.firing().is_some();
+        let fires = alert.firing().is_some() && alert.condition.good_since().is_none();
+        let over = after.is_empty() && fires;
         self.handle(fingerprint, Happened::Mutes(after), None, now);
         if !over {
             return;

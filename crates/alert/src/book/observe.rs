@@ -221,6 +221,14 @@ impl Book {
         for name in ["level", "priority"] {
             labels.insert(name.to_owned(), held.alert.label(name).to_owned());
         }
+        // What the server said of itself is still so while it does not answer.
+        for name in ["cluster", "role"] {
+            if let Some(known) = held.alert.labels.get(name) {
+                labels
+                    .entry(name.to_owned())
+                    .or_insert_with(|| known.clone());
+            }
+        }
         if labels == held.alert.labels {
             return;
         }

@@ -26,6 +26,8 @@ const QUIETS_MAX: usize = 10_000;
 const NAMED_MAX: usize = 1_000;
 /// Longest note or reason, in characters.
 const NOTE_MAX: usize = 2_000;
+/// Longest name of a window, in characters.
+const NAME_MAX: usize = 100;
 /// Alerts that are named when a prefix means several.
 const MEANT_MAX: usize = 5;
 
@@ -236,11 +238,7 @@ impl Book {
             .collect();
         let handling = &self.held[&fingerprint].alert.handling;
         if silences.is_empty() && handling.snoozed.is_none() {
-            let detail = handling
-                .mutes
-                .iter()
-                .map(crate::notice::mute)
-                .collect::<Vec<_>>();
+            let detail = self.quiet_by(&handling.mutes);
             let what = name(&self.held[&fingerprint].alert);
             let report = refuse(format!(
                 "alert \"{what}\" is neither muted by itself nor snoozed"
@@ -249,7 +247,7 @@ impl Book {
                 report.with_hint("pawang silence list")
             } else {
                 report
-                    .with_detail(format!("it is quiet by {}", detail.join(", ")))
+                    .with_detail(format!("it is quiet by {detail}"))
                     .with_hint("pawang silence list")
             });
         }
@@ -341,7 +339,7 @@ impl Book {
         let matchers: Vec<String> = silence
             .matchers
             .iter()
-            .map(|matcher| format!("'{matcher}'"))
+            .map(|matcher| shell(&matcher.to_string()))
             .collect();
         let left = since(now, silence.ends_at).as_secs().div_ceil(60).max(1);
         let everything = if matchers.is_empty() {
@@ -397,6 +395,15 @@ impl Book {
             Some(name) => name.to_owned(),
             None => format!("window-{}", self.last_window + 1),
         };
+        if name.is_empty() || name.chars().count() > NAME_MAX || name.chars().any(char::is_control)
+        {
+            return Err(wrong(format!(
+                "\"{}\" cannot be the name of a window",
+                name.escape_debug()
+            ))
+            .with_detail(format!("a name is one line of 1 to {NAME_MAX} characters"))
+            .with_hint("give another --name"));
+        }
         if self.windows().any(|ready| ready.window.name == name) {
             return Err(wrong(format!("there is a window \"{name}\" already"))
                 .with_hint("give another --name"));
@@ -431,7 +438,7 @@ impl Book {
         self.news.changes.windows.push(window);
         Ok(Done {
             text: format!("added window \"{name}\"; {next}"),
-            undo: Some(format!("pawang window remove {name}")),
+            undo: Some(format!("pawang window remove {}", shell(&name))),
             objects: vec![name],
         })
     }
@@ -470,13 +477,15 @@ impl Book {
         window.removed_at = Some(now);
         let window = window.clone();
         let undo = format!(
-            "pawang window add {:?} --name {name} --reason {:?}",
-            window.schedule, window.reason
+            "pawang window add {} --name {} --reason {}",
+            shell(&window.schedule),
+            shell(name),
+            shell(&window.reason)
         );
         let matchers: String = window
             .matchers
             .iter()
-            .map(|matcher| format!(" '{matcher}'"))
+            .map(|matcher| format!(" {}", shell(&matcher.to_string())))
             .collect();
         self.news.changes.windows.push(window);
         self.quiet.stir();
@@ -529,6 +538,10 @@ impl Book {
         now: Timestamp,
     ) -> Result<Done, Report> {
         let text = bounded("note", text)?;
+        if text.is_empty() {
+            let hint = format!("pawang incident note {id} \"standby dwh-2 was promoted\"");
+            return Err(wrong("the note is empty").with_hint(hint));
+        }
         let changes = &mut self.news.changes;
         self.incidents
             .note(id, by, &text, now, changes)
@@ -548,12 +561,19 @@ impl Book {
         now: Timestamp,
     ) -> Result<Done, Report> {
         let review = bounded("review", review)?;
+        let fires = |alert: &Alert| alert.incident == Some(id) && alert.firing().is_some();
+        let firing = self.held.values().filter(|held| fires(&held.alert)).count();
+        let still = match firing {
+            0 => String::new(),
+            1 => " while one of its alerts still fires".to_owned(),
+            several => format!(" while {several} of its alerts still fire"),
+        };
         let changes = &mut self.news.changes;
         self.incidents
             .close(id, by, &review, now, changes)
             .map_err(no_incident)?;
         Ok(Done {
-            text: format!("closed incident {id}; its report: pawang incident report {id}"),
+            text: format!("closed incident {id}{still}; its report: pawang incident report {id}"),
             undo: None,
             objects: vec![id.to_string()],
         })
@@ -659,6 +679,15 @@ fn ends(what: &str, until: Timestamp, now: Timestamp) -> Result<(), Report> {
             .with_hint("give an end within a year, such as --for 30d"));
     }
     Ok(())
+}
+
+/// Returns a word as a shell takes it.
+fn shell(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', "'\\''"))
 }
 
 fn bounded(what: &str, text: &str) -> Result<String, Report> {

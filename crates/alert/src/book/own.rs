@@ -8,6 +8,9 @@ use pawang_core::{
     Blind, Evaluation, Finding, Level, Outcome, Timestamp, Unit, fingerprint as identity,
 };
 
+use pawang_core::alert::Condition;
+
+use super::held::Held;
 use super::observe::alert_of;
 use super::{Book, External};
 use crate::baseline::Baseline;
@@ -27,6 +30,8 @@ const WATCH_EVERY: Duration = Duration::from_secs(10);
 const NAMED_MAX: usize = 10;
 /// A sender that does not tell an alert again for so long is not heard any more.
 const EXTERNAL_STALE: Duration = Duration::from_secs(86_400);
+/// What a sender has not told again for so long is over: nobody else would ever end it.
+const EXTERNAL_OVER: Duration = Duration::from_secs(7 * 86_400);
 /// Alerts of one sender's message that are taken.
 const EXTERNAL_MAX: usize = 2_000;
 
@@ -34,6 +39,8 @@ const EXTERNAL_MAX: usize = 2_000;
 #[derive(Debug)]
 pub(super) struct Watched {
     judged_at: Timestamp,
+    /// Whether it was judged since the start.
+    judged: bool,
     /// When it was looked at whether it is judged.
     looked_at: Timestamp,
     pub(super) baseline: Option<Arc<Baseline>>,
@@ -50,6 +57,7 @@ impl Watched {
     pub(super) fn new(now: Timestamp) -> Watched {
         Watched {
             judged_at: now,
+            judged: false,
             looked_at: now,
             baseline: None,
             saw: BTreeSet::new(),
@@ -66,6 +74,25 @@ impl Watched {
         }
     }
 
+    /// Takes that nobody could look for so long, because everything stood still.
+    fn forgive(&mut self, late: Duration, now: Timestamp) {
+        self.judged_at = later(self.judged_at, late).min(now);
+        for (at, _) in self.blind.values_mut() {
+            if since(*at, now).saturating_sub(late) < BLIND_AFTER {
+                *at = later(*at, late).min(now);
+            }
+        }
+    }
+
+    /// Takes from an alert of the time before the start which checks could see once, and cannot for long enough.
+    fn recall(&mut self, finding: &Finding) {
+        for (check, why) in &finding.evidence {
+            self.saw.insert(check.clone());
+            let long_ago = (Timestamp::UNIX_EPOCH, why.clone());
+            self.blind.insert(check.clone(), long_ago);
+        }
+    }
+
     /// Takes which checks could see.
     pub(super) fn judged(
         &mut self,
@@ -73,10 +100,11 @@ impl Watched {
         asked: Option<&BTreeSet<String>>,
         now: Timestamp,
     ) {
-        self.judged_at = now;
+        (self.judged_at, self.judged) = (now, true);
         if evaluation.server.is_none() {
-            // That nothing can be seen then is told by other alerts.
-            self.blind.clear();
+            // That nothing can be seen then is told by other alerts; what was told before is not over by that.
+            self.blind
+                .retain(|_, (at, _)| since(*at, now) >= BLIND_AFTER);
             return;
         }
         let present: BTreeSet<&str> = evaluation
@@ -117,6 +145,52 @@ impl Watched {
 }
 
 impl Book {
+    /// Looks after the instances that alerts of the time before the start are about.
+    pub(super) fn recall(&mut self, now: Timestamp) {
+        for held in self.held.values() {
+            let alert = &held.alert;
+            let check = alert.finding.check.as_str();
+            let own = alert.instance.is_empty() && [STALE, BLIND].contains(&check);
+            let name = match own {
+                true => &alert.finding.object,
+                false => &alert.instance,
+            };
+            if alert.source.is_some() || name.is_empty() {
+                continue;
+            }
+            let watched = self.instances.entry(name.clone());
+            let watched = watched.or_insert_with(|| Watched::new(now));
+            if own && check == BLIND && alert.firing().is_some() {
+                watched.recall(&alert.finding);
+            }
+        }
+    }
+
+    /// Takes that everything stood still: that nobody looked meanwhile says nothing, neither good nor bad.
+    pub(super) fn forgive(&mut self, late: Duration, now: Timestamp) {
+        for watched in self.instances.values_mut() {
+            watched.forgive(late, now);
+        }
+        let look = later(now, self.setup.config.stale_after.0);
+        let mut names = Vec::new();
+        for (name, held) in &mut self.held {
+            let Condition::Recovering { until, .. } = held.alert.condition else {
+                continue;
+            };
+            if until <= now {
+                let alert = Arc::make_mut(&mut held.alert);
+                if let Condition::Recovering { until, .. } = &mut alert.condition {
+                    *until = look;
+                }
+                names.push(name.clone());
+            }
+        }
+        for name in names {
+            self.retime(&name);
+            self.news.dirty.insert(name);
+        }
+    }
+
     /// Takes what is wrong with Pawang itself, all of it.
     pub(super) fn own(&mut self, findings: &[Finding], now: Timestamp) {
         let mut found = BTreeSet::new();
@@ -217,6 +291,10 @@ impl Book {
             }
             watched.looked_at = now;
             let stale = since(watched.judged_at, now) >= after;
+            if !stale && !watched.judged {
+                // Whether what was so before the start is over is not known yet.
+                continue;
+            }
             lost.push((name.clone(), stale.then_some(watched.judged_at)));
             let long = |(_, (at, _)): &(&String, &Trouble)| since(*at, now) >= BLIND_AFTER;
             let checks: Vec<(String, Trouble)> = watched
@@ -355,9 +433,15 @@ impl Book {
                 && held.alert.firing().is_some()
                 && since(held.alert.seen_at, now) >= EXTERNAL_STALE
         });
-        let silent: Vec<String> = silent.map(|held| held.alert.fingerprint.clone()).collect();
-        for fingerprint in silent {
-            self.see(&fingerprint, Seen::Missing, None, now);
+        let seen = |held: &Held| match since(held.alert.seen_at, now) >= EXTERNAL_OVER {
+            true => Seen::Gone,
+            false => Seen::Missing,
+        };
+        let silent: Vec<(String, Seen)> = silent
+            .map(|held| (held.alert.fingerprint.clone(), seen(held)))
+            .collect();
+        for (fingerprint, seen) in silent {
+            self.see(&fingerprint, seen, None, now);
         }
     }
 }

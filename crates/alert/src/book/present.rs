@@ -69,6 +69,7 @@ impl Book {
         if self.setup.config.channels.is_empty() {
             notes.push("no channel is configured: nobody is told of alerts".to_owned());
         }
+        notes.extend(self.posted.lost.iter().cloned());
         if self.refused > 0 {
             notes.push(format!(
                 "there are {ALERTS_MAX} alerts, and {} times a finding did not become one since the start",

@@ -5,8 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use pawang_core::alert::{
-    Alert, AlertEvent, Escalation, EventKind, Group, Message, MessageKind, Notice, Priority,
-    Recipient,
+    Alert, Escalation, Group, Message, MessageKind, Notice, Priority, Recipient, Told,
 };
 use pawang_core::{Level, Timestamp, fingerprint as identity};
 
@@ -41,9 +40,13 @@ type Meant = HashMap<Vec<String>, Found>;
 impl Book {
     /// Takes a group into mind as it was saved.
     pub(super) fn restore_group(&mut self, group: Group) {
-        for fingerprint in group.told.values().flat_map(|told| told.firing.keys()) {
-            if let Some(held) = self.held.get_mut(fingerprint) {
-                held.told_in.insert(group.key.clone());
+        for told in group.told.values() {
+            for fingerprint in told.firing.keys() {
+                if let Some(held) = self.held.get_mut(fingerprint) {
+                    held.told_in.insert(group.key.clone());
+                    // Whoever was told then was told all rungs until then.
+                    held.climbed_at = held.climbed_at.max(told.at);
+                }
             }
         }
         self.ticks.insert((group.next_at, group.key.clone()));
@@ -52,6 +55,34 @@ impl Book {
             group,
         };
         self.groups.insert(circle.group.key.clone(), circle);
+    }
+
+    /// Forgets what was told by channels that are no more: no end can be told there.
+    pub(super) fn disconnect(&mut self) {
+        let channels = &self.setup.config.channels;
+        let gone = |told: &Told| {
+            let channel = &told.recipient.channel;
+            channels.iter().all(|known| known.name != *channel)
+        };
+        let mut changed = Vec::new();
+        for (key, circle) in &mut self.groups {
+            let before = circle.group.told.len();
+            circle.group.told.retain(|_, told| !gone(told));
+            if circle.group.told.len() != before {
+                changed.push(key.clone());
+            }
+        }
+        for key in changed {
+            let told = self.groups[&key].group.told.values();
+            let known: BTreeSet<String> =
+                told.flat_map(|told| told.firing.keys().cloned()).collect();
+            for (name, held) in &mut self.held {
+                if !known.contains(name) {
+                    held.told_in.remove(&key);
+                }
+            }
+            self.news.groups.insert(key);
+        }
     }
 
     /// Asks for a look at the groups of an alert before their time; `at_once`: even within `group_wait`.
@@ -117,7 +148,8 @@ impl Book {
                 }
             }
             let before = std::mem::replace(&mut held.routes, routes.clone());
-            let (tellable, priority) = (held.tellable(now), held.alert.priority);
+            let tellable = held.tellable(now) && !held.is_good();
+            let priority = held.alert.priority;
             if held.again == Some(MessageKind::WindowOver) {
                 self.urge(&fingerprint, true);
             }
@@ -166,6 +198,7 @@ impl Book {
             .flat_map(|told| told.firing.keys());
         let mut known = known
             .filter_map(|name| self.held.get(name))
+            .filter(|held| !held.is_good())
             .map(|held| held.alert.priority);
         if priority <= Priority::P2 && soon < circle.group.next_at && known.all(|p| priority < p) {
             self.tick_at(&key, soon);
@@ -190,6 +223,9 @@ impl Book {
             let Some(held) = self.held.get_mut(&fingerprint) else {
                 continue;
             };
+            if held.is_good() && held.tellable(now) {
+                continue;
+            }
             let policy_of = |at: &usize| setup.routes.get(*at)?.policy.as_deref();
             let policies: Vec<(usize, &str)> = held
                 .routes
@@ -302,7 +338,8 @@ impl Book {
             .told
             .values()
             .any(|told| !told.firing.is_empty());
-        let alive = |name: &String| self.held.get(name).is_some_and(|held| held.tellable(now));
+        let news = |held: &Held| held.tellable(now) && !held.is_good();
+        let alive = |name: &String| self.held.get(name).is_some_and(news);
         let alive = knows || circle.members.iter().any(alive);
         if told || first || !alive {
             self.news.groups.insert(key.to_owned());
@@ -337,7 +374,8 @@ impl Book {
                 continue;
             };
             let level = held.alert.firing().expect("only what fires can be told");
-            let steady = !flapping(&held.tally, now);
+            let good = held.is_good();
+            let steady = !good && !flapping(&held.tally, now);
             for (at, _) in &held.routes {
                 for (recipient, fresh, notes) in self.recipients(held, *at, meant, now) {
                     let name = recipient.key();
@@ -348,7 +386,8 @@ impl Book {
                         .is_some_and(|told| told.firing.contains_key(fingerprint));
                     let elsewhere = || self.knows(held, &name, key);
                     if !here
-                        && (route != Some(*at)
+                        && (good
+                            || route != Some(*at)
                             || !circle.members.contains(fingerprint)
                             || elsewhere())
                     {
@@ -442,7 +481,7 @@ impl Book {
             .get(&at)
             .into_iter()
             .flatten()
-            .filter(|rung| rung.at <= now)
+            .filter(|rung| rung.at <= held.climbed_at)
         {
             if let Some(step) = policy.steps.get(rung.step) {
                 let fresh =
@@ -479,27 +518,13 @@ impl Book {
         let circle = self.groups.get_mut(key).expect("it is there");
         circle.group.told.insert(name.to_owned(), known);
         for fingerprint in &letter.sheet.over {
-            let told = |told: &pawang_core::alert::Told| told.firing.contains_key(fingerprint);
+            let told = |told: &Told| told.firing.contains_key(fingerprint);
             let known = circle.group.told.values().any(told);
             if let Some(held) = self.held.get_mut(fingerprint).filter(|_| !known) {
                 held.told_in.remove(key);
             }
         }
-        for fingerprint in news {
-            let detail = BTreeMap::from([
-                ("to".to_owned(), name.to_owned()),
-                ("message".to_owned(), message.key.clone()),
-            ]);
-            let kind = EventKind::Told;
-            self.news.changes.events.push(AlertEvent {
-                fingerprint,
-                at: now,
-                kind,
-                by: None,
-                detail,
-            });
-        }
-        self.incidents.on_message(&message, &mut self.news.changes);
+        self.posted.post(&message, news);
         self.news.changes.messages.push(message);
     }
 
@@ -557,13 +582,15 @@ impl Book {
         }
     }
 
-    /// Returns alerts, those that fire and the most urgent first.
+    /// Returns alerts: those that are bad before those that are good and may come back, before those that are over; the
+    /// most urgent first.
     fn sorted<'a>(&'a self, names: impl Iterator<Item = &'a String>) -> Vec<&'a Alert> {
         let alerts = names.filter_map(|name| self.held.get(name));
         let mut alerts: Vec<&Alert> = alerts.map(|held| &*held.alert).collect();
         alerts.sort_by_key(|alert| {
             let (level, over) = (Reverse(alert.firing()), alert.firing().is_none());
-            (over, alert.priority, level, alert.opened_at)
+            let good = alert.condition.good_since().is_some();
+            (over, good, alert.priority, level, alert.opened_at)
         });
         alerts
     }

@@ -99,9 +99,10 @@ impl Exec {
         let status = tokio::time::timeout(timeout, run).await;
         let Ok(status) = status else {
             let seconds = timeout.as_secs_f32();
-            return Err(Trouble::new(format!(
-                "\"{program}\" did not end within {seconds} s"
-            )));
+            return Err(
+                Trouble::new(format!("\"{program}\" did not end within {seconds} s"))
+                    .with_hint("raise timeout of the channel, or make the program quicker"),
+            );
         };
         group.0 = None;
         let status = status

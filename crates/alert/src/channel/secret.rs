@@ -14,7 +14,10 @@ const BYTES_MAX: u64 = 64 * 1024;
 pub(super) fn read(path: &Path) -> Result<Secret<String>, Trouble> {
     let shown = path.display();
     let wrong = |problem: &str| Trouble::new(format!("could not read \"{shown}\": {problem}"));
-    let file = std::fs::File::open(path).map_err(|error| wrong(&error.to_string()))?;
+    let file = std::fs::File::open(path).map_err(|error| {
+        wrong(&error.to_string())
+            .with_hint("its first line is the secret, and only its owner may read it")
+    })?;
     let metadata = file.metadata().map_err(|error| wrong(&error.to_string()))?;
     // A file of root may be readable by a group, which is how Debian shares one.
     let forbidden = if metadata.uid() == 0 { 0o027 } else { 0o077 };

@@ -8,7 +8,7 @@ use pawang_core::alert::Message;
 use serde::Serialize;
 
 use super::outlet::{Address, Outlet, Post};
-use super::{Trouble, payload};
+use super::{Trouble, payload, render};
 
 #[derive(Debug)]
 pub(super) struct Webhook {
@@ -89,12 +89,21 @@ fn payload(message: &Message) -> Payload {
             }
         })
         .collect();
+    // Alertmanager has no place for why something is told, and who should have been: templates look here.
+    let mut common_annotations = common(alerts.iter().map(|alert| &alert.alert.annotations));
+    common_annotations.insert("subject", render::subject(message));
+    let mut news = vec![render::lead(message)];
+    news.extend(render::notes(message));
+    news.retain(|text| !text.is_empty());
+    if !news.is_empty() {
+        common_annotations.insert("news", news.join("\n"));
+    }
     Payload {
         receiver: message.recipient.key(),
         status: status(message.firing > 0),
         group_labels: message.group_labels.clone(),
         common_labels: common(alerts.iter().map(|alert| &alert.alert.labels)),
-        common_annotations: common(alerts.iter().map(|alert| &alert.alert.annotations)),
+        common_annotations,
         alerts,
         external_url: message.link.clone().unwrap_or_default(),
         version: "4",

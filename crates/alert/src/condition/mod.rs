@@ -16,6 +16,8 @@ const HOLD_MAX: Duration = Duration::from_secs(75 * 60);
 /// An alert that cleared so often within [`FLAP_WITHIN`] flaps.
 const FLAP_CLEARS: usize = 3;
 const FLAP_WITHIN: Duration = Duration::from_secs(24 * 60 * 60);
+/// What cleared twice within so long will do so again: its good news waits as if it flapped.
+const TWICE_WITHIN: Duration = Duration::from_secs(6 * 60 * 60);
 /// Times of clearing that are remembered at most.
 const CLEARS_MAX: usize = 16;
 
@@ -319,7 +321,9 @@ impl Step<'_> {
         let surplus = self.tally.cleared_at.len().saturating_sub(CLEARS_MAX);
         self.tally.cleared_at.drain(..surplus);
         let mut hold = self.hold(now);
-        if flapping(self.tally, now) {
+        let recent = |at: &&Timestamp| elapsed(**at, now) <= TWICE_WITHIN;
+        let twice = self.tally.cleared_at.iter().filter(recent).count() >= 2;
+        if flapping(self.tally, now) || twice {
             let gaps = self
                 .tally
                 .cleared_at

@@ -424,7 +424,7 @@ fn what_clears_three_times_a_day_waits_for_two_gaps() {
         )
     };
     assert_eq!(hold(0), (300, false));
-    assert_eq!(hold(7_200), (300, false));
+    assert_eq!(hold(7_200), (2 * 7_200, false), "twice within six hours");
     assert_eq!(hold(20_000), (2 * 12_800, true));
     // The day after nothing of that is left, except what was still firing.
     assert_eq!(hold(200_000), (300, false));
@@ -435,6 +435,23 @@ fn what_clears_three_times_a_day_waits_for_two_gaps() {
     }
     assert!(run.tally.cleared_at.len() <= CLEARS_MAX, "bounded");
     assert_eq!(run.count(Fired), 1);
+}
+
+#[test]
+fn what_is_mostly_good_is_told_twice_a_day_at_most_and_once_more() {
+    for period in [1_200, 3_600, 8_640, 14_400, 21_600] {
+        let mut run = Run::new(plain());
+        for now in (0..3 * 86_400).step_by(60) {
+            let seen = if now % period * 10 < period {
+                BAD
+            } else {
+                GOOD
+            };
+            run.tick(second(now), seen);
+        }
+        let (fired, over) = (run.count(Fired), run.count(Resolved));
+        assert!(fired <= 2 && over <= 1, "period {period} s: {fired} {over}");
+    }
 }
 
 fn ended(condition: &Condition) -> bool {

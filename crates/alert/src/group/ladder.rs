@@ -101,3 +101,53 @@ fn advance(
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const POLICY: &str = r#"
+        [[alert.channel]]
+        name = "mail"
+        exec.command = ["true"]
+        [[alert.policy]]
+        name = "duty"
+        [[alert.policy.step]]
+        after = "0 s"
+        notify = ["mail"]
+        [[alert.policy.step]]
+        after = "30 min"
+        notify = ["mail"]
+        hours = "mon-fri 08:00-17:00 Asia/Jakarta"
+    "#;
+
+    #[test]
+    fn a_step_counts_only_time_within_its_hours() {
+        let config = pawang_config::parse(POLICY, "pawang.toml").expect("the file is right");
+        let setup = Setup::compile(&config).expect("so is what it says");
+        let ladder = Ladder::find(&setup, "duty").expect("it is there");
+        let check = |begun: &str, expected: &str| {
+            let at = |text: &str| text.parse::<Timestamp>().expect("a time of the tests");
+            let rungs = ladder.rungs(at(begun));
+            let times: Vec<(usize, Timestamp)> = rungs.iter().map(|r| (r.step, r.at)).collect();
+            assert_eq!(times, [(0, at(begun)), (1, at(expected))], "{begun}");
+        };
+        // 2026-11-16 is a Monday; Jakarta is seven hours ahead.
+        check("2026-11-16T02:00:00Z", "2026-11-16T02:30:00Z");
+        check("2026-11-15T20:00:00Z", "2026-11-16T01:30:00Z");
+        check("2026-11-16T09:50:00Z", "2026-11-17T01:20:00Z");
+        // Half past four on Friday: the half hour is over when the day is.
+        check("2026-11-20T09:30:00Z", "2026-11-23T01:00:00Z");
+        check("2026-11-21T12:00:00Z", "2026-11-23T01:30:00Z");
+    }
+
+    #[test]
+    fn a_step_whose_hours_never_come_is_left_out() {
+        let text = POLICY.replace("mon-fri 08:00-17:00", "2020-01-01 08:00-17:00");
+        let config = pawang_config::parse(&text, "pawang.toml").expect("the file is right");
+        let setup = Setup::compile(&config).expect("so is what it says");
+        let ladder = Ladder::find(&setup, "duty").expect("it is there");
+        let begun = "2026-11-16T02:00:00Z".parse().expect("a time");
+        assert_eq!(ladder.rungs(begun).len(), 1);
+    }
+}

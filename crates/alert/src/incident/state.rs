@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 use pawang_config::Response;
 use pawang_core::Timestamp;
 use pawang_core::alert::{
-    Alert, AlertEvent, Changes, Entry, EntryKind, EventKind, Incident, IncidentState, Message,
+    Alert, AlertEvent, Changes, Entry, EntryKind, EventKind, Incident, IncidentState, MessageKind,
     Priority,
 };
 
@@ -160,18 +160,19 @@ impl Incidents {
         Some(id)
     }
 
-    /// Writes into the timeline that somebody was told.
-    pub fn on_message(&mut self, message: &Message, changes: &mut Changes) {
-        if let Some(open) = message.incident.and_then(|id| self.open.get_mut(&id)) {
-            let text = words::told(message);
-            open.write(
-                EntryKind::Message,
-                None,
-                text,
-                None,
-                message.created_at,
-                changes,
-            );
+    /// Writes into the timeline that somebody was told; without a kind, that the message was given up.
+    pub fn on_message(
+        &mut self,
+        incident: i64,
+        kind: Option<MessageKind>,
+        to: &str,
+        subject: &str,
+        now: Timestamp,
+        changes: &mut Changes,
+    ) {
+        if let Some(open) = self.open.get_mut(&incident) {
+            let text = words::told(kind, to, subject);
+            open.write(EntryKind::Message, None, text, None, now, changes);
         }
     }
 
@@ -462,6 +463,10 @@ impl Incidents {
             };
             if open.incident.alerts.is_empty() && open.incident.opened_by == PAWANG {
                 open.incident.began_at = open.incident.began_at.min(member.since);
+            }
+            let worse = member.priority < open.incident.priority;
+            if worse && open.incident.opened_by == PAWANG {
+                open.incident.title.clone_from(&member.text);
             }
             open.know(&member);
             open.urge(member.priority, response, now, changes);

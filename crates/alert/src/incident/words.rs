@@ -1,6 +1,6 @@
 //! Lines of a timeline in words.
 
-use pawang_core::alert::{Alert, AlertEvent, EntryKind, EventKind, Message, MessageKind};
+use pawang_core::alert::{Alert, AlertEvent, EntryKind, EventKind, MessageKind};
 
 use crate::template::one_line;
 
@@ -36,7 +36,10 @@ pub(super) fn happened(alert: &Alert, event: &AlertEvent) -> Option<(EntryKind, 
         None => format!("{text}{}", place_and_title(alert)),
     };
     let until = detail("until").map(|until| format!("until {until}"));
-    let by = detail("by").map(|by| format!("by {by}"));
+    let by = detail("by").map(|by| match by.starts_with("explained by ") {
+        true => by,
+        false => format!("by {by}"),
+    });
     let step = detail("step").map(|step| format!("step {step}"));
     Some(match event.kind {
         Kind::Fired => (EntryKind::Alert, sentence(alert)),
@@ -60,9 +63,13 @@ pub(super) fn happened(alert: &Alert, event: &AlertEvent) -> Option<(EntryKind, 
     })
 }
 
-/// Returns who was told what.
-pub(super) fn told(message: &Message) -> String {
-    let what = match message.kind {
+/// Returns who was told what; without a kind, who could not be told.
+pub(super) fn told(kind: Option<MessageKind>, to: &str, subject: &str) -> String {
+    let subject = one_line(subject);
+    let Some(kind) = kind else {
+        return format!("could not tell {to}, given up: {subject}");
+    };
+    let what = match kind {
         MessageKind::Firing => "told",
         MessageKind::Resolved => "told the end to",
         MessageKind::Reminder => "reminded",
@@ -71,9 +78,5 @@ pub(super) fn told(message: &Message) -> String {
         MessageKind::Digest => "told in a digest",
         MessageKind::Test => "tested",
     };
-    format!(
-        "{what} {}: {}",
-        message.recipient.key(),
-        one_line(&message.subject)
-    )
+    format!("{what} {to}: {subject}")
 }

@@ -45,7 +45,7 @@ pub enum EventKind {
     Unmuted,
     /// The next step of the ladder.
     Escalated,
-    /// Somebody was told.
+    /// A message about it was taken by its target, or given up: see `outcome`.
     Told,
 }
 

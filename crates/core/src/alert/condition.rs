@@ -82,6 +82,17 @@ impl Condition {
         }
     }
 
+    /// Returns since when what fires is seen to be good, while it may come back.
+    pub fn good_since(&self) -> Option<Timestamp> {
+        match self {
+            Condition::Recovering { good_since, .. } => Some(*good_since),
+            Condition::Unknown { was, .. } | Condition::Stale { was, .. } => {
+                was.as_ref()?.good_since()
+            }
+            _ => None,
+        }
+    }
+
     /// Returns the kebab-case name used on every wire.
     pub fn as_str(&self) -> &'static str {
         match self {

@@ -31,7 +31,7 @@ use crate::output::{Color, Exit};
 
 /// Operates PostgreSQL warehouses end to end.
 #[derive(Debug, Parser)]
-#[command(name = "pawang", version, propagate_version = true, max_term_width = 100, after_help = EXIT_CODES)]
+#[command(name = "pawang", version, propagate_version = true, max_term_width = 100, after_long_help = EXIT_CODES)]
 #[command(before_help = EXAMPLES)]
 struct Cli {
     #[command(flatten)]
@@ -56,19 +56,33 @@ pub(crate) struct Global {
     /// Instance of pawang.toml, with * (repeatable)
     #[arg(short, long = "instance", value_name = "NAME", global = true)]
     pub instances: Vec<String>,
-    /// Configuration file instead of ./pawang.toml, ~/.config/pawang/pawang.toml, /etc/pawang/pawang.toml
+    /// Configuration file, instead of the first pawang.toml that is found
+    ///
+    /// It is looked for here, in ~/.config/pawang and in /etc/pawang.
     #[arg(long, value_name = "FILE", global = true)]
     pub config: Option<PathBuf>,
     /// JSON on standard output, in one envelope with its schema's name
     #[arg(long, global = true)]
     pub json: bool,
     /// When to use colours
-    #[arg(long, value_enum, default_value_t, global = true)]
+    #[arg(
+        long,
+        value_enum,
+        default_value_t,
+        global = true,
+        hide_short_help = true
+    )]
     pub color: Color,
     /// Only findings and errors
-    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    #[arg(
+        short,
+        long,
+        global = true,
+        conflicts_with = "verbose",
+        hide_short_help = true
+    )]
     pub quiet: bool,
-    /// More detail: evidence, remedies, healthy checks, costs; twice also what Pawang does
+    /// More detail: evidence, remedies, costs; twice also what Pawang does
     #[arg(short, long, action = clap::ArgAction::Count, global = true)]
     pub verbose: u8,
 }

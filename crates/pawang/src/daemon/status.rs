@@ -1,5 +1,6 @@
 //! How the daemon is doing, for `pawang serve status`, the dashboard and systemd.
 
+use pawang_core::alert::ChannelStatus;
 use pawang_core::{Level, Timestamp};
 use pawang_store::live::{DaemonStatus, Live, Present};
 use serde::{Deserialize, Serialize};
@@ -39,6 +40,9 @@ pub(crate) struct Status {
     pub cpu_seconds: f64,
     /// Things to know.
     pub notes: Vec<String>,
+    /// How each channel is doing.
+    #[serde(default)]
+    pub channels: Vec<ChannelStatus>,
     /// Every instance.
     pub instances: Vec<InstanceStatus>,
 }
@@ -71,6 +75,7 @@ pub(crate) struct InstanceStatus {
 /// Returns what `pawang serve status` tells.
 pub(super) fn status(live: &Live, address: &str) -> Status {
     let daemon: &DaemonStatus = &live.daemon();
+    let alerts = live.alerts();
     let line = |report: &pawang_core::Report| match &report.detail {
         Some(detail) => format!("{}: {detail}", report.primary),
         None => report.primary.clone(),
@@ -94,7 +99,8 @@ pub(super) fn status(live: &Live, address: &str) -> Status {
         store_trouble: daemon.store.trouble.as_ref().map(line),
         memory_bytes: daemon.memory_bytes,
         cpu_seconds: daemon.cpu_time.as_secs_f64(),
-        notes: daemon.notes.clone(),
+        notes: daemon.notes.iter().chain(&alerts.notes).cloned().collect(),
+        channels: alerts.channels.clone(),
         instances: live
             .instances()
             .iter()

@@ -131,18 +131,7 @@ async fn an_alert_is_acknowledged_beside_the_daemon_and_given_back_without_it() 
         std::fs::read_to_string(desk.path("told.json")).is_ok_and(|told| told.contains(&print))
     })
     .await;
-    let preview = desk.pawang(&[
-        "silence",
-        "add",
-        "-i",
-        "one",
-        "--for",
-        "1h",
-        "--reason",
-        "x",
-        "--preview",
-        "--json",
-    ]);
+    let preview = desk.pawang(&["silence", "add", "-i", "one", "--preview", "--json"]);
     let preview = preview.data("pawang.silence.preview/1");
     assert_eq!(preview["alerts"][0]["fingerprint"], print.as_str());
     let words = [

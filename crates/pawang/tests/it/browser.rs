@@ -12,9 +12,11 @@ use crate::serve_daemon::Daemon;
 /// First paint of the Instance page, in milliseconds.
 const FIRST_PAINT_MS_MAX: f64 = 1_000.0;
 
-const PAGES: [(&str, &str); 12] = [
+const PAGES: [(&str, &str); 14] = [
     ("fleet", "/"),
+    ("incidents", "/incidents"),
     ("findings", "/findings"),
+    ("windows", "/windows"),
     ("instance", "/instances/dwh-1"),
     ("activity", "/instances/dwh-1/activity"),
     ("queries", "/instances/dwh-1/queries"),
@@ -277,6 +279,81 @@ async fn keys(browser: &Browser, base: &str) {
         browser.url().await.contains("/instances/dwh-1")
     })
     .await;
+}
+
+/// Returns what the page says, whichever it is just now.
+async fn says(browser: &Browser) -> String {
+    let text = "return document.querySelector('#main')?.textContent ?? ''";
+    let text = browser.script(text).await;
+    text.as_str().unwrap_or_default().to_owned()
+}
+
+/// What is critical fires at once.
+const ALERTS: &str =
+    "[alert]\n[[alert.rule]]\ncheck = \"*\"\nfor_critical = \"0 s\"\nsamples = \"1 of 1\"\n";
+
+#[tokio::test]
+async fn an_alert_comes_live_and_somebody_takes_care_of_it_by_one_key() {
+    if !Browser::installed() {
+        return;
+    }
+    let mut cluster = warehouse().await;
+    let desk = Desk::new();
+    let instances = instance("dwh-1", &cluster.url("postgres"));
+    file(&desk, &format!("{instances}{ALERTS}"));
+    let daemon = Daemon::start(&desk).await;
+    daemon.judged("dwh-1").await;
+    let base = format!("http://{}", daemon.address());
+    let browser = Browser::start().await;
+    browser.open(&format!("{base}/findings")).await;
+    browser.script("window.mine = 1").await;
+    cluster.kill();
+    // The worst stands first, and nobody pressed anything.
+    let first = "return document.querySelector('.findings > li[data-alert]')?.textContent ?? ''";
+    until("the alert is on the page", async || {
+        let row = browser.script(first).await;
+        row.as_str().is_some_and(|row| row.contains("server-down"))
+    })
+    .await;
+    let same = browser.script("return window.mine").await;
+    assert_eq!(same, 1, "the page was not loaded anew");
+    until("title and icon carry how many are red", async || {
+        let counts = "return [document.title.match(/^\\((\\d+)\\) Findings/)?.[1],
+                     document.querySelector('#icon').getAttribute('href').match(/icon-critical-(\\d+)-/)?.[1]]";
+        let counts = browser.script(counts).await;
+        counts[0].is_string() && counts[0] == counts[1]
+    })
+    .await;
+    keep(&browser, "findings-alert").await;
+    browser.press(&["j", "a"]).await;
+    keep(&browser, "findings-acknowledge").await;
+    browser.write("dialog input[name=by]", "ayu").await;
+    browser
+        .write("dialog input[name=note]", "starting it")
+        .await;
+    browser.press(&[ENTER]).await;
+    until("it is acknowledged", async || {
+        let text = says(&browser).await;
+        text.contains("acknowledged by ayu")
+    })
+    .await;
+    browser.press(&["g", "i"]).await;
+    until("the incident says who responded", async || {
+        let text = says(&browser).await;
+        text.contains("ayu after") && text.contains("dwh-1")
+    })
+    .await;
+    keep(&browser, "incidents-open").await;
+    browser
+        .click("table.incidents a[href^='/incidents/']")
+        .await;
+    until("its timeline has the note", async || {
+        says(&browser).await.contains("starting it")
+    })
+    .await;
+    keep(&browser, "incident").await;
+    let complaints = browser.complaints().await;
+    assert!(complaints.is_empty(), "{complaints:?}");
 }
 
 #[tokio::test]

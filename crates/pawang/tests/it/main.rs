@@ -15,6 +15,7 @@ mod init;
 mod program;
 mod rule;
 mod serve;
+mod serve_alerts;
 mod serve_daemon;
 mod serve_refusals;
 mod serve_reload;

@@ -17,7 +17,7 @@ use crate::program::Desk;
 /// The shell owns the daemon: when the test's end of the pipe closes, it kills it, and nothing else.
 const GUARD: &str = r#"
 log=$1; shift
-trap '' HUP INT TERM PIPE
+trap '' HUP INT TERM PIPE XFSZ
 "$@" </dev/null >>"$log" 2>&1 &
 child=$!
 echo "$child"
@@ -120,6 +120,20 @@ impl<'a> Daemon<'a> {
     pub(crate) fn signal(&self, name: &str) {
         let sent = Command::new("kill").args(["-s", name, &self.pid]).status();
         assert!(sent.unwrap().success());
+    }
+
+    /// Lets no file that it writes become larger than so many bytes, as a full disk would.
+    pub(crate) fn limit_files(&self, bytes: u64) {
+        let bytes = match bytes {
+            u64::MAX => "unlimited".to_owned(),
+            bytes => bytes.to_string(),
+        };
+        let words = [
+            &format!("--pid={}", self.pid),
+            &format!("--fsize={bytes}:unlimited"),
+        ];
+        let limited = Command::new("prlimit").args(words).status();
+        assert!(limited.unwrap().success());
     }
 
     /// Says whether it has not ended yet.

@@ -130,6 +130,10 @@ fn windows_that_cannot_be_are_refused() {
         2,
         "a reason is needed"
     );
+    add(&["now for 1 h", "-i", "dwh-9", "--reason", "x"])
+        .is_clear_error(2, &["there is no instance \"dwh-9\""]);
+    add(&["now for 1 h", "--group", "prud", "--reason", "x"])
+        .is_clear_error(2, &["there is no group \"prud\"", "names prod"]);
     desk.pawang(&["window", "show", "nothing"])
         .is_clear_error(2, &["there is no window \"nothing\""]);
     let configured = desk.pawang(&["window", "remove", "quarterly"]);

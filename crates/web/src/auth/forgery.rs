@@ -5,7 +5,7 @@ use axum::http::{HeaderMap, StatusCode, Uri};
 
 use super::{Actor, token};
 use crate::problem::Problem;
-use crate::server::host;
+use crate::server::{host, is_json};
 
 /// The field of forms that carries the secret of the session.
 pub(crate) const CSRF_FIELD: &str = "csrf";
@@ -28,9 +28,17 @@ pub(crate) fn check(
     };
     match carried(headers, form) {
         Some(carried) if token::same(carried, secret) => Ok(()),
+        None if matches!(actor, Actor::Open { .. }) && by_program(headers) => Ok(()),
         _ => Err(refused("the request does not carry the secret of its session")
             .with_hint("load the page again; programs send X-CSRF-Token, which GET /api/v1/session tells, or use a token: pawang token create NAME")),
     }
+}
+
+/// Says whether only a program can have sent this: JSON without the headers by which browsers say where a request comes
+/// from. A page of another site cannot send JSON either, since it would have to ask before, and is never answered.
+fn by_program(headers: &HeaderMap) -> bool {
+    let silent = ["sec-fetch-site", "sec-fetch-mode", "origin", "referer"];
+    is_json(headers) && silent.iter().all(|name| !headers.contains_key(*name))
 }
 
 /// Refuses what the browser itself says is caused by another site.
@@ -72,6 +80,27 @@ pub(crate) fn refused(primary: &str) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_programs_send_json_that_says_nothing_of_where_it_comes_from() {
+        let json = ("content-type", "application/json");
+        for (headers, program) in [
+            (&[json][..], true),
+            (&[("content-type", "application/json; charset=utf-8")], true),
+            (&[json, ("origin", "http://localhost")], false),
+            (&[json, ("sec-fetch-site", "same-origin")], false),
+            (&[json, ("referer", "http://localhost/")], false),
+            (&[("content-type", "text/plain;application/json")], false),
+            (&[("content-type", "text/plain")], false),
+            (&[], false),
+        ] {
+            let mut map = HeaderMap::new();
+            for (name, value) in headers {
+                map.insert(*name, value.parse().unwrap());
+            }
+            assert_eq!(by_program(&map), program, "{headers:?}");
+        }
+    }
 
     #[test]
     fn origins_are_compared_with_the_host() {

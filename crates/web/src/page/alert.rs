@@ -9,7 +9,7 @@ use super::parts::{
     acknowledge_form, button, condition, handling, may, mute_form, shell, snooze_form, urgency,
     wants_somebody, without_secrets,
 };
-use super::verdict::{Open, address, title};
+use super::verdict::{Open, address, title, where_of};
 use super::{PageError, Visit};
 use crate::words::{command, encode, glyph, moment};
 
@@ -85,7 +85,7 @@ fn explains(visit: &Visit<'_>, alert: &Alert) -> Markup {
             h2 { "Quiet because of it" small { (explained.len()) } }
             ul .findings .across { @for other in explained.iter().take(EXPLAINED_MAX) { li {
                 (glyph(other.finding.level))
-                span .where { (other.instance) }
+                span .where { @if other.instance.is_empty() { (where_of(other)) } @else { (other.instance) } }
                 a .title href=(visit.link(&address(&other.finding))) { b { (other.finding.check) } " " (title(&other.finding)) }
             } } }
         }

@@ -12,7 +12,7 @@ use pawang_store::live::Present;
 use pawang_store::state::{AlertQuery, FindingQuery, FindingRecord};
 
 use super::parts::{Ask, series};
-use super::verdict::{Open, address, name, open, place, since, title};
+use super::verdict::{Open, address, name, open, place, since, title, where_of};
 use super::{Page, PageError, Place, Visit, alert};
 use crate::chart::Chart;
 use crate::page::parts::{shell, without_secrets};
@@ -196,7 +196,7 @@ fn headline(visit: &Visit<'_>, story: &Story) -> Markup {
     let instance = &story.open.instance;
     html! {
         p .lead {
-            @if instance.is_empty() { "Pawang" }
+            @if instance.is_empty() { (story.alert.as_deref().map_or("Pawang", where_of)) }
             @else { a href=(visit.link(&format!("/instances/{}", encode(instance)))) { (instance) } }
             @if !place(finding).is_empty() { " · " (place(finding)) }
         }
@@ -212,7 +212,7 @@ fn figures(visit: &Visit<'_>, story: &Story) -> Markup {
     html! {
         dl .figures {
             @if let Some(value) = finding.value.filter(|_| finding.unit != Unit::State) {
-                div { dt { "Value" } dd { (finding.unit.show(value)) } }
+                div { dt { "Value" } dd { (finding.unit.show(value)) (began(story, value)) } }
             }
             @if let Some(limit) = finding.threshold.filter(|_| finding.unit != Unit::State) {
                 div { dt { "Limit" } dd { (finding.unit.show(limit)) } }
@@ -233,6 +233,15 @@ fn figures(visit: &Visit<'_>, story: &Story) -> Markup {
             }
         }
     }
+}
+
+/// Shows what the value was when the alert began, where it is another one now.
+fn began(story: &Story, value: f64) -> Markup {
+    let (alert, unit) = (story.alert.as_ref(), story.open.finding.unit);
+    let first = alert.and_then(|alert| alert.first_value);
+    let first = first.map(|first| unit.show(first));
+    let other = first.filter(|first| *first != unit.show(value));
+    html! { @if let Some(first) = other { " " small { "began at " (first) } } }
 }
 
 fn times(count: usize) -> String {

@@ -1,16 +1,17 @@
 //! All findings: what is open, worst first, and what was closed lately.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use maud::{Markup, html};
-use pawang_core::alert::{Alert, HandlingState};
+use pawang_core::alert::{Alert, HandlingState, Priority};
 use pawang_core::{Level, Timestamp};
 use pawang_store::live::Present;
 use pawang_store::state::{FindingQuery, FindingRecord};
 
 use super::alert::as_finding;
-use super::parts::{Field, Here, alerts_of, filter, matches};
+use super::parts::{Field, Here, alerts_of, filter, matches, rank};
 use super::verdict::{Open, address, entries, list, open, place, title};
 use super::{Page, PageError, Place, Visit};
 use crate::layout::Counts;
@@ -41,6 +42,11 @@ pub(crate) fn render(visit: &Visit<'_>) -> Result<Page, PageError> {
     let kept = visit.site.live.alerts();
     let alerts = alerts_of(visit, &kept);
     all.extend(only_alerts(&all, &alerts));
+    all.sort_by_cached_key(|open| {
+        let alert = alerts.get(open.finding.fingerprint.as_str());
+        let rank = alert.map_or((0, Priority::P4), |alert| rank(alert));
+        (Reverse(open.finding.level), rank)
+    });
     let here = Here {
         visit,
         path: "/findings".to_owned(),
@@ -61,7 +67,7 @@ pub(crate) fn render(visit: &Visit<'_>) -> Result<Page, PageError> {
     let all_entries = entries(&chosen);
     let shown = &all_entries[..all_entries.len().min(SHOWN_MAX)];
     let body = html! {
-        @if !visit.range.frozen { (Counts::of(presents()).show()) }
+        @if !visit.range.frozen { (Counts::of(presents()).and_alerts(&kept).show()) }
         (filter(&here, &fields(&all, presents())))
         @if shown.is_empty() { (nothing(&all, presents().count())) } @else { (list(visit, shown, true)) }
         @if all_entries.len() > shown.len() {
@@ -79,7 +85,7 @@ pub(crate) fn render(visit: &Visit<'_>) -> Result<Page, PageError> {
     })
 }
 
-/// Returns alerts that are no open finding, the most urgent first: those that may come back, that cannot be seen any
+/// Returns alerts that are no open finding, the oldest first: those that may come back, that cannot be seen any
 /// more, of Pawang itself, and of others.
 fn only_alerts(all: &[Open], alerts: &HashMap<&str, &Arc<Alert>>) -> Vec<Open> {
     let known: HashSet<&str> = all
@@ -91,7 +97,7 @@ fn only_alerts(all: &[Open], alerts: &HashMap<&str, &Arc<Alert>>) -> Vec<Open> {
         .copied()
         .filter(|alert| alert.firing().is_some() && !known.contains(alert.fingerprint.as_str()))
         .collect();
-    found.sort_by_key(|alert| (alert.priority, alert.opened_at));
+    found.sort_by_key(|alert| (alert.opened_at, &alert.fingerprint));
     found.into_iter().map(|alert| as_finding(alert)).collect()
 }
 
@@ -159,7 +165,7 @@ fn closed(visit: &Visit<'_>, here: &Here<'_>) -> Result<Vec<FindingRecord>, Page
             && matches(here, "check", &record.finding.check)
     });
     let mut ended: Vec<FindingRecord> = ended.collect();
-    ended.sort_by_key(|record| std::cmp::Reverse(record.closed_at));
+    ended.sort_by_key(|record| Reverse(record.closed_at));
     ended.truncate(CLOSED_MAX);
     Ok(ended)
 }

@@ -9,7 +9,9 @@ use pawang_store::state::{AlertQuery, IncidentQuery};
 
 use super::alert::as_finding;
 use super::incidents::{clock, places, state};
-use super::parts::{alerts_of, carried, figure, may, meanwhile, urgency, without_secrets};
+use super::parts::{
+    acknowledge_form, alerts_of, carried, figure, may, meanwhile, rank, urgency, without_secrets,
+};
 use super::verdict::{Entry, list};
 use super::{Page, PageError, Place, Visit};
 use crate::words::{command, duration, empty, exact, instant, moment};
@@ -38,6 +40,7 @@ pub(crate) fn render(visit: &Visit<'_>, id: &str) -> Result<Page, PageError> {
     let body = html! {
         (headline(visit, &incident))
         (figures(visit, &incident))
+        (acknowledge(visit, &incident))
         (alerts(visit, &incident)?)
         @if may(visit) && incident.state != IncidentState::Closed { (forms(visit, &incident)) }
         (course(&lines))
@@ -123,17 +126,32 @@ fn figures(visit: &Visit<'_>, incident: &Incident) -> Markup {
     let lasted = end.duration_since(incident.began_at).as_secs_f64().max(0.0);
     html! {
         dl .figures {
+            (figure("Response", clock(visit.now, incident), "who responded, against the time that the priority gives"))
             (figure("State", state(visit, incident), "how far it is"))
             (figure("Began", moment(visit.now, incident.began_at), "when the first alert was first seen"))
             (figure("Opened", html! { (moment(visit.now, incident.opened_at)) " " small { "by " (incident.opened_by) } }, "when it became an incident"))
-            (figure("Response", clock(visit.now, incident), "who responded, against the time that the priority gives"))
             (figure(if incident.mitigated_at.is_some() { "Lasted" } else { "Lasts" }, html! { (duration(lasted.floor())) }, "from the begin until nothing fired any more"))
         }
     }
 }
 
+/// Draws the way to take care of all its alerts at once.
+fn acknowledge(visit: &Visit<'_>, incident: &Incident) -> Markup {
+    let path = format!("/incidents/{}", incident.id);
+    let open = may(visit) && incident.state == IncidentState::Open && !incident.alerts.is_empty();
+    html! {
+        @if open {
+            section #incident data-incident=(incident.id) {
+                details #acknowledge .act { summary { "Acknowledge all its alerts" kbd { "a" } }
+                    (acknowledge_form(visit, &format!("{path}/acknowledge"), &path)) }
+            }
+        }
+    }
+}
+
 fn alerts(visit: &Visit<'_>, incident: &Incident) -> Result<Markup, PageError> {
-    let alerts = alerts_with(visit, incident)?;
+    let mut alerts = alerts_with(visit, incident)?;
+    alerts.sort_by_key(rank);
     let open: Vec<_> = alerts.iter().map(as_finding).collect();
     let entries: Vec<Entry<'_>> = open.iter().map(Entry::One).collect();
     Ok(html! {
@@ -169,7 +187,7 @@ fn forms(visit: &Visit<'_>, incident: &Incident) -> Markup {
 fn course(lines: &[Line]) -> Markup {
     let left_out = lines.len().saturating_sub(LINES_MAX);
     html! {
-        h2 { "Timeline" small { (lines.len()) } }
+        h2 { "Timeline" small { (lines.len()) ", times in UTC" } }
         @if lines.is_empty() { (empty("Nothing was written down yet.", None)) }
         @if left_out > 0 { p .muted { (left_out) " earlier lines are in the report." } }
         ol .timeline { @for line in lines.iter().skip(left_out) {

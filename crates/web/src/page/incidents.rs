@@ -12,6 +12,8 @@ use crate::words::{age, command, duration, empty, encode, exact, instant, moment
 
 /// Incidents of one page that are closed.
 const PAGE: usize = 50;
+/// Incidents of one page that are open.
+const OPEN_MAX: usize = 200;
 /// Characters of a title in lists.
 const TITLE_CHARS: usize = 160;
 
@@ -45,10 +47,10 @@ pub(crate) fn render(visit: &Visit<'_>) -> Result<Page, PageError> {
     let body = html! {
         @if before.is_none() {
             @if present.incidents.is_empty() { (empty("No incident is open.", None)) }
-            @else { (table(visit, &present.incidents)) }
+            @else { (open(visit, &present.incidents)) }
         }
         h2 { "Closed" }
-        @if past.is_empty() { p .muted { "None." } } @else { (table(visit, &past)) }
+        @if past.is_empty() { p .muted { "None." } } @else { (table(visit, &past.iter().collect::<Vec<_>>())) }
         nav .pages aria-label="Pages of incidents" {
             @if before.is_some() { a href=(here.with(&[("before", None)])) { "newest" } " " }
             @if let (true, Some(oldest)) = (more, oldest) {
@@ -67,7 +69,23 @@ pub(crate) fn render(visit: &Visit<'_>) -> Result<Page, PageError> {
     })
 }
 
-fn table(visit: &Visit<'_>, incidents: &[Incident]) -> Markup {
+/// Draws those that are open: first those that nobody responded to, the most urgent first.
+fn open(visit: &Visit<'_>, incidents: &[Incident]) -> Markup {
+    let mut incidents: Vec<&Incident> = incidents.iter().collect();
+    incidents.sort_by_key(|incident| {
+        let over = incident.state != IncidentState::Open;
+        let responded = incident.responded.is_some();
+        (over, responded, incident.priority, incident.respond_by)
+    });
+    let more = incidents.len().saturating_sub(OPEN_MAX);
+    incidents.truncate(OPEN_MAX);
+    html! {
+        (table(visit, &incidents))
+        @if more > 0 { p .muted { (more) " more that are less urgent." } (command("pawang incident list")) }
+    }
+}
+
+fn table(visit: &Visit<'_>, incidents: &[&Incident]) -> Markup {
     html! {
         div .wide tabindex="0" role="region" aria-label="Incidents" { table .incidents {
             thead { tr {
@@ -75,13 +93,13 @@ fn table(visit: &Visit<'_>, incidents: &[Incident]) -> Markup {
                 th scope="col" { "Where" } th .number scope="col" { "Alerts" } th scope="col" { "Opened" } th scope="col" { "State" }
             } }
             tbody { @for incident in incidents { tr {
-                td .number { (incident.id) }
+                td .number data-label="No." { (incident.id) }
                 td { (urgency(incident.priority)) }
                 td { (clock(visit.now, incident)) }
                 td .words { a href={ "/incidents/" (incident.id) } { (one_line(&without_secrets(&incident.title), TITLE_CHARS)) } }
-                td { (places(visit, incident)) }
-                td .number { (incident.alerts.len()) }
-                td { (moment(visit.now, incident.opened_at)) }
+                td .where data-label="on" { (places(visit, incident)) }
+                td .number data-label="alerts" { (incident.alerts.len()) }
+                td data-label="opened" { (moment(visit.now, incident.opened_at)) }
                 td { (state(visit, incident)) }
             } } }
         } }
@@ -94,7 +112,8 @@ pub(super) fn places(visit: &Visit<'_>, incident: &Incident) -> Markup {
     html! {
         @for (index, name) in incident.instances.iter().take(SHOWN).enumerate() {
             @if index > 0 { ", " }
-            a href=(visit.link(&format!("/instances/{}", encode(name)))) { (name) }
+            @if visit.site.live.instance(name).is_none() { (name) }
+            @else { a href=(visit.link(&format!("/instances/{}", encode(name)))) { (name) } }
         }
         @if incident.instances.len() > SHOWN { " and " (incident.instances.len() - SHOWN) " more" }
         @if incident.instances.is_empty() { span .none { "–" } }

@@ -103,7 +103,10 @@ fn judged<'a>(service: &'a ServiceConfig, present: &AlertsPresent) -> Service<'a
     let (Ok(matchers), true) = (matchers, present.running) else {
         return judged;
     };
-    judged.state = State::Works;
+    judged.state = match present.alerts.iter().any(|alert| hides(alert, &matchers)) {
+        true => State::Unknown,
+        false => State::Works,
+    };
     let alerts = present.alerts.iter();
     for alert in alerts.filter(|alert| alert.firing().is_some() && matchers.hold(&alert.labels)) {
         let state = of(alert);
@@ -117,6 +120,16 @@ fn judged<'a>(service: &'a ServiceConfig, present: &AlertsPresent) -> Service<'a
         judged.state = judged.state.max(state);
     }
     judged
+}
+
+/// Says whether an alert tells that nobody sees what a service depends on: then nobody knows that it works.
+fn hides(alert: &Alert, matchers: &Matchers) -> bool {
+    let hides = match alert.finding.check.as_str() {
+        "monitor-stale" => matchers.hold_for("instance", &alert.finding.object),
+        "scheduler-stuck" => true,
+        _ => false,
+    };
+    hides && alert.source.is_none() && alert.firing().is_some()
 }
 
 fn of(alert: &Alert) -> State {

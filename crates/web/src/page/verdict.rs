@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use maud::{Markup, html};
 use pawang_check::{CHECKS, Group};
-use pawang_core::alert::Alert;
+use pawang_core::alert::{Alert, Priority};
 use pawang_core::{Blind, Evaluation, Finding, Level, Outcome, Timestamp, Verdict};
 use pawang_store::live::Present;
 use pawang_store::state::FindingQuery;
 
-use super::parts::{alerts_of, condition, handling, without_secrets};
+use super::parts::{alerts_of, condition, handling, urgency, without_secrets};
 use super::{PageError, Visit};
 use crate::words::{age, copyable, encode, glyph, moment, seconds_since};
 
@@ -146,7 +146,7 @@ fn same(visit: &Visit<'_>, all: &[&Open], with_instance: bool) -> Markup {
     html! {
         li .unknown {
             (glyph(Level::Unknown))
-            @if with_instance { (instance(visit, &first.instance)) }
+            @if with_instance { (instance(visit, &first.instance, None)) }
             details .title id={ "blind-" (first.finding.fingerprint) } {
                 summary { b { (all.len()) " checks" } " " (blind.sentence()) }
                 (copyable(&blind.remedy()))
@@ -160,10 +160,20 @@ fn same(visit: &Visit<'_>, all: &[&Open], with_instance: bool) -> Markup {
     }
 }
 
-fn instance(visit: &Visit<'_>, name: &str) -> Markup {
+/// Shows where something is: an instance, what somebody else named, or Pawang itself.
+fn instance(visit: &Visit<'_>, name: &str, alert: Option<&Alert>) -> Markup {
     html! {
-        @if name.is_empty() { span .where { "Pawang" } }
+        @if name.is_empty() { span .where { (alert.map_or("Pawang", where_of)) } }
         @else { a .where href=(visit.link(&format!("/instances/{}", encode(name)))) { (name) } }
+    }
+}
+
+/// Returns where an alert is that is at no instance: what its sender names, or Pawang itself.
+pub(crate) fn where_of(alert: &Alert) -> &str {
+    match (alert.label("instance"), &alert.source) {
+        (_, None) => "Pawang",
+        ("", Some(source)) => source,
+        (named, Some(_)) => named,
     }
 }
 
@@ -173,11 +183,14 @@ fn item(visit: &Visit<'_>, open: &Open, alert: Option<&Arc<Alert>>, with_instanc
     html! {
         li .(finding.level.as_str()) data-alert=[alert.map(|alert| &alert.fingerprint)] {
             (glyph(finding.level))
-            @if with_instance { (instance(visit, &open.instance)) }
+            @if with_instance { (instance(visit, &open.instance, alert.map(AsRef::as_ref))) }
             span .title {
                 a href=(visit.link(&address(finding))) { b { (finding.check) } " " (title(finding)) }
                 @if !place.is_empty() { " " small { (place) } }
-                @if let Some(alert) = alert { " " (condition(visit, alert)) " " (handling(visit, alert)) }
+                @if let Some(alert) = alert {
+                    @if alert.priority < Priority::P4 { " " (urgency(alert.priority)) }
+                    " " (condition(visit, alert)) " " (handling(visit, alert))
+                }
             }
             (since(visit, open.since))
         }

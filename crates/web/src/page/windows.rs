@@ -1,4 +1,4 @@
-//! What keeps alerts quiet: the calendar of maintenance windows, the silences, and forms that add and end them.
+//! What keeps alerts quiet: silences, maintenance windows and their calendar, and forms that add and end them.
 
 mod calendar;
 
@@ -28,10 +28,10 @@ pub(crate) fn render(visit: &Visit<'_>) -> Result<Page, PageError> {
     let present = visit.site.live.alerts();
     let body = html! {
         (open(visit, &present))
-        (calendar::draw(visit, &present))
-        (windows(visit, &present))
         (silences(visit, &present))
         (preview(visit, &present))
+        (windows(visit, &present))
+        (calendar::draw(visit, &present))
     };
     Ok(Page {
         title: "Windows and silences".to_owned(),
@@ -71,7 +71,7 @@ fn windows(visit: &Visit<'_>, present: &AlertsPresent) -> Markup {
         section #windows {
             h2 { "Maintenance windows" small { (present.windows.len()) } }
             @if present.windows.is_empty() {
-                (empty("There is no maintenance window.", Some("pawang window add \"sun 02:00-06:00 Asia/Jakarta\" --group prod")))
+                (empty("There is no maintenance window.", Some("pawang window add \"sun 02:00-06:00 Asia/Jakarta\" --group prod --reason WHY")))
             } @else {
                 div .wide tabindex="0" role="region" aria-label="Maintenance windows" { table {
                     thead { tr {

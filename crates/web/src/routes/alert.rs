@@ -157,6 +157,13 @@ pub(super) static ROUTES: &[Route] = &[
         |call| obey(call, order::note_incident),
     ),
     order(
+        "/incidents/{id}/acknowledge",
+        "Take care of all alerts of an incident",
+        Kind::Page,
+        "incident.acknowledge",
+        |call| obey(call, order::acknowledge_incident),
+    ),
+    order(
         "/incidents/{id}/close",
         "Close an incident",
         Kind::Page,
@@ -290,6 +297,13 @@ pub(super) static ROUTES: &[Route] = &[
         Kind::Api,
         "incident.note",
         |call| obey(call, order::note_incident),
+    ),
+    order(
+        "/api/v1/incidents/{id}/acknowledge",
+        "Take care of all alerts of an incident that fire: `for` or `until`, `note`",
+        Kind::Api,
+        "incident.acknowledge",
+        |call| obey(call, order::acknowledge_incident),
     ),
     order(
         "/api/v1/incidents/{id}/close",

@@ -489,7 +489,8 @@ fn pairs(text: &[u8]) -> Result<Vec<(String, String)>, Problem> {
     }
 }
 
-fn is_json(headers: &HeaderMap) -> bool {
+/// Says whether a body is JSON.
+pub(crate) fn is_json(headers: &HeaderMap) -> bool {
     let content_type = headers.get(CONTENT_TYPE);
     let content_type = content_type.and_then(|value| value.to_str().ok());
     content_type.is_some_and(|value| value.starts_with("application/json"))

@@ -31,7 +31,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::Site;
 use crate::problem::Problem;
 
-pub(crate) use answer::{Call, FORM_BYTES_MAX, permission_name};
+pub(crate) use answer::{Call, FORM_BYTES_MAX, is_json, permission_name};
 pub(crate) use asset::asset;
 pub(crate) use drawn::Key;
 pub(crate) use headers::host;

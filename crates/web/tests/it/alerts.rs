@@ -1,6 +1,6 @@
 //! Alerts on pages and in the API: what they say, the orders that people and programs give, the page for everybody.
 
-use pawang_alert::book::Event;
+use pawang_alert::book::{Event, External};
 use pawang_core::{Finding, Level, Timestamp, Unit, fingerprint};
 use pawang_store::state::Permission;
 use pawang_testbed::{Browser, ENTER, until};
@@ -52,17 +52,14 @@ match = ['check="monitor-blind"']
 
 const HOSTILE: &str = "<script>alert(1)</script>";
 
-/// Returns an estate where something of Pawang itself is wrong, and its fingerprint.
-fn estate() -> (Estate, String) {
-    let mut estate = Estate::new();
-    estate.alert(ALERTING);
-    let own = fingerprint("scheduler-stuck", "", None, HOSTILE);
-    estate.happen(Event::Own(vec![Finding {
-        check: "scheduler-stuck".to_owned(),
-        object: HOSTILE.to_owned(),
+/// Returns something that is wrong with Pawang itself.
+fn wrong(check: &str, object: &str, title: &str) -> Finding {
+    Finding {
+        check: check.to_owned(),
+        object: object.to_owned(),
         database: None,
         level: Level::Critical,
-        title: format!("nothing moves {HOSTILE} password=hunter2"),
+        title: title.to_owned(),
         value: None,
         unit: Unit::State,
         threshold: None,
@@ -70,10 +67,20 @@ fn estate() -> (Estate, String) {
         evidence: Vec::new(),
         remedy: "pawang serve status".to_owned(),
         blind: None,
-        fingerprint: own.clone(),
-    }]));
+        fingerprint: fingerprint(check, "", None, object),
+    }
+}
+
+/// Returns an estate where something of Pawang itself is wrong, and its fingerprint.
+fn estate() -> (Estate, String) {
+    let mut estate = Estate::new();
+    estate.alert(ALERTING);
+    let title = format!("nothing moves {HOSTILE} password=hunter2");
+    let own = wrong("scheduler-stuck", HOSTILE, &title);
+    let fingerprint = own.fingerprint.clone();
+    estate.happen(Event::Own(vec![own]));
     estate.happen(Event::Tick);
-    (estate, own)
+    (estate, fingerprint)
 }
 
 /// Returns a client that may change things where nobody signs in.
@@ -184,12 +191,80 @@ async fn one_key_acknowledges_and_one_mutes_the_chosen_finding() {
     until("it is quiet", async || main().await.contains("silence 1")).await;
     let silences = Client::new(served.address).json("/api/v1/silences").await;
     assert_eq!(silences[0]["by"], "ayu", "the name is kept");
+    // An incident is taken care of by the same key.
+    browser
+        .open(&format!("http://{}/incidents/1", served.address))
+        .await;
+    browser.press(&["a"]).await;
+    browser.write("dialog input[name=note]", "all of it").await;
+    browser.press(&[ENTER]).await;
+    until("the timeline tells of it", async || {
+        let text = "return document.querySelector('#main')?.textContent ?? ''";
+        let text = browser.script(text).await;
+        text.as_str().is_some_and(|text| text.contains("all of it"))
+    })
+    .await;
     browser.press(&["g", "w"]).await;
     until("the windows are open", async || {
         browser.url().await.ends_with("/windows")
     })
     .await;
     assert_eq!(browser.complaints().await, Vec::<String>::new());
+}
+
+/// Returns an alert as an Alertmanager sends it.
+fn external(name: &str, severity: &str) -> External {
+    let label = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    External {
+        source: "am.example".to_owned(),
+        labels: [
+            label("alertname", name),
+            label("severity", severity),
+            label("instance", "web-1"),
+        ]
+        .into(),
+        annotations: [label("summary", "web-1 is down")].into(),
+        firing: true,
+        starts_at: crate::estate::now(),
+    }
+}
+
+#[tokio::test]
+async fn what_wants_somebody_stands_above_what_somebody_takes_care_of() {
+    let (estate, own) = estate();
+    let warnings = (0..400).map(|n| external(&format!("Slow{n}"), "warning"));
+    let all = warnings.chain([external("NodeDown", "critical")]).collect();
+    estate.happen(Event::External(all));
+    estate.happen(Event::Tick);
+    let served = estate.serve(settings()).await;
+    let client = operator(&served).await;
+    let before = page(&client, "/findings").await;
+    let place = |text: &str, what: &str| {
+        let list = text.find("<ul class=\"findings").unwrap();
+        let found = text[list..].find(what);
+        found.unwrap_or_else(|| panic!("{what} is not on the page"))
+    };
+    let first_warning = place(&before, "Slow");
+    assert!(place(&before, "NodeDown") < first_warning);
+    assert!(place(&before, "scheduler-stuck") < first_warning);
+    assert!(before.contains("<b>2</b> act now") && before.contains("<b>400</b> today"));
+    assert!(
+        before.contains("<span class=\"where\">web-1</span>"),
+        "it is where its sender says"
+    );
+    assert!(before.contains("102 more: choose"), "lists are bounded");
+    let fields = [("for", "1 h"), ("by", "ayu")];
+    let answer = client
+        .post(&format!("/findings/{own}/acknowledge"), &fields)
+        .await;
+    assert_eq!(answer.status, 303, "{}", answer.text());
+    let after = page(&client, "/findings").await;
+    assert!(place(&after, "NodeDown") < place(&after, "scheduler-stuck"));
+    assert!(place(&after, "scheduler-stuck") < place(&after, "Slow"));
+    let record = estate.store.state().journal_page(None, 1).unwrap();
+    let entry = &record[0].entry;
+    assert_eq!(entry.actor, "address:127.0.0.1");
+    assert_eq!(entry.detail["by"], "ayu", "the journal has the name too");
 }
 
 #[tokio::test]
@@ -304,6 +379,15 @@ async fn an_incident_has_a_clock_notes_a_review_and_a_report() {
     let shown = page(&client, &path).await;
     assert!(shown.contains("reports are slow"), "{shown}");
     assert!(shown.contains("+62 21 555 0100"), "contacts are at hand");
+    let care = [("for", "1 h"), ("by", "ayu"), ("back", path.as_str())];
+    let answer = client.post(&format!("{path}/acknowledge"), &care).await;
+    assert_eq!(answer.header("location"), path, "{}", answer.text());
+    let alert = client.json(&format!("/api/v1/alerts/{own}")).await;
+    assert_eq!(alert["alert"]["handling"], "acknowledged");
+    let nowhere = client
+        .post("/api/v1/incidents/999/acknowledge", &care)
+        .await;
+    assert_eq!(nowhere.status, 404);
     let note = [("text", "restarted the collector"), ("by", "budi")];
     let answer = client.post(&format!("{path}/notes"), &note).await;
     assert_eq!(answer.status, 303, "{}", answer.text());
@@ -350,8 +434,9 @@ async fn everybody_sees_how_the_warehouse_is_and_nothing_else() {
         text.contains("Sales reports") && text.contains("Milk collection"),
         "{text}"
     );
+    // While the scheduler stands still nobody knows how the others are.
     assert!(
-        text.contains("disrupted") && text.contains("works"),
+        text.contains("disrupted") && text.contains("not known"),
         "{text}"
     );
     assert!(
@@ -369,6 +454,26 @@ async fn everybody_sees_how_the_warehouse_is_and_nothing_else() {
     ] {
         assert!(!text.contains(inside), "{inside}: {text}");
     }
+}
+
+#[tokio::test]
+async fn a_service_works_only_as_long_as_somebody_sees_it() {
+    let mut estate = Estate::new();
+    estate.alert(ALERTING);
+    let status = async |estate: &Estate| {
+        let served = estate.serve(closed()).await;
+        Client::new(served.address).get("/status").await.text()
+    };
+    assert!(status(&estate).await.contains("Everything works."));
+    let stale = wrong("monitor-stale", "secret-instance", "not seen for 3 min");
+    estate.happen(Event::Own(vec![stale]));
+    estate.happen(Event::Tick);
+    let text = status(&estate).await;
+    assert!(
+        text.contains("not known") && !text.contains("works"),
+        "{text}"
+    );
+    assert!(!text.contains("secret-instance"), "{text}");
 }
 
 #[tokio::test]
@@ -413,4 +518,22 @@ async fn an_alertmanager_may_send_its_alerts() {
     assert_eq!(wrong.status, 422, "{}", wrong.text());
     let large = send(&operator, " ".repeat(5 << 20)).await;
     assert_eq!(large.status, 413);
+    let alert = &payload["alerts"][0];
+    let mut many = payload.clone();
+    many["alerts"] = vec![alert.clone(); 1_001].into();
+    let many = send(&operator, many.to_string()).await;
+    assert_eq!(many.status, 422, "{}", many.text());
+    // Where nobody signs in, programs of this machine need no token; pages of other sites get nowhere.
+    let open = estate.serve(settings()).await;
+    let program = Client::new(open.address).with("content-type", "application/json");
+    assert_eq!(send(&program, payload.to_string()).await.status, 200);
+    for (name, value) in [
+        ("origin", "https://evil.example"),
+        ("sec-fetch-site", "cross-site"),
+        ("content-type", "text/plain"),
+    ] {
+        let page = Client::new(open.address).with("content-type", "application/json");
+        let answer = send(&page.with(name, value), payload.to_string()).await;
+        assert_eq!(answer.status, 403, "{name}: {}", answer.text());
+    }
 }

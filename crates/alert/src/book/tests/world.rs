@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pawang_core::alert::{
-    Alert, Changes, Done, Group, Message, Order, Request, Saved, Silence, Tally, Window,
+    Alert, AlertEvent, Changes, Done, Entry, Group, Message, Order, Request, Saved, Silence, Tally,
+    Window,
 };
 use pawang_core::{
     Evaluation, Finding, Instance, Level, Measure, Outcome, Report, Role, Server, Timestamp, Unit,
@@ -41,6 +42,14 @@ pub(super) struct World {
     pub(super) belief: BTreeMap<String, BTreeSet<String>>,
     /// What is wrong now, by instance, check and object.
     pub(super) bad: BTreeMap<(String, String, String), (Level, f64)>,
+    /// Checks that cannot see, by instance and check.
+    pub(super) blind: BTreeSet<(String, String)>,
+    /// The logs of all alerts.
+    pub(super) events: Vec<AlertEvent>,
+    /// The timelines of all incidents.
+    pub(super) entries: Vec<Entry>,
+    /// Whether nothing is known of servers but what the configuration says.
+    pub(super) strange: bool,
     checks: BTreeSet<String>,
     instances: BTreeMap<String, bool>,
     disk: Disk,
@@ -79,6 +88,10 @@ impl World {
             inbox: Vec::new(),
             belief: BTreeMap::new(),
             bad: BTreeMap::new(),
+            blind: BTreeSet::new(),
+            events: Vec::new(),
+            entries: Vec::new(),
+            strange: false,
             checks: BTreeSet::new(),
             instances: BTreeMap::new(),
             disk: Disk::default(),
@@ -118,7 +131,11 @@ impl World {
     /// Judges an instance.
     pub(super) fn judge(&mut self, instance: &str) {
         let evaluation = Arc::new(self.evaluation(instance));
-        let subject = Arc::new(subject(instance));
+        let mut subject = subject(instance);
+        if self.strange {
+            (subject.role, subject.cluster) = (None, None);
+        }
+        let subject = Arc::new(subject);
         self.take(Event::Judged {
             evaluation,
             asked: None,
@@ -191,6 +208,14 @@ impl World {
     /// Puts another configuration in force.
     pub(super) fn configure(&mut self, text: &str) {
         self.setup = setup(text);
+        // Whoever reads a channel that was taken out knows that nothing comes there any more.
+        let channels = &self.setup.config.channels;
+        self.belief.retain(|reader, _| {
+            let channel = reader.split('/').next();
+            channels
+                .iter()
+                .any(|known| Some(&known.name[..]) == channel)
+        });
         self.take(Event::Setup(self.setup.clone()));
     }
 
@@ -218,6 +243,8 @@ impl World {
     }
 
     fn save(&mut self, changes: Changes) {
+        self.events.extend(changes.events);
+        self.entries.extend(changes.entries);
         for (alert, tally) in changes.alerts {
             self.disk
                 .alerts
@@ -258,8 +285,9 @@ impl World {
                     );
                 }
             }
+            let shown = message.firing.saturating_sub(message.left_out);
             assert_eq!(
-                message.firing,
+                shown,
                 belief
                     .iter()
                     .filter(|name| { message.notices.iter().any(|n| n.fingerprint == **name) })
@@ -303,7 +331,10 @@ impl World {
     }
 
     fn verdict(&self, instance: &str, check: &str, reached: bool) -> Verdict {
-        let judged = reached || check == "connection";
+        let blind = self
+            .blind
+            .contains(&(instance.to_owned(), check.to_owned()));
+        let judged = (reached || check == "connection") && !blind;
         let here = |place: &(String, String, String)| place.0 == instance && place.1 == check;
         let bad = self.bad.iter().filter(|(place, _)| judged && here(place));
         let findings: Vec<Finding> = bad

@@ -4,6 +4,9 @@ use pawang_core::alert::{Alert, Condition, Matcher, Mute};
 use pawang_core::{Kind, Report, Timestamp};
 use pawang_store::state::{AlertQuery, State};
 
+use crate::cli::Global;
+use crate::estate::{Estate, told};
+
 /// Alerts of the record that are looked through for the beginning of a fingerprint.
 const RECORD_MAX: usize = 10_000;
 /// Characters of a fingerprint that tables show; enough to mean only one.
@@ -106,6 +109,39 @@ pub(in crate::cli) fn parse(texts: &[String]) -> Result<Vec<Matcher>, Report> {
         })
     };
     texts.iter().map(read).collect()
+}
+
+/// Refuses instances and groups that `pawang.toml` does not name: what is mistyped would keep nothing quiet.
+///
+/// # Errors
+/// There is no such instance or group.
+pub(in crate::cli) fn known(group: Option<&str>, global: &Global) -> Result<(), Report> {
+    let estate = Estate::load(global.config.as_deref()).map_err(told)?;
+    let instances = &estate.config.instances;
+    if instances.is_empty() {
+        return Ok(());
+    }
+    estate.named(&global.instances)?;
+    let mut groups: Vec<&str> = instances
+        .iter()
+        .filter_map(|i| i.group.as_deref())
+        .collect();
+    groups.sort_unstable();
+    groups.dedup();
+    match group {
+        Some(group) if !groups.contains(&group) => {
+            let report = Report::new(
+                Kind::Usage,
+                format!("there is no group \"{}\"", group.escape_debug()),
+            );
+            let detail = match groups.is_empty() {
+                true => "no instance of pawang.toml has one".to_owned(),
+                false => format!("pawang.toml names {}", groups.join(", ")),
+            };
+            Err(report.with_detail(detail).with_hint("pawang estate list"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Returns the matcher that means the instances of `-i`, with `*`; none when there are none.

@@ -123,7 +123,8 @@ fn journal(state: &State, span: Span) -> Result<Vec<Line>, Report> {
             let entry = &record.entry;
             let own = ["alert.", "incident.", "sign-in.", "silence."];
             let quiet = own.iter().any(|start| entry.action.starts_with(start));
-            span.from <= entry.at && entry.at <= span.to && !quiet
+            let refused = entry.outcome == "refused";
+            span.from <= entry.at && entry.at <= span.to && !quiet && !refused
         };
         lines.extend(page.into_iter().filter(told).map(|record| Line {
             at: record.entry.at,

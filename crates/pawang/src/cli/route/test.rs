@@ -6,8 +6,9 @@ use std::sync::Arc;
 use jiff::tz::TimeZone;
 use pawang_alert::book::{Book, Explanation, Question, Subject, Way};
 use pawang_alert::replay::length;
+use pawang_alert::rule::OWN_CHECKS;
 use pawang_core::alert::{Recipient, Saved};
-use pawang_core::{Level, Report, Timestamp};
+use pawang_core::{Kind, Level, Report, Timestamp};
 use serde_json::{Value, json};
 
 use crate::cli::Global;
@@ -51,10 +52,16 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Report> {
     let setup = Arc::new(order::setup(&estate)?);
     show::check(&estate, &args.finding)?;
     show::instance(&estate, global)?;
+    // What Pawang says about itself belongs to no instance, and is always waited for.
+    let own = OWN_CHECKS.contains(&args.finding.as_str());
     let subject = match estate.jobs(&global.instances, None)?.first() {
         Some(job) if !global.instances.is_empty() => subject_of(job, None, &setup),
+        _ if estate.config.instances.len() > 1 && !own => {
+            return Err(whose(&estate, &args.finding));
+        }
+        Some(job) if !own => subject_of(job, None, &setup),
         _ => Subject {
-            production: setup.all_production,
+            production: own || setup.all_production,
             ..Subject::default()
         },
     };
@@ -91,6 +98,18 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Report> {
     } else {
         Exit::Answer
     })
+}
+
+/// Refuses to answer for no instance in particular where they may differ.
+fn whose(estate: &Estate, check: &str) -> Report {
+    let first = estate.config.instances.first();
+    let first = first.map_or("NAME", |instance| instance.name.as_str());
+    Report::new(
+        Kind::Usage,
+        "cannot tell without an instance who would be told",
+    )
+    .with_detail("priority and routes are those of the instance")
+    .with_hint(format!("pawang route test --finding {check} -i {first}"))
 }
 
 fn value(question: &Question, found: &Explanation, at: Timestamp) -> Value {
@@ -134,8 +153,11 @@ fn text(question: &Question, found: &Explanation, at: Timestamp) -> String {
     let mut out = String::new();
     let _ = writeln!(
         out,
-        "{} {} {}, {at:.0}\n",
-        question.level, question.check, question.subject.name
+        "{} {}, {at:.0}\n",
+        question.level,
+        [question.check.as_str(), question.subject.name.as_str()]
+            .join(" ")
+            .trim_end()
     );
     if !found.enabled {
         let _ = writeln!(

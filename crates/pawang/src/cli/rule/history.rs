@@ -26,27 +26,28 @@ const LOOKS_MAX: i64 = 50_000;
 #[derive(Debug, clap::Args)]
 pub(super) struct Span {
     /// From when on: a length of time such as 24h, or an instant such as "yesterday 03:00"
-    #[arg(long, value_name = "TIME", default_value = "24h", requires = "history")]
+    #[arg(long, value_name = "TIME", default_value = "24h")]
     from: String,
     /// Until when
-    #[arg(long, value_name = "TIME", default_value = "now", requires = "history")]
+    #[arg(long, value_name = "TIME", default_value = "now")]
     to: String,
     /// How often to look; the daemon itself looks every 10 s
-    #[arg(
-        long,
-        value_name = "TIME",
-        default_value = "1min",
-        requires = "history"
-    )]
+    #[arg(long, value_name = "TIME", default_value = "1min")]
     every: String,
 }
 
 /// Runs the command.
 pub(super) fn run(span: &Span, alerts: &Arc<Alerts>, global: &Global) -> Result<Exit, Report> {
     let history = History::open(global)?;
-    let times = history::span(&span.from, &span.to)?;
+    let mut times = history::span(&span.from, &span.to)?;
     let every = when::length(&span.every)?;
     let instances = history.instances(global)?;
+    // Nothing is known before the history begins.
+    let begun = instances.iter().map(|name| history.reader.extent(name));
+    let begun: Result<Vec<_>, _> = begun.collect();
+    let begun = begun.map_err(|error| error.report())?;
+    let begun = begun.into_iter().flatten().map(|known| known.from).min();
+    times.from = times.from.max(begun.unwrap_or(times.from));
     let setup = Setup::read(global.config.as_deref(), &[], environment::now()).map_err(told)?;
     let looks = times.to.duration_since(times.from).as_secs() / every.as_secs().max(1);
     let looks = looks.saturating_mul(i64::try_from(instances.len()).unwrap_or(i64::MAX));

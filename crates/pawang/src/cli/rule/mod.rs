@@ -16,7 +16,7 @@ const EXAMPLES: &str = "\
 Examples:
   pawang rule show disk-space -i dwh-1
   pawang rule test rules-test.toml             samples, and what must come of them
-  pawang rule test --history -i dwh-1 --from 24h   what would have fired";
+  pawang rule test -i dwh-1 --from 24h         what would have fired";
 
 /// When a finding becomes an alert, and tests of it
 #[derive(Debug, clap::Args)]

@@ -26,8 +26,8 @@ const FILE_BYTES_MAX: u64 = 4 << 20;
 /// shows one. Limits, rules, routes and windows are those of pawang.toml. Nobody is told anything.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Files of tests
-    #[arg(value_name = "FILE", required_unless_present = "history")]
+    /// Files of tests; without any, what the daemon remembers is replayed
+    #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Replay what the daemon remembers instead, and list the alerts that would have fired
     #[arg(long, conflicts_with = "files")]
@@ -50,7 +50,7 @@ struct Told {
 pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Report> {
     let estate = Estate::load(global.config.as_deref()).map_err(told)?;
     let setup = Arc::new(order::setup(&estate)?);
-    if args.history {
+    if args.history || args.files.is_empty() {
         return history::run(&args.span, &setup, global);
     }
     let own = estate.user_checks();

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use pawang_core::alert::ChannelStatus;
 use pawang_core::{ByteSize, Kind, Report, Timestamp};
 
 use super::Place;
@@ -31,7 +32,10 @@ pub(super) fn run(place: &Place, global: &Global) -> Result<Exit, Report> {
     } else {
         output::data(&text(&status, environment::now()))?;
     }
-    let trouble = status.config_refused.is_some() || status.store_trouble.is_some();
+    let mute = |channel: &ChannelStatus| channel.trouble.is_some();
+    let trouble = status.config_refused.is_some()
+        || status.store_trouble.is_some()
+        || status.channels.iter().any(mute);
     Ok(if trouble { Exit::Answer } else { Exit::Good })
 }
 
@@ -91,11 +95,32 @@ fn text(status: &Status, now: Timestamp) -> String {
     for note in &status.notes {
         line("note", note);
     }
+    for channel in &status.channels {
+        line("channel", &channel_line(channel, now));
+    }
     out.push('\n');
     for instance in &status.instances {
         out.push_str(&instance_line(instance, now));
     }
     out
+}
+
+fn channel_line(channel: &ChannelStatus, now: Timestamp) -> String {
+    let ChannelStatus {
+        name,
+        kind,
+        sent,
+        waiting,
+        dead,
+        ..
+    } = channel;
+    let mut text = format!("{name} ({kind}): {sent} sent, {waiting} wait, {dead} given up");
+    if let Some((since, why)) = &channel.trouble {
+        let _ = write!(text, "; nothing gets through since {since:.0}: {why}");
+    } else if let Some(at) = channel.sent_at {
+        let _ = write!(text, "; the last one {}", ago(at, now));
+    }
+    text
 }
 
 fn instance_line(instance: &InstanceStatus, now: Timestamp) -> String {

@@ -32,7 +32,7 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Report> {
             Report::new(Kind::Usage, format!("there is no silence {}", args.silence))
                 .with_hint("pawang silence list --all")
         })?;
-        return list::preview("pawang.silence.preview/1", &found.matchers, global);
+        return list::preview("pawang.silence.preview/1", &found.matchers, None, global);
     }
     let request = Request::ExpireSilence {
         silence: args.silence,

@@ -3,7 +3,7 @@
 use pawang_alert::matcher::Matchers;
 use pawang_core::alert::{Alert, Matcher, Silence};
 use pawang_core::{Kind, Report, Timestamp};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::cli::Global;
 use crate::cli::account::state;
@@ -69,13 +69,14 @@ fn word(silence: &Silence, now: Timestamp) -> &'static str {
     }
 }
 
-/// Lists the alerts that matchers mean now, and changes nothing.
+/// Lists the alerts that matchers mean now, and changes nothing; `times` are those of a window.
 ///
 /// # Errors
 /// The state cannot be read, or a regular expression is wrong.
 pub(in crate::cli) fn preview(
     schema: &str,
     matchers: &[Matcher],
+    times: Option<Value>,
     global: &Global,
 ) -> Result<Exit, Report> {
     let meant = Matchers::new(matchers.to_vec())
@@ -94,7 +95,10 @@ pub(in crate::cli) fn preview(
     alerts.sort_by_key(|alert| alert.priority);
     if global.json {
         let everything = meant.match_everything();
-        let data = json!({ "matchers": matchers, "everything": everything, "alerts": alerts });
+        let mut data = json!({ "matchers": matchers, "everything": everything, "alerts": alerts });
+        if let Some(times) = times {
+            data["times"] = times;
+        }
         output::json(schema, &data)?;
         return Ok(Exit::Good);
     }

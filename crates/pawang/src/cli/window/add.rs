@@ -2,9 +2,10 @@
 
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
-use pawang_alert::schedule::Schedule;
+use pawang_alert::schedule::{Occurrence, Schedule};
 use pawang_core::alert::{Draft, Request};
 use pawang_core::{Kind, Report};
+use serde_json::json;
 
 use crate::cli::Global;
 use crate::cli::alert::{order, words};
@@ -35,8 +36,8 @@ pub(super) struct Args {
     #[arg(long, value_name = "GROUP")]
     group: Option<String>,
     /// What is done in it
-    #[arg(long, value_name = "TEXT")]
-    reason: String,
+    #[arg(long, value_name = "TEXT", required_unless_present = "preview")]
+    reason: Option<String>,
     /// Its name, instead of window-N
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
@@ -50,6 +51,7 @@ pub(super) struct Args {
 
 /// Runs the command.
 pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Report> {
+    words::known(args.group.as_deref(), global)?;
     let mut matchers = words::parse(&args.matchers)?;
     if let Some(group) = &args.group {
         matchers.extend(words::parse(&[format!("group={group:?}")])?);
@@ -68,14 +70,20 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Report> {
     let parsed = Schedule::parse_in(&schedule, &zone).map_err(wrong)?;
     let schedule = with_zone(&schedule, &parsed);
     if args.preview {
+        let far = now.checked_add(SignedDuration::from_hours(24 * PREVIEWED_DAYS));
+        let times = parsed.between(now, far.unwrap_or(Timestamp::MAX), PREVIEWED);
         if !global.json {
-            times(&parsed, now)?;
+            show(&times)?;
         }
-        return list::preview("pawang.window.preview/1", &matchers, global);
+        let told = times
+            .iter()
+            .map(|time| json!({ "from": time.from, "to": time.to, "note": time.note }));
+        let told = Some(told.collect());
+        return list::preview("pawang.window.preview/1", &matchers, told, global);
     }
     let draft = Draft {
         matchers,
-        reason: args.reason.clone(),
+        reason: args.reason.clone().unwrap_or_default(),
         everything: args.everything,
     };
     let request = Request::AddWindow {
@@ -96,14 +104,13 @@ fn with_zone(text: &str, parsed: &Schedule) -> String {
         .unwrap_or_else(|| text.to_owned())
 }
 
-fn times(schedule: &Schedule, now: Timestamp) -> Result<(), Report> {
-    let far = now.checked_add(SignedDuration::from_hours(24 * PREVIEWED_DAYS));
+fn show(times: &[Occurrence]) -> Result<(), Report> {
     let mut grid = Grid::new(&["from", "until", "note"]);
-    for time in schedule.between(now, far.unwrap_or(Timestamp::MAX), PREVIEWED) {
+    for time in times {
         grid.row(vec![
             format!("{:.0}", time.from),
             format!("{:.0}", time.to),
-            time.note.unwrap_or_default(),
+            time.note.clone().unwrap_or_default(),
         ]);
     }
     if grid.is_empty() {

@@ -36,6 +36,7 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Report> {
             let to = now.checked_add(when::length(next)?).map_err(|error| {
                 Report::new(Kind::Usage, format!("\"{next}\" is too long"))
                     .with_detail(error.to_string())
+                    .with_hint("pawang window list --next 30d")
             })?;
             times(&windows, now, to, global)
         }

@@ -1,6 +1,6 @@
 //! What waits for one channel, and when it is tried next: pure, time is a parameter.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use pawang_alert::channel::Trouble;
@@ -35,6 +35,8 @@ pub(super) struct Outbox {
     pub trouble: Option<(Timestamp, String)>,
     /// Keys of messages that went to the fallback too.
     diverted: Vec<String>,
+    /// What each digest stands for, by its key.
+    merged: BTreeMap<String, Vec<String>>,
 }
 
 /// What the configuration says about sending.
@@ -99,6 +101,7 @@ impl Outbox {
             pause_until: None,
             trouble: None,
             diverted: Vec::new(),
+            merged: BTreeMap::new(),
         }
     }
 
@@ -237,6 +240,13 @@ impl Outbox {
         urgent
     }
 
+    /// Returns the keys of everything that a message stands for, its own first, and forgets them: it has ended.
+    pub(super) fn stands_for(&mut self, key: &str) -> Vec<String> {
+        let mut keys = vec![key.to_owned()];
+        keys.extend(self.merged.remove(key).unwrap_or_default());
+        keys
+    }
+
     /// Returns everything that waits, for a channel that is no more.
     pub(super) fn into_waiting(self) -> Vec<Parcel> {
         self.waiting.into()
@@ -306,6 +316,8 @@ impl Outbox {
                 parcels.push(part);
             }
         }
+        let keys = parcels.iter().map(|parcel| parcel.message.key.clone());
+        self.merged.insert(whole.key.clone(), keys.collect());
         let whole = waiting(whole, now);
         self.waiting.push_front(whole.clone());
         parcels.push(whole);

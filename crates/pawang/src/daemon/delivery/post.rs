@@ -56,6 +56,8 @@ pub(super) struct Post {
     heartbeat: Heartbeat,
     /// How far messages got that the disk refused to note.
     unsaved: Vec<Parcel>,
+    /// Messages that were taken, or given up, of which the alerts have not heard yet.
+    ended: Vec<(String, bool)>,
     /// A disk that has not answered yet.
     saving: Option<JoinHandle<Saving>>,
     /// The own findings that were told last.
@@ -104,6 +106,7 @@ impl Post {
             flying: HashMap::new(),
             heartbeat: Heartbeat::default(),
             unsaved: Vec::new(),
+            ended: Vec::new(),
             saving: None,
             told: Vec::new(),
         };
@@ -256,9 +259,18 @@ impl Post {
             way.sent += 1;
             way.sent_at = Some(now);
             self.unsaved.extend(way.outbox.sent(&key, now));
+            let ended = way.outbox.stands_for(&key).into_iter();
+            self.ended.extend(ended.map(|key| (key, true)));
         }
-        let delivered = Event::Delivered { key, taken: true };
-        self.tools.alerting.event(delivered).await;
+        self.tell_ended().await;
+    }
+
+    /// Tells the alerts which messages were taken or given up.
+    async fn tell_ended(&mut self) {
+        for (key, taken) in std::mem::take(&mut self.ended) {
+            let delivered = Event::Delivered { key, taken };
+            self.tools.alerting.event(delivered).await;
+        }
     }
 
     async fn refused(&mut self, name: &str, key: String, trouble: &Trouble, now: Timestamp) {
@@ -281,10 +293,10 @@ impl Post {
                 key = message.key,
                 "a message was given up: {trouble}"
             );
-            let key = message.key.clone();
-            let delivered = Event::Delivered { key, taken: false };
-            self.tools.alerting.event(delivered).await;
+            let ended = way.outbox.stands_for(&message.key).into_iter();
+            self.ended.extend(ended.map(|key| (key, false)));
         }
+        self.tell_ended().await;
         for message in failed.dead {
             self.go_round(name, message, &trouble.what, now);
         }
@@ -318,7 +330,15 @@ impl Post {
         let now = (self.tools.now)();
         let name = parcel.message.recipient.channel.clone();
         match self.ways.get_mut(&name) {
-            Some(way) => self.unsaved.extend(way.outbox.offer(parcel, now)),
+            Some(way) => {
+                let done = way.outbox.offer(parcel, now);
+                let dead = done
+                    .iter()
+                    .filter(|done| matches!(done.state, ParcelState::Dead { .. }));
+                let dead = dead.map(|dead| (dead.message.key.clone(), false));
+                self.ended.extend(dead);
+                self.unsaved.extend(done);
+            }
             None => {
                 let mut dead = parcel;
                 let why = "there is no such channel any more";
@@ -330,6 +350,7 @@ impl Post {
                     key = message.key,
                     "a message was given up: {why}"
                 );
+                self.ended.push((message.key.clone(), false));
                 self.unsaved.push(dead);
                 self.go_round(&name, message, why, now);
             }
@@ -399,6 +420,7 @@ impl Post {
     /// Tells how the channels are doing, and makes an alert of those that have been in trouble for long.
     async fn tell(&mut self) {
         let now = (self.tools.now)();
+        self.tell_ended().await;
         let mut urgent = Vec::new();
         for (name, way) in &mut self.ways {
             let why = way.outbox.trouble.as_ref().map(|(_, why)| why.clone());

@@ -112,6 +112,21 @@ pub(crate) fn wants_somebody(alert: &Alert) -> bool {
     alert.firing().is_some() && !alert.handling.muted() && alert.handling.acknowledged.is_none()
 }
 
+/// Returns what orders alerts of one level: those that want somebody, the most urgent first; then those that somebody
+/// takes care of, those that are kept quiet, and those that are over.
+pub(crate) fn rank(alert: &Alert) -> (u8, Priority) {
+    let pending = matches!(alert.condition, Condition::Pending { .. });
+    let handling = &alert.handling;
+    let rest = if alert.firing().is_none() && !pending {
+        3
+    } else if handling.muted() {
+        2
+    } else {
+        u8::from(handling.acknowledged.is_some())
+    };
+    (rest, alert.priority)
+}
+
 /// Counts the alerts that fire critically and are not kept quiet; `None` while alerting does not run.
 pub(crate) fn critical(present: &AlertsPresent) -> Option<usize> {
     let fires =
@@ -183,6 +198,7 @@ pub(crate) fn button(visit: &Visit<'_>, action: &str, back: &str, text: &str) ->
         form .one method="post" action=(action) {
             input type="hidden" name="csrf" value=(visit.csrf.unwrap_or_default());
             input type="hidden" name="back" value=(back);
+            @if visit.account.is_none() { input type="hidden" name="by"; }
             button type="submit" { (text) }
         }
     }

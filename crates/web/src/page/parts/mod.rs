@@ -20,7 +20,7 @@ mod unseen;
 pub(crate) use address::{Here, instance_path, path};
 pub(crate) use alert::{
     acknowledge_form, alerts_of, button, carried, condition, critical, handling, may, mute_form,
-    periods, snooze_form, urgency, wants_somebody,
+    periods, rank, snooze_form, urgency, wants_somebody,
 };
 pub(crate) use filter::{Field, choices, filter, matches};
 pub(crate) use forecast::{Forecast, forecast};

@@ -153,6 +153,9 @@ fn too_many_messages_become_one_for_people_and_wait_for_programs() {
     assert_eq!(parcels.iter().filter(merged).count(), 4);
     assert_eq!(sends(&mut outbox, at(0.0)).as_deref(), Some("digest-d"));
     outbox.sent("digest-d", at(0.0));
+    let mut keys = outbox.stands_for("digest-d");
+    keys.sort();
+    assert_eq!(keys, ["a", "b", "c", "d", "digest-d"]);
     assert_eq!(outbox.next(at(0.0)), Next::Idle);
 
     let mut outbox = Outbox::new(&config(|config| config.rate_per_minute = 2));
