@@ -200,6 +200,9 @@ impl Matchers {
                 "priority" => &["P1", "P2", "P3", "P4"],
                 "level" => &["warning", "critical"],
                 "check" => &["load", "replication-lag", "wait-io"],
+                "instance" => &["a", "dwh-1", "Zebra 9"],
+                "production" => &["true", "false"],
+                "role" => &["primary", "standby"],
                 _ => &[],
             };
             let holds = |value: &&str| test.holds(matcher.operator, value);

@@ -151,7 +151,7 @@ fn what_is_urgent_opens_an_incident_and_the_rest_joins_it() {
         Some(1)
     );
     let incident = desk.last(1);
-    assert_eq!(incident.title, "critical on dwh-1: disk is full");
+    assert_eq!(incident.title, "critical on dwh-1: down is full");
     assert_eq!(incident.alerts, ["disk", "locks", "down"]);
     assert_eq!((incident.priority, incident.began_at), (P1, at(1)));
     assert_eq!(incident.respond_by, at(25));
