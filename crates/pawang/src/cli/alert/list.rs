@@ -17,7 +17,7 @@ const RECORD_MAX: usize = 1_000;
 /// List alerts, the most urgent first
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Which alerts, such as check=disk-space or 'priority=~"P[12]"'
+    /// Which alerts, such as check=disk-space or 'priority=~"P1|P2"'
     #[arg(value_name = "MATCHER")]
     matchers: Vec<String>,
     /// Only those in this state
