@@ -26,13 +26,14 @@ pub(crate) fn command(program: &str) -> Command {
 pub(crate) fn cargo(words: &[&str]) -> Command {
     let mut command = command(&std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned()));
     command.args(words);
-    // Set by `cargo run` for this very package; they would mislead build scripts.
-    for name in [
-        "CARGO_MANIFEST_DIR",
-        "CARGO_MANIFEST_PATH",
-        "CARGO_PKG_NAME",
-    ] {
-        command.env_remove(name);
+    // Set by `cargo run` for this very package; they would mislead build scripts, and make them run again.
+    for (name, _) in std::env::vars_os() {
+        let own = name.to_str().is_some_and(|name| {
+            name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")
+        });
+        if own {
+            command.env_remove(name);
+        }
     }
     command
 }
