@@ -210,7 +210,7 @@ fn command(out: &mut String, command: &mut clap::Command) {
 }
 
 fn aliases() -> String {
-    let mut out = "# Names of other plugins\n\nThese names are accepted wherever a check is named; `-` and `_` are the same.\n".to_owned();
+    let mut out = "# Names of other plugins, and everyday words\n\nThese names are accepted by `check`, `route test` and `rule show`; `-` and `_` are the same.\n".to_owned();
     for (plugin, names) in alias::all() {
         let _ = writeln!(out, "\n## {plugin}\n\n| its name | our checks |\n|---|---|");
         for (name, checks) in names {

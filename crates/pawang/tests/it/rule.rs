@@ -244,6 +244,9 @@ fn a_route_test_says_who_would_be_told_when() {
     assert!(muted.stdout.contains("Muted     silence 1"), "{muted:?}");
     let nobody = desk.pawang(&["route", "test", "--finding", "nothing", "-i", "dwh-1"]);
     nobody.is_clear_error(2, &["there is no check \"nothing\""]);
+    let everyday = desk.pawang(&["route", "test", "--finding", "disk-full", "-i", "dwh-1"]);
+    assert_eq!(everyday.code, 0, "{everyday:?}");
+    assert!(everyday.stdout.contains("disk-space"), "{everyday:?}");
 }
 
 #[test]

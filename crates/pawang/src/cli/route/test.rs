@@ -23,7 +23,7 @@ use crate::{environment, when};
 /// Show who would be told of a finding, when and why; exit code 1 when it would be nobody
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Id of a check
+    /// Id of a check, or a name that other tools have for it
     #[arg(long, value_name = "CHECK")]
     finding: String,
     /// How bad it is
@@ -50,14 +50,14 @@ enum Bad {
 pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Report> {
     let estate = Estate::load(global.config.as_deref()).map_err(told)?;
     let setup = Arc::new(order::setup(&estate)?);
-    show::check(&estate, &args.finding)?;
+    let check = show::check(&estate, &args.finding)?;
     show::instance(&estate, global)?;
     // What Pawang says about itself belongs to no instance, and is always waited for.
-    let own = OWN_CHECKS.contains(&args.finding.as_str());
+    let own = OWN_CHECKS.contains(&check.as_str());
     let subject = match estate.jobs(&global.instances, None)?.first() {
         Some(job) if !global.instances.is_empty() => subject_of(job, None, &setup),
         _ if estate.config.instances.len() > 1 && !own => {
-            return Err(whose(&estate, &args.finding));
+            return Err(whose(&estate, &check));
         }
         Some(job) if !own => subject_of(job, None, &setup),
         _ => Subject {
@@ -76,7 +76,7 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Report> {
         None => Saved::default(),
     };
     let question = Question {
-        check: args.finding.clone(),
+        check,
         level: match args.level {
             Bad::Warning => Level::Warning,
             Bad::Critical => Level::Critical,

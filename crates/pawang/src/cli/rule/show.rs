@@ -5,6 +5,7 @@ use std::fmt::Write;
 use pawang_core::{Instance, Kind, Report};
 
 use super::Words;
+use crate::alias;
 use crate::cli::Global;
 use crate::cli::alert::order;
 use crate::estate::{Estate, nearest_check, told};
@@ -13,7 +14,7 @@ use crate::output::{self, Exit};
 /// Show when findings of a check become alerts, on an instance and for an object
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Id of a check
+    /// Id of a check, or a name that other tools have for it
     #[arg(value_name = "CHECK")]
     check: String,
     /// The rule for this object
@@ -25,13 +26,13 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Report> {
     let estate = Estate::load(global.config.as_deref()).map_err(told)?;
     let setup = order::setup(&estate)?;
-    check(&estate, &args.check)?;
+    let check = check(&estate, &args.check)?;
     let instance = instance(&estate, global)?;
     let group = instance.group.as_deref();
     let rule = setup
         .rules
-        .rule(&args.check, group, &instance.name, &args.object);
-    let words = Words::of(&args.check, &rule);
+        .rule(&check, group, &instance.name, &args.object);
+    let words = Words::of(&check, &rule);
     if global.json {
         output::json("pawang.rule.show/1", &words)?;
     } else {
@@ -40,17 +41,21 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Report> {
     Ok(Exit::Good)
 }
 
-/// Makes sure that there is such a check; those about Pawang itself have rules too.
+/// Returns the check that a name means: its id, or the first one behind a name that other tools or people have for it.
+/// Those about Pawang itself have rules too.
 ///
 /// # Errors
 /// There is none.
-pub(in crate::cli) fn check(estate: &Estate, id: &str) -> Result<(), Report> {
+pub(in crate::cli) fn check(estate: &Estate, id: &str) -> Result<String, Report> {
     let own = estate.user_checks();
     let known = pawang_check::find(id).is_some()
         || own.iter().any(|check| check.id == id)
         || pawang_alert::rule::OWN_CHECKS.contains(&id);
     if known {
-        return Ok(());
+        return Ok(id.to_owned());
+    }
+    if let Some(check) = alias::checks(id).and_then(|checks| checks.into_iter().next()) {
+        return Ok(check);
     }
     let report = Report::new(
         Kind::Usage,
