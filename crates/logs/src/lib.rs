@@ -1,0 +1,9 @@
+//! Server log bytes to records, kinds, statistics and a report: the same report from the same events, whatever the format, the compression
+//! or the number of threads.
+//!
+//! It reads files and prints nothing; it opens no socket.
+
+pub mod kind;
+pub mod record;
+pub mod report;
+pub mod severity;
