@@ -3,7 +3,10 @@
 //!
 //! It reads files and prints nothing; it opens no socket.
 
+pub mod advice;
+pub mod format;
 pub mod kind;
 pub mod record;
 pub mod report;
 pub mod severity;
+pub mod tally;

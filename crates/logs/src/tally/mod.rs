@@ -1,0 +1,204 @@
+//! What records add up to. A tally of one part of a log can absorb the tally of the part after it, and the result is the same as that of
+//! one reading.
+//!
+//! Every section has `take` (one record), `absorb` (the section of the bytes right after its own), and `report`. Sections that join
+//! records of one session (a wait and its end, a login and its end) keep small events in order and join them in `settle`, which only the
+//! first part of a log may do.
+
+mod audit;
+mod checkpoints;
+mod errors;
+mod integrity;
+mod kinds;
+mod locks;
+mod pgbouncer;
+mod plans;
+mod server;
+mod sessions;
+mod shapes;
+mod statements;
+mod temp_files;
+mod totals;
+mod vacuums;
+
+pub use shapes::{ShapeId, Shapes};
+
+use serde::{Deserialize, Serialize};
+
+use crate::kind::{Group, KindId, classify, kinds as all_kinds};
+use crate::record::{Odd, Record, Sink};
+use crate::report::{Report, Source};
+use crate::severity::Severity;
+
+/// What a tally keeps, and what a report shows.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Options {
+    /// Leave out records before this instant, in microseconds.
+    pub since: Option<i64>,
+    /// Leave out records at or after this instant.
+    pub until: Option<i64>,
+    /// Show statements with their constants and parameters; secrets are redacted all the same.
+    pub constants: bool,
+    /// Most items of a list in the report.
+    pub items: usize,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            since: None,
+            until: None,
+            constants: false,
+            items: 20,
+        }
+    }
+}
+
+/// What the records of a part of a log add up to.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Tally {
+    shapes: Shapes,
+    totals: totals::Totals,
+    kinds: kinds::Kinds,
+    errors: errors::Errors,
+    statements: statements::Statements,
+    temp_files: temp_files::TempFiles,
+    locks: locks::Locks,
+    sessions: sessions::Sessions,
+    checkpoints: checkpoints::Checkpoints,
+    vacuums: vacuums::Vacuums,
+    server: server::Server,
+    plans: plans::Plans,
+    audit: audit::Audit,
+    pgbouncer: pgbouncer::PgBouncer,
+    integrity: integrity::Integrity,
+}
+
+/// A record with what was found out about it once.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Event<'a> {
+    /// The record.
+    pub(crate) record: &'a Record<'a>,
+    /// Its kind.
+    pub(crate) kind: KindId,
+    /// The shape of its statement: the STATEMENT text, or the statement that a duration tells; none when it has neither.
+    pub(crate) shape: Option<ShapeId>,
+}
+
+impl Tally {
+    /// Adds one record.
+    pub fn take(&mut self, record: &Record<'_>) {
+        let kind = classify(record);
+        let group = all_kinds()[usize::from(kind.0)].group;
+        let shape = self.shapes.of_record(record, kind);
+        let event = Event {
+            record,
+            kind,
+            shape,
+        };
+        self.integrity.take(&event);
+        self.totals.take(&event);
+        self.kinds.take(&event);
+        if record.severity >= Severity::Error {
+            self.errors.take(&event);
+        }
+        match group {
+            Group::Statements => {
+                self.statements.take(&event);
+                self.plans.take(&event);
+                self.audit.take(&event);
+            }
+            Group::Locks => self.locks.take(&event),
+            Group::Connections => self.sessions.take(&event),
+            Group::Wal => self.checkpoints.take(&event),
+            Group::Maintenance => self.vacuums.take(&event),
+            Group::Pgbouncer => self.pgbouncer.take(&event),
+            Group::Resources => self.temp_files.take(&event),
+            Group::Server | Group::Replication | Group::Sql | Group::Unclassified => {}
+        }
+        self.server.take(&event);
+    }
+
+    /// Adds what is no record.
+    pub fn take_odd(&mut self, odd: &Odd<'_>) {
+        self.integrity.take_odd(odd);
+    }
+
+    /// Adds the tally of the bytes that follow right after this one's.
+    pub fn absorb(&mut self, later: Tally) {
+        self.shapes.absorb(later.shapes);
+        self.totals.absorb(later.totals);
+        self.kinds.absorb(later.kinds);
+        self.errors.absorb(later.errors);
+        self.statements.absorb(later.statements);
+        self.temp_files.absorb(later.temp_files);
+        self.locks.absorb(later.locks);
+        self.sessions.absorb(later.sessions);
+        self.checkpoints.absorb(later.checkpoints);
+        self.vacuums.absorb(later.vacuums);
+        self.server.absorb(later.server);
+        self.plans.absorb(later.plans);
+        self.audit.absorb(later.audit);
+        self.pgbouncer.absorb(later.pgbouncer);
+        self.integrity.absorb(later.integrity);
+    }
+
+    /// Joins what belongs together, in the order of the log; only for the tally that holds a log's beginning.
+    pub fn settle(&mut self) {
+        self.statements.settle();
+        self.locks.settle();
+        self.sessions.settle();
+        self.server.settle();
+        self.integrity.settle();
+    }
+
+    /// Returns the report; `settle` must have been called.
+    pub fn report(&self, source: Source, options: &Options) -> Report {
+        let shapes = &self.shapes;
+        let mut report = Report {
+            source,
+            totals: self.totals.report(),
+            integrity: self.integrity.report(options),
+            kinds: self.kinds.report(),
+            unclassified: self.kinds.unclassified(options),
+            errors: self.errors.report(shapes, options),
+            statements: self.statements.report(shapes, options),
+            temp_files: self.temp_files.report(shapes, options),
+            locks: self.locks.report(shapes, options),
+            sessions: self.sessions.report(options),
+            checkpoints: self.checkpoints.report(),
+            vacuums: self.vacuums.report(options),
+            server: self.server.report(shapes, options),
+            plans: self.plans.report(shapes, options),
+            audit: self.audit.report(options),
+            pgbouncer: self.pgbouncer.report(options),
+            advice: Vec::new(),
+        };
+        report.advice = crate::advice::advise(&report);
+        report
+    }
+}
+
+/// A tally that takes what a scanner finds within a window of time.
+#[derive(Debug, Default)]
+pub struct Counter {
+    /// The tally.
+    pub tally: Tally,
+    /// The window.
+    pub options: Options,
+}
+
+impl Sink for Counter {
+    fn record(&mut self, _: u64, record: &Record<'_>) {
+        let early = |since| record.at.is_some_and(|at| at < since);
+        let late = |until| record.at.is_some_and(|at| at >= until);
+        if self.options.since.is_some_and(early) || self.options.until.is_some_and(late) {
+            return;
+        }
+        self.tally.take(record);
+    }
+
+    fn odd(&mut self, _: u64, odd: Odd<'_>) {
+        self.tally.take_odd(&odd);
+    }
+}
