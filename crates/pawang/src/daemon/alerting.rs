@@ -281,6 +281,7 @@ impl Work {
                 let _ = answer.send(done);
             }
         }
+        self.unsaved.hurry();
         self.settle(Changes::default());
         if !self.unsaved.is_empty() {
             tracing::error!("some changes of alerts could not be saved before the end");

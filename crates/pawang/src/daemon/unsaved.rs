@@ -16,12 +16,18 @@ pub(super) struct Unsaved {
     changes: Changes,
     refused: Option<(Instant, String)>,
     dropped: usize,
+    hurried: bool,
 }
 
 impl Unsaved {
     /// Says whether everything is saved.
     pub(super) fn is_empty(&self) -> bool {
         self.changes.is_empty()
+    }
+
+    /// Makes the next save ask the disk however short ago it refused: there will be no later one.
+    pub(super) fn hurry(&mut self) {
+        self.hurried = true;
     }
 
     /// Saves changes together with those that the disk refused before.
@@ -35,7 +41,7 @@ impl Unsaved {
         let waits = self
             .refused
             .as_ref()
-            .is_some_and(|(at, _)| at.elapsed() < AGAIN_AFTER);
+            .is_some_and(|(at, _)| at.elapsed() < AGAIN_AFTER && !self.hurried);
         if self.changes.is_empty() || waits {
             return;
         }
