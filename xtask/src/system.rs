@@ -30,6 +30,8 @@ pub(crate) enum Need {
     Prometheus,
     /// Alertmanager.
     Alertmanager,
+    /// pgBadger.
+    PgBadger,
     /// The mail server of the tests.
     Mail,
     /// Chromium and its driver, for the tests of the dashboard.
@@ -46,6 +48,7 @@ impl Need {
             Need::Patroni => &["patroni", "python3-pysyncobj"],
             Need::Prometheus => &PROMETHEUS,
             Need::Alertmanager => &ALERTMANAGER,
+            Need::PgBadger => &["pgbadger"],
             Need::Mail => &["python3-aiosmtpd"],
             Need::Browser => &["chromium", "chromium-driver"],
             Need::Npm => &["nodejs", "npm"],
@@ -73,6 +76,7 @@ impl Need {
             }
             Need::Prometheus => found("promtool") && PROMETHEUS.iter().all(|name| found(name)),
             Need::Alertmanager => found("prometheus-alertmanager"),
+            Need::PgBadger => found("pgbadger"),
             Need::Mail => run::works("/usr/bin/python3", &["-c", "import aiosmtpd"]),
             Need::Browser => found("chromium") && found("chromedriver"),
             Need::Npm => run::works("node", &["--version"]) && run::works("npm", &["--version"]),

@@ -1,7 +1,7 @@
 //! What a run costs: on the clock, in the client's processes, and on the server.
 
 use std::fs;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use pawang_testbed::{Cluster, until};
@@ -111,30 +111,33 @@ pub(super) async fn cost(
 
 /// Runs a command and returns the most memory that its process had in RAM, in megabytes.
 pub(super) fn peak_memory_mb(command: &mut Command) -> Result<f64, String> {
-    let mut child = command
+    let child = command
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
         .map_err(|error| format!("could not start {command:?}: {error}"))?;
+    peak_memory_of(child).map(|(_, peak)| peak)
+}
+
+/// Waits for a process; returns how it ended and the most memory that it had in RAM, in megabytes.
+pub(super) fn peak_memory_of(mut child: Child) -> Result<(ExitStatus, f64), String> {
     let mut peak_kb = 0.0;
     let path = format!("/proc/{}/status", child.id());
-    while child
-        .try_wait()
-        .map_err(|error| error.to_string())?
-        .is_none()
-    {
+    loop {
+        if let Some(status) = child.try_wait().map_err(|error| error.to_string())? {
+            return Ok((status, peak_kb / 1024.0));
+        }
         let status = fs::read_to_string(&path).unwrap_or_default();
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
         let now = line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok());
         peak_kb = now.unwrap_or(0.0_f64).max(peak_kb);
         std::thread::sleep(MEMORY_INTERVAL);
     }
-    Ok(peak_kb / 1024.0)
 }
 
 /// Returns the processor time, in milliseconds, of all children of a process that have ended, and of theirs.
-fn children_cpu_ms(process: u32) -> Result<f64, String> {
+pub(super) fn children_cpu_ms(process: u32) -> Result<f64, String> {
     let path = format!("/proc/{process}/stat");
     let stat =
         fs::read_to_string(&path).map_err(|error| format!("could not read \"{path}\": {error}"))?;

@@ -4,6 +4,7 @@ mod alert;
 mod check;
 mod database;
 pub(crate) mod http;
+mod logs;
 mod measure;
 mod others;
 mod page;
@@ -12,4 +13,5 @@ mod serve;
 
 pub(crate) use alert::run as alert;
 pub(crate) use check::run as check;
+pub(crate) use logs::run as logs;
 pub(crate) use serve::{Daemon, run as serve};
