@@ -6,7 +6,9 @@
 pub mod advice;
 pub mod format;
 pub mod kind;
+pub mod prefix;
 pub mod record;
 pub mod report;
 pub mod severity;
 pub mod tally;
+pub mod time;
