@@ -6,8 +6,10 @@
 pub mod advice;
 pub mod format;
 pub mod kind;
+pub mod prefix;
 pub mod record;
 pub mod regression;
 pub mod report;
 pub mod severity;
 pub mod tally;
+pub mod time;

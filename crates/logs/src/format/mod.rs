@@ -1,5 +1,8 @@
 //! The formats of a log: bytes to records.
 
+pub mod pgbouncer;
+pub mod stderr;
+
 use crate::record::Sink;
 
 /// The longest record that a scanner keeps; the rest of a longer one is skipped, its texts are cut and it says so.

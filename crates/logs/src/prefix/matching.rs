@@ -1,0 +1,575 @@
+//! Matching a compiled prefix against a line.
+
+use super::words::{self, Label};
+use super::{Escape, FIELD_BYTES_MAX, NAME_BYTES_MAX, Prefix, Step};
+use crate::severity::Severity;
+use crate::time::{Clock, Fraction, Stamp, epoch};
+
+/// The longest part of a line that is looked at for a prefix.
+pub const HEAD_BYTES_MAX: usize = 4096;
+/// The longest text that is looked at for a name with a line end in it.
+pub const JOIN_BYTES_MAX: usize = 2048;
+/// After so many tries of one line, what was tried is remembered, so that no name makes the time more than linear.
+const TRIES_UNREMEMBERED: u32 = 32;
+/// Most readings of one line that are compared.
+const READINGS_MAX: usize = 16;
+
+/// What a prefix tells, and where the message begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Fields<'t> {
+    /// `%t`, `%m` or `%n` in microseconds.
+    pub at: Option<i64>,
+    /// `%p`, else the second half of `%c`; 0 when not told.
+    pub pid: u32,
+    /// `%P`.
+    pub leader_pid: u32,
+    /// First half of `%c`, or `%s`, in seconds.
+    pub session_started: u32,
+    /// Second half of `%c`.
+    pub session_pid: u32,
+    /// `%l`.
+    pub line: u32,
+    /// `%x`.
+    pub xid: u32,
+    /// `%e`.
+    pub sqlstate: [u8; 5],
+    /// `%Q`.
+    pub query_id: i64,
+    /// `%u`.
+    pub user: &'t [u8],
+    /// `%d`.
+    pub database: &'t [u8],
+    /// `%a`.
+    pub application: &'t [u8],
+    /// `%h`, or `%r` without its port.
+    pub host: &'t [u8],
+    /// `%L`.
+    pub local_address: &'t [u8],
+    /// `%b`.
+    pub backend: &'t [u8],
+    /// `%i`.
+    pub command: &'t [u8],
+    /// `%v`.
+    pub virtual_xid: &'t [u8],
+    /// What the message begins with.
+    pub label: Option<Label>,
+    /// Where the label begins.
+    pub label_at: usize,
+    /// Where the text after the label begins.
+    pub text_at: usize,
+    /// The line could be read in two ways, and a name in it pretends to be a record.
+    pub forged: bool,
+}
+
+impl Fields<'_> {
+    /// Whether `%p` and `%c` tell of different processes, which the server never writes.
+    pub fn disagrees(&self) -> bool {
+        self.session_pid != 0 && self.session_pid != self.pid
+    }
+
+    fn names(&self) -> [&[u8]; 3] {
+        [self.user, self.database, self.application]
+    }
+
+    fn names_fit(&self) -> bool {
+        self.names().iter().all(|name| name.len() <= NAME_BYTES_MAX)
+    }
+}
+
+/// What a line begins with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reading<'t> {
+    /// A prefix and a label.
+    Whole(Fields<'t>),
+    /// A prefix that the line's end cuts inside of a name.
+    Cut,
+    /// No prefix.
+    None,
+}
+
+impl Prefix {
+    /// Reads the beginning of a line, without its line end.
+    ///
+    /// The reading with the shortest names wins. Where a longer one is possible too, so that a name or a message pretends to be what it
+    /// is not, the one wins whose message quotes the name, as refusals of logins do; else the one that is less severe.
+    #[inline]
+    pub fn read<'t>(&self, line: &'t [u8], clock: &mut Clock) -> Reading<'t> {
+        let head = &line[..line.len().min(HEAD_BYTES_MAX)];
+        let mut attempt = Attempt::new(self, head, clock);
+        if !attempt.run(0, 0) {
+            return if attempt.cut {
+                Reading::Cut
+            } else {
+                Reading::None
+            };
+        }
+        let fields = attempt.fields;
+        let reach = attempt.last_name_at + NAME_BYTES_MAX;
+        if attempt.last_name_at > 0 && reach > fields.text_at {
+            let window = &head[fields.text_at..head.len().min(reach + FIELD_BYTES_MAX)];
+            if memchr::memmem::find(window, b":  ").is_some() {
+                return Reading::Whole(self.choose(line, clock));
+            }
+        }
+        Reading::Whole(fields)
+    }
+
+    /// Reads a record whose beginning is cut by a line end inside of a name; none when that is not what it is.
+    pub fn read_joined<'t>(&self, text: &'t [u8], clock: &mut Clock) -> Option<Fields<'t>> {
+        let text = &text[..text.len().min(JOIN_BYTES_MAX)];
+        let mut attempt = Attempt::new(self, text, clock);
+        attempt.joined = true;
+        // Whoever can put a line end into a name controls nothing but the name: the longest reading is the server's.
+        attempt
+            .all()
+            .into_iter()
+            .filter(|fields| {
+                let cut = |name: &&[u8]| memchr::memchr(b'\n', name).is_some();
+                fields.names_fit() && fields.names().iter().any(cut)
+            })
+            .max_by_key(|fields| fields.label_at)
+    }
+
+    fn choose<'t>(&self, line: &'t [u8], clock: &mut Clock) -> Fields<'t> {
+        let head = &line[..line.len().min(HEAD_BYTES_MAX)];
+        let readings = Attempt::new(self, head, clock).all();
+        let first = readings[0];
+        let fitting = || readings.iter().skip(1).filter(|other| other.names_fit());
+        let quoted = fitting().rfind(|other| {
+            let message = &line[other.text_at..];
+            other.names().iter().any(|name| {
+                memchr::memmem::find(name, b":  ").is_some()
+                    && memchr::memmem::find(message, name).is_some()
+            })
+        });
+        let severity = |fields: &Fields<'_>| match fields.label {
+            Some(Label::Severity(severity)) => Some(severity),
+            _ => None,
+        };
+        let mildest = || {
+            fitting()
+                .filter(|other| severity(other) < severity(&first))
+                .min_by_key(|other| severity(other).unwrap_or(Severity::Debug))
+        };
+        match quoted.or_else(mildest) {
+            Some(other) => Fields {
+                forged: true,
+                ..*other
+            },
+            None => first,
+        }
+    }
+}
+
+struct Attempt<'p, 't, 'c> {
+    prefix: &'p Prefix,
+    text: &'t [u8],
+    clock: &'c mut Clock,
+    fields: Fields<'t>,
+    /// Names may hold a line end.
+    joined: bool,
+    /// The text ended inside of a name.
+    cut: bool,
+    /// One more than where the last name begins; 0 when the record has none.
+    last_name_at: usize,
+    tries: u32,
+    /// States that were tried, a bit for each step and position.
+    tried: Vec<u64>,
+    /// Wants all readings, not the first.
+    readings: Option<Vec<Fields<'t>>>,
+}
+
+impl<'p, 't, 'c> Attempt<'p, 't, 'c> {
+    #[inline]
+    fn new(prefix: &'p Prefix, text: &'t [u8], clock: &'c mut Clock) -> Attempt<'p, 't, 'c> {
+        Attempt {
+            prefix,
+            text,
+            clock,
+            fields: Fields::default(),
+            joined: false,
+            cut: false,
+            last_name_at: 0,
+            tries: 0,
+            tried: Vec::new(),
+            readings: None,
+        }
+    }
+
+    fn all(mut self) -> Vec<Fields<'t>> {
+        self.readings = Some(Vec::new());
+        self.run(0, 0);
+        self.readings.unwrap_or_default()
+    }
+
+    /// Matches from a step on; true when a reading was found and no other is wanted.
+    fn run(&mut self, mut index: usize, mut at: usize) -> bool {
+        let prefix = self.prefix;
+        while let Some(step) = prefix.steps.get(index) {
+            match step {
+                Step::Literal(literal) => {
+                    if !self.text[at..].starts_with(literal) {
+                        return false;
+                    }
+                    at += literal.len();
+                }
+                Step::Stop => {
+                    // The form of a session first: a name may look like a label, but what a background process says rarely looks like
+                    // the rest of a prefix.
+                    let before = self.fields;
+                    if self.run(index + 1, at) {
+                        return true;
+                    }
+                    self.fields = before;
+                    self.last_name_at = 0;
+                    return self.finish(at);
+                }
+                Step::Field(escape, padding) if escape.is_free() => {
+                    return self.free(index, at, *escape, *padding);
+                }
+                Step::Field(escape, 0) => match self.fixed(index, at, *escape) {
+                    Some(bytes) => at += bytes,
+                    None => return false,
+                },
+                Step::Field(escape, padding) => match self.padded(index, at, *escape, *padding) {
+                    Some(bytes) => at += bytes,
+                    None => return false,
+                },
+            }
+            index += 1;
+        }
+        self.finish(at)
+    }
+
+    #[inline]
+    fn finish(&mut self, at: usize) -> bool {
+        let Some((label, bytes)) = words::label(&self.text[at..]) else {
+            return false;
+        };
+        self.fields.label = Some(label);
+        self.fields.label_at = at;
+        self.fields.text_at = at + bytes;
+        let mut fields = self.fields;
+        if fields.pid == 0 {
+            fields.pid = fields.session_pid;
+        }
+        match &mut self.readings {
+            None => {
+                self.fields.pid = fields.pid;
+                true
+            }
+            Some(readings) => {
+                readings.push(fields);
+                readings.len() == READINGS_MAX
+            }
+        }
+    }
+
+    /// Matches a field that ends where what follows begins: tries each place, the nearest first.
+    fn free(&mut self, index: usize, at: usize, escape: Escape, padding: i32) -> bool {
+        if self.was_tried(index, at) {
+            return false;
+        }
+        let width = padding.unsigned_abs() as usize;
+        let mut limit = self.text.len().min(at + width.max(FIELD_BYTES_MAX));
+        if escape.is_name() {
+            if limit == self.text.len() && index >= self.prefix.anchored {
+                self.cut = true;
+            }
+        } else if self.joined {
+            let line_end = memchr::memchr(b'\n', &self.text[at..limit]);
+            limit = line_end.map_or(limit, |bytes| at + bytes);
+        }
+        if escape == Escape::HostPort && padding == 0 {
+            // A port in parentheses ends the field, whatever colons an address of IPv6 has.
+            if let Some(bytes) = host_and_port(&self.text[at..limit]) {
+                self.set_free(escape, &self.text[at..at + bytes], at);
+                if self.run(index + 1, at + bytes) {
+                    return true;
+                }
+            }
+        }
+        let prefix = self.prefix;
+        let next = prefix.steps.get(index + 1);
+        let mut end = at + width;
+        while end <= limit {
+            let after = match next {
+                Some(Step::Literal(literal)) => {
+                    let Some(bytes) = find(&self.text[end..], limit - end, literal) else {
+                        return false;
+                    };
+                    end += bytes;
+                    (index + 2, end + literal.len())
+                }
+                _ => (index + 1, end),
+            };
+            if next.is_some() || words::label(&self.text[end..]).is_some() {
+                let value = unpadded(&self.text[at..end], padding);
+                self.set_free(escape, value, at);
+                if self.run(after.0, after.1) {
+                    return true;
+                }
+            }
+            end += 1;
+        }
+        false
+    }
+
+    fn was_tried(&mut self, index: usize, at: usize) -> bool {
+        self.tries += 1;
+        if self.tries <= TRIES_UNREMEMBERED {
+            return false;
+        }
+        let bit = index * (self.text.len() + 1) + at;
+        if self.tried.is_empty() {
+            let bits = self.prefix.steps.len() * (self.text.len() + 1);
+            self.tried = vec![0; bits / 64 + 1];
+        }
+        let (word, mask) = (bit / 64, 1 << (bit % 64));
+        let tried = self.tried[word] & mask != 0;
+        self.tried[word] |= mask;
+        tried
+    }
+
+    #[inline]
+    fn set_free(&mut self, escape: Escape, value: &'t [u8], at: usize) {
+        let fields = &mut self.fields;
+        match escape {
+            Escape::Application | Escape::User | Escape::Database => {
+                self.last_name_at = at + 1;
+                let value = if words::unknown(value) { b"" } else { value };
+                match escape {
+                    Escape::User => fields.user = value,
+                    Escape::Database => fields.database = value,
+                    _ => fields.application = value,
+                }
+            }
+            Escape::HostPort => fields.host = without_port(value),
+            Escape::Host => fields.host = value,
+            Escape::LocalAddress => fields.local_address = value,
+            Escape::Backend => fields.backend = value,
+            _ => fields.command = value,
+        }
+    }
+
+    /// Matches a field with a grammar, and a padding around it.
+    fn padded(&mut self, index: usize, at: usize, escape: Escape, padding: i32) -> Option<usize> {
+        let width = padding.unsigned_abs() as usize;
+        let blanks = |text: &[u8]| {
+            let blanks = text.iter().take(width).take_while(|byte| **byte == b' ');
+            blanks.count()
+        };
+        if padding > 0 {
+            let before = blanks(&self.text[at..]);
+            let bytes = before + self.fixed(index, at + before, escape)?;
+            let right = bytes == width || (before == 0 && bytes > width);
+            return right.then_some(bytes);
+        }
+        let bytes = self.fixed(index, at, escape)?;
+        let after = width.saturating_sub(bytes);
+        (blanks(&self.text[at + bytes..]) >= after).then_some(bytes + after)
+    }
+
+    /// Matches a field with a grammar; returns how many bytes it takes.
+    #[inline]
+    fn fixed(&mut self, index: usize, at: usize, escape: Escape) -> Option<usize> {
+        let text = &self.text[at..];
+        let fields = &mut self.fields;
+        match escape {
+            Escape::Milliseconds | Escape::Seconds | Escape::Started => {
+                return self.time(index, at, escape);
+            }
+            Escape::Epoch => {
+                let (instant, bytes) = epoch(text)?;
+                fields.at = Some(instant);
+                Some(bytes)
+            }
+            Escape::Pid => digits(text).map(|(value, bytes)| {
+                fields.pid = value;
+                bytes
+            }),
+            Escape::LeaderPid => {
+                let (value, bytes) = digits(text).unwrap_or((0, 0));
+                fields.leader_pid = value;
+                Some(bytes)
+            }
+            Escape::Line => digits(text).map(|(value, bytes)| {
+                fields.line = value;
+                bytes
+            }),
+            Escape::Xid => digits(text).map(|(value, bytes)| {
+                fields.xid = value;
+                bytes
+            }),
+            Escape::SqlState => {
+                let state: [u8; 5] = *text.first_chunk()?;
+                fields.sqlstate = state;
+                sqlstate(&state).then_some(5)
+            }
+            Escape::Session => {
+                let (started, bytes) = hexadecimals(text)?;
+                let rest = text[bytes..].strip_prefix(b".")?;
+                let (pid, more) = hexadecimals(rest)?;
+                fields.session_started = started;
+                fields.session_pid = pid;
+                Some(bytes + 1 + more)
+            }
+            Escape::VirtualXid => {
+                let bytes = virtual_xid(text);
+                fields.virtual_xid = &text[..bytes];
+                Some(bytes)
+            }
+            _ => {
+                let (value, bytes) = signed(text)?;
+                fields.query_id = value;
+                Some(bytes)
+            }
+        }
+    }
+
+    #[inline]
+    fn time(&mut self, index: usize, at: usize, escape: Escape) -> Option<usize> {
+        let text = &self.text[at..];
+        let (stamp, fraction) = match escape {
+            Escape::Milliseconds => (Stamp::Written, Fraction::Milliseconds),
+            Escape::Seconds => (Stamp::Written, Fraction::Absent),
+            _ => (Stamp::Started, Fraction::Absent),
+        };
+        let next = self.prefix.steps.get(index + 1);
+        let colon = matches!(next, Some(Step::Literal(literal)) if literal[0] != b':');
+        let (instant, bytes) = self.clock.log_time(stamp, text, fraction, colon)?;
+        match stamp {
+            Stamp::Written => self.fields.at = Some(instant),
+            Stamp::Started => {
+                let seconds = instant.div_euclid(1_000_000);
+                self.fields.session_started = u32::try_from(seconds).unwrap_or(0);
+            }
+        }
+        Some(bytes)
+    }
+}
+
+/// Returns where a literal begins in the text, at most `limit` bytes on.
+#[inline]
+fn find(text: &[u8], limit: usize, literal: &[u8]) -> Option<usize> {
+    let first = literal[0];
+    let mut from = 0;
+    loop {
+        let window = text.get(from..text.len().min(limit + 1))?;
+        // Fields are short: looking at one byte after the other beats the start of a vector search.
+        from += window.iter().position(|byte| *byte == first)?;
+        if text[from..].starts_with(literal) {
+            return Some(from);
+        }
+        from += 1;
+    }
+}
+
+fn unpadded(value: &[u8], padding: i32) -> &[u8] {
+    if padding == 0 || value.len() != padding.unsigned_abs() as usize {
+        return value;
+    }
+    let blank = |byte: &u8| *byte == b' ';
+    if padding > 0 {
+        let start = value.iter().take_while(|byte| blank(byte)).count();
+        &value[start..]
+    } else {
+        let blanks = value.iter().rev().take_while(|byte| blank(byte)).count();
+        &value[..value.len() - blanks]
+    }
+}
+
+/// Returns how many bytes `host(port)` takes at the beginning of a text.
+fn host_and_port(text: &[u8]) -> Option<usize> {
+    let host = text
+        .iter()
+        .take_while(|byte| byte.is_ascii_alphanumeric() || b".:-_%".contains(byte))
+        .count();
+    let rest = text[host..].strip_prefix(b"(")?;
+    let port = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let whole = host > 0 && port > 0 && rest.get(port) == Some(&b')');
+    whole.then_some(host + port + 2)
+}
+
+fn without_port(value: &[u8]) -> &[u8] {
+    let Some(inner) = value.strip_suffix(b")") else {
+        return value;
+    };
+    match memchr::memrchr(b'(', inner) {
+        Some(open) if inner[open + 1..].iter().all(u8::is_ascii_digit) => &value[..open],
+        _ => value,
+    }
+}
+
+/// Whether five bytes are a SQLSTATE.
+#[inline]
+pub(crate) fn sqlstate(text: &[u8; 5]) -> bool {
+    text.iter()
+        .all(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase())
+}
+
+#[inline]
+fn digits(text: &[u8]) -> Option<(u32, usize)> {
+    let mut value: u32 = 0;
+    let mut bytes = 0;
+    for byte in text.iter().take(10) {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            break;
+        }
+        value = value.wrapping_mul(10).wrapping_add(u32::from(digit));
+        bytes += 1;
+    }
+    (bytes > 0).then_some((value, bytes))
+}
+
+#[inline]
+fn signed(text: &[u8]) -> Option<(i64, usize)> {
+    let minus = usize::from(text.first() == Some(&b'-'));
+    let mut value: i64 = 0;
+    let mut bytes = minus;
+    for byte in text.iter().skip(minus).take(19) {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            break;
+        }
+        // Downwards, since the least number has no positive counterpart.
+        value = value.wrapping_mul(10).wrapping_sub(i64::from(digit));
+        bytes += 1;
+    }
+    let value = if minus == 1 {
+        value
+    } else {
+        value.wrapping_neg()
+    };
+    (bytes > minus).then_some((value, bytes))
+}
+
+#[inline]
+fn hexadecimals(text: &[u8]) -> Option<(u32, usize)> {
+    let mut value: u32 = 0;
+    let mut bytes = 0;
+    for byte in text.iter().take(8) {
+        let digit = match byte {
+            b'0'..=b'9' => byte - b'0',
+            b'a'..=b'f' => byte - b'a' + 10,
+            _ => break,
+        };
+        value = value << 4 | u32::from(digit);
+        bytes += 1;
+    }
+    (bytes > 0).then_some((value, bytes))
+}
+
+/// Returns how many bytes `3/17` takes; 0 when the process has no virtual transaction.
+fn virtual_xid(text: &[u8]) -> usize {
+    let minus = usize::from(text.first() == Some(&b'-'));
+    let Some((_, first)) = digits(&text[minus..]) else {
+        return 0;
+    };
+    let slash = minus + first;
+    if text.get(slash) != Some(&b'/') {
+        return 0;
+    }
+    digits(&text[slash + 1..]).map_or(0, |(_, second)| slash + 1 + second)
+}

@@ -1,0 +1,538 @@
+//! Timestamps of logs to microseconds since 1970-01-01 UTC.
+
+use jiff::civil;
+use jiff::tz::TimeZone;
+
+/// The longest name of a zone that is read.
+const ZONE_BYTES_MAX: usize = 10;
+/// Most zones that are told as doubtful.
+const DOUBTS_MAX: usize = 8;
+
+/// Abbreviations that PostgreSQL prints, and their offsets in seconds; those of more than one place are in [`AMBIGUOUS`] as well.
+const ZONES: &[(&str, i32)] = &[
+    ("UTC", 0),
+    ("GMT", 0),
+    ("Z", 0),
+    ("UCT", 0),
+    ("WET", 0),
+    ("WEST", 3600),
+    ("BST", 3600),
+    ("CET", 3600),
+    ("MET", 3600),
+    ("WAT", 3600),
+    ("CEST", 7200),
+    ("MEST", 7200),
+    ("EET", 7200),
+    ("CAT", 7200),
+    ("SAST", 7200),
+    ("IST", 19_800),
+    ("EEST", 10_800),
+    ("EAT", 10_800),
+    ("IDT", 10_800),
+    ("MSK", 10_800),
+    ("MSD", 14_400),
+    ("PKT", 18_000),
+    ("WIB", 25_200),
+    ("WITA", 28_800),
+    ("HKT", 28_800),
+    ("SGT", 28_800),
+    ("PHT", 28_800),
+    ("AWST", 28_800),
+    ("WIT", 32_400),
+    ("JST", 32_400),
+    ("KST", 32_400),
+    ("ACST", 34_200),
+    ("ACDT", 37_800),
+    ("AEST", 36_000),
+    ("ChST", 36_000),
+    ("AEDT", 39_600),
+    ("NZST", 43_200),
+    ("NZDT", 46_800),
+    ("NDT", -9000),
+    ("NST", -12_600),
+    ("ADT", -10_800),
+    ("AST", -14_400),
+    ("EDT", -14_400),
+    ("EST", -18_000),
+    ("CDT", -18_000),
+    ("CST", -21_600),
+    ("MDT", -21_600),
+    ("MST", -25_200),
+    ("PDT", -25_200),
+    ("PST", -28_800),
+    ("AKDT", -28_800),
+    ("AKST", -32_400),
+    ("HDT", -32_400),
+    ("HST", -36_000),
+    ("SST", -39_600),
+];
+
+/// Abbreviations of several places: read as the most common one, and told.
+const AMBIGUOUS: &[&str] = &["IST", "CST", "CDT", "BST"];
+
+/// A zone that could not be told for sure; the setting `log_timezone` resolves it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Doubt {
+    /// The abbreviation.
+    pub zone: String,
+    /// The offset that it was read as, in seconds east of UTC.
+    pub offset_seconds: i32,
+}
+
+/// Which of two timestamps of a line is read, so that each remembers its own last second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stamp {
+    /// When the record was written.
+    Written,
+    /// When its session began.
+    Started,
+}
+
+/// Whether a timestamp has a fraction of a second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fraction {
+    /// It has none: `%t`, `%s`.
+    Absent,
+    /// It has exactly three digits: `%m`.
+    Milliseconds,
+    /// It may have one of any length.
+    Any,
+}
+
+/// Reads timestamps; it remembers the last second, since most records share it.
+#[derive(Clone, Debug, Default)]
+pub struct Clock {
+    zone: Option<TimeZone>,
+    slots: [Slot; 2],
+    doubts: Vec<Doubt>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Slot {
+    /// `YYYY-MM-DD HH:MM:SS`.
+    second: [u8; SECOND_BYTES],
+    zone: [u8; ZONE_BYTES_MAX],
+    zone_bytes: usize,
+    /// The instant in microseconds.
+    at: i64,
+}
+
+const SECOND_BYTES: usize = 19;
+
+impl Clock {
+    /// Returns a clock that resolves abbreviations by a zone, which is the server's `log_timezone`; without one, by a table.
+    pub fn new(zone: Option<TimeZone>) -> Clock {
+        Clock {
+            zone,
+            ..Clock::default()
+        }
+    }
+
+    /// Returns the zones that could not be told for sure: unknown abbreviations were read as UTC.
+    pub fn doubts(&self) -> &[Doubt] {
+        &self.doubts
+    }
+
+    /// Reads `2026-11-22 04:23:06.226 WIB` at the beginning of a text: the instant in microseconds and how many bytes it takes.
+    ///
+    /// `colon` allows `-03:30`; without it a colon ends the zone, as in the prefix `%t:%r`.
+    #[inline]
+    pub fn log_time(
+        &mut self,
+        stamp: Stamp,
+        text: &[u8],
+        fraction: Fraction,
+        colon: bool,
+    ) -> Option<(i64, usize)> {
+        let second: &[u8; SECOND_BYTES] = text.first_chunk()?;
+        let mut position = SECOND_BYTES;
+        let mut micros = 0;
+        match fraction {
+            Fraction::Absent => {}
+            Fraction::Milliseconds => {
+                let digits: &[u8; 4] = text[position..].first_chunk()?;
+                if digits[0] != b'.' {
+                    return None;
+                }
+                micros = digits_of(&digits[1..])? * 1000;
+                position += 4;
+            }
+            Fraction::Any => {
+                let (fraction, bytes) = fraction_of(&text[position..]);
+                micros = fraction;
+                position += bytes;
+            }
+        }
+        let rest = &text[position..];
+        let blank = usize::from(rest.first() == Some(&b' '));
+        let zone_bytes = zone_bytes(&rest[blank..], colon);
+        if zone_bytes > 0 {
+            position += blank + zone_bytes;
+        } else if fraction != Fraction::Any {
+            return None;
+        }
+        let zone = &rest[blank..blank + zone_bytes];
+        let at = self.second(stamp, second, zone)?;
+        Some((at + micros, position))
+    }
+
+    /// Reads RFC 3339, `2026-11-22T04:23:06.226Z` or with `+07:00`.
+    pub fn rfc3339(&mut self, text: &[u8]) -> Option<(i64, usize)> {
+        self.log_time(Stamp::Written, text, Fraction::Any, true)
+    }
+
+    /// Reads RFC 3164, `Nov 22 04:23:06`, which tells neither year nor zone: the year is a hint of the caller.
+    pub fn rfc3164(&mut self, text: &[u8], year: i16) -> Option<(i64, usize)> {
+        const MONTHS: &[u8; 36] = b"JanFebMarAprMayJunJulAugSepOctNovDec";
+        let text: &[u8; 15] = text.first_chunk()?;
+        let month = MONTHS.chunks(3).position(|name| name == &text[..3])?;
+        let day = digits_of(text[4..6].trim_ascii_start())?;
+        let mut second = *b"0000-00-00 00:00:00";
+        let date = format!("{year:04}-{:02}-{day:02} ", month + 1);
+        second[..11].copy_from_slice(date.as_bytes().get(..11)?);
+        second[11..].copy_from_slice(&text[7..]);
+        let at = self.second(Stamp::Written, &second, b"")?;
+        Some((at, text.len()))
+    }
+
+    #[inline]
+    fn second(&mut self, stamp: Stamp, second: &[u8; SECOND_BYTES], zone: &[u8]) -> Option<i64> {
+        let slot = &self.slots[stamp as usize];
+        if *second == slot.second && *zone == slot.zone[..slot.zone_bytes] {
+            return Some(slot.at);
+        }
+        self.new_second(stamp, second, zone)
+    }
+
+    fn new_second(
+        &mut self,
+        stamp: Stamp,
+        second: &[u8; SECOND_BYTES],
+        zone: &[u8],
+    ) -> Option<i64> {
+        let local = local_seconds(second)?;
+        let (offset, sure) = match numeric_offset(zone) {
+            Some(offset) => (offset, true),
+            None => self.named_offset(second, zone),
+        };
+        if !sure {
+            self.doubt(zone, offset);
+        }
+        let at = (local - i64::from(offset)) * 1_000_000;
+        let slot = &mut self.slots[stamp as usize];
+        slot.second = *second;
+        slot.zone_bytes = zone.len();
+        slot.zone[..zone.len()].copy_from_slice(zone);
+        slot.at = at;
+        Some(at)
+    }
+
+    /// Returns the offset of an abbreviation, and whether it is sure.
+    fn named_offset(&self, second: &[u8; SECOND_BYTES], name: &[u8]) -> (i32, bool) {
+        let local = self.zone.as_ref().zip(civil_time(second));
+        let offsets = local.map(|(zone, time)| {
+            let offset = match zone.to_ambiguous_timestamp(time).offset() {
+                jiff::tz::AmbiguousOffset::Unambiguous { offset } => [offset, offset],
+                jiff::tz::AmbiguousOffset::Gap { before, after }
+                | jiff::tz::AmbiguousOffset::Fold { before, after } => [before, after],
+            };
+            (zone, time, offset)
+        });
+        if let Some((zone, time, offsets)) = &offsets {
+            let named = offsets.iter().find(|offset| {
+                let at = offset.to_timestamp(*time);
+                at.is_ok_and(|at| zone.to_offset_info(at).abbreviation().as_bytes() == name)
+            });
+            if let Some(offset) = named {
+                return (offset.seconds(), true);
+            }
+            if name.is_empty() {
+                return (offsets[0].seconds(), true);
+            }
+        }
+        match ZONES.iter().find(|(zone, _)| zone.as_bytes() == name) {
+            Some((zone, offset)) => (*offset, !AMBIGUOUS.contains(zone)),
+            None => (0, false),
+        }
+    }
+
+    fn doubt(&mut self, zone: &[u8], offset_seconds: i32) {
+        let zone = String::from_utf8_lossy(zone);
+        let known = self.doubts.iter().any(|doubt| doubt.zone == zone);
+        if !known && self.doubts.len() < DOUBTS_MAX {
+            self.doubts.push(Doubt {
+                zone: zone.into_owned(),
+                offset_seconds,
+            });
+        }
+    }
+}
+
+/// Reads `%n`, seconds since 1970 with milliseconds such as `1795296186.226`: the instant in microseconds and how many bytes it takes.
+#[inline]
+pub fn epoch(text: &[u8]) -> Option<(i64, usize)> {
+    let digits = text
+        .iter()
+        .take(12)
+        .take_while(|byte| byte.is_ascii_digit());
+    let seconds_bytes = digits.count();
+    if seconds_bytes == 0 || text.get(seconds_bytes) != Some(&b'.') {
+        return None;
+    }
+    let millis = text.get(seconds_bytes + 1..seconds_bytes + 4)?;
+    let seconds = digits_of(&text[..seconds_bytes])?;
+    Some((
+        seconds * 1_000_000 + digits_of(millis)? * 1000,
+        seconds_bytes + 4,
+    ))
+}
+
+#[inline]
+fn digits_of(text: &[u8]) -> Option<i64> {
+    let mut value = 0;
+    for byte in text {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        value = value * 10 + i64::from(digit);
+    }
+    (!text.is_empty()).then_some(value)
+}
+
+/// Returns a fraction of a second in microseconds, and its bytes; nothing when the text has none.
+fn fraction_of(text: &[u8]) -> (i64, usize) {
+    let Some((b'.' | b',', digits)) = text.split_first() else {
+        return (0, 0);
+    };
+    let bytes = digits.iter().take_while(|byte| byte.is_ascii_digit());
+    let bytes = bytes.count();
+    let mut micros = 0;
+    for index in 0..6 {
+        let digit = digits[..bytes].get(index).map_or(0, |byte| byte - b'0');
+        micros = micros * 10 + i64::from(digit);
+    }
+    if bytes == 0 {
+        (0, 0)
+    } else {
+        (micros, bytes + 1)
+    }
+}
+
+/// Returns how many bytes the zone takes at the beginning of a text: letters, or a sign and digits; 0 when there is none.
+#[inline]
+fn zone_bytes(text: &[u8], colon: bool) -> usize {
+    let Some(first) = text.first() else { return 0 };
+    if first.is_ascii_alphabetic() {
+        let letters = text.iter().take(ZONE_BYTES_MAX);
+        return letters
+            .take_while(|byte| byte.is_ascii_alphabetic())
+            .count();
+    }
+    if !matches!(first, b'+' | b'-') {
+        return 0;
+    }
+    let pair = |at: usize| {
+        text.get(at..at + 2)
+            .is_some_and(|pair| pair.iter().all(u8::is_ascii_digit))
+    };
+    if !pair(1) {
+        0
+    } else if pair(3) {
+        5
+    } else if colon && text.get(3) == Some(&b':') && pair(4) {
+        6
+    } else {
+        3
+    }
+}
+
+/// Returns the offset of `+07`, `+0545`, `-03:30` in seconds.
+fn numeric_offset(zone: &[u8]) -> Option<i32> {
+    let (sign, digits) = zone.split_first()?;
+    let sign = match sign {
+        b'+' => 1,
+        b'-' => -1,
+        _ => return None,
+    };
+    let hours = digits_of(digits.get(..2)?)?;
+    let minutes = match digits.len() {
+        2 => 0,
+        length => digits_of(&digits[length - 2..])?,
+    };
+    i32::try_from(hours * 3600 + minutes * 60)
+        .ok()
+        .map(|offset| sign * offset)
+}
+
+/// Returns year, month, day, hour, minute, second of `YYYY-MM-DD HH:MM:SS`, or with a `T`.
+fn fields(second: &[u8; SECOND_BYTES]) -> Option<[i64; 6]> {
+    let separators = [second[4], second[7], second[13], second[16]];
+    if separators != *b"--::" || !matches!(second[10], b' ' | b'T') {
+        return None;
+    }
+    let fields = [
+        digits_of(&second[..4])?,
+        digits_of(&second[5..7])?,
+        digits_of(&second[8..10])?,
+        digits_of(&second[11..13])?,
+        digits_of(&second[14..16])?,
+        digits_of(&second[17..])?,
+    ];
+    let [_, month, day, hour, minute, second] = fields;
+    let right = (1..=12).contains(&month)
+        && (1..=31).contains(&day)
+        && hour < 24
+        && minute < 60
+        && second <= 60;
+    right.then_some(fields)
+}
+
+/// Returns the seconds since 1970 of a local time, as if it were UTC.
+fn local_seconds(second: &[u8; SECOND_BYTES]) -> Option<i64> {
+    let [year, month, day, hour, minute, second] = fields(second)?;
+    // Years begin in March, so that the day that some years add is their last one.
+    let year = if month > 2 { year } else { year - 1 };
+    let era = year.div_euclid(400);
+    let year_of_era = year.rem_euclid(400);
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    let days = era * 146_097 + day_of_era - 719_468;
+    Some(days * 86_400 + hour * 3600 + minute * 60 + second)
+}
+
+fn civil_time(second: &[u8; SECOND_BYTES]) -> Option<civil::DateTime> {
+    let [year, month, day, hour, minute, second] = fields(second)?;
+    civil::DateTime::new(
+        i16::try_from(year).ok()?,
+        i8::try_from(month).ok()?,
+        i8::try_from(day).ok()?,
+        i8::try_from(hour).ok()?,
+        i8::try_from(minute).ok()?,
+        i8::try_from(second.min(59)).ok()?,
+        0,
+    )
+    .ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn instant(text: &str) -> i64 {
+        let at: jiff::Timestamp = text.parse().unwrap();
+        at.as_microsecond()
+    }
+
+    #[track_caller]
+    fn check(clock: &mut Clock, text: &str, expected: &str) {
+        let (at, bytes) = clock
+            .log_time(Stamp::Written, text.as_bytes(), Fraction::Any, true)
+            .unwrap();
+        assert_eq!((at, bytes), (instant(expected), text.len()), "{text}");
+    }
+
+    #[test]
+    fn zones_are_names_and_numbers() {
+        let mut clock = Clock::default();
+        for (text, expected) in [
+            ("2026-11-22 04:23:06.226 WIB", "2026-11-21T21:23:06.226Z"),
+            ("2026-11-22 04:23:06 WIB", "2026-11-21T21:23:06Z"),
+            ("2026-11-22 04:23:06 +07", "2026-11-21T21:23:06Z"),
+            ("2026-11-22 04:23:06.001 +0545", "2026-11-21T22:38:06.001Z"),
+            ("2026-11-22 04:23:06 -03:30", "2026-11-22T07:53:06Z"),
+            ("2026-11-22T04:23:06.226Z", "2026-11-22T04:23:06.226Z"),
+            (
+                "2026-11-22T04:23:06.226123+07:00",
+                "2026-11-21T21:23:06.226123Z",
+            ),
+            ("2024-02-29 23:59:59 UTC", "2024-02-29T23:59:59Z"),
+            ("1999-12-31 23:59:59 EST", "2000-01-01T04:59:59Z"),
+        ] {
+            check(&mut clock, text, expected);
+            check(&mut clock, text, expected);
+        }
+        assert_eq!(clock.doubts(), []);
+    }
+
+    #[test]
+    fn a_zone_resolves_its_abbreviations_on_the_day_they_change() {
+        let mut clock = Clock::new(Some(TimeZone::get("Europe/Berlin").unwrap()));
+        check(
+            &mut clock,
+            "2026-10-25 02:30:00 CEST",
+            "2026-10-25T00:30:00Z",
+        );
+        check(
+            &mut clock,
+            "2026-10-25 02:30:00 CET",
+            "2026-10-25T01:30:00Z",
+        );
+        let mut clock = Clock::new(Some(TimeZone::get("Asia/Shanghai").unwrap()));
+        check(
+            &mut clock,
+            "2026-10-25 02:30:00 CST",
+            "2026-10-24T18:30:00Z",
+        );
+        let mut clock = Clock::new(Some(TimeZone::get("Asia/Jakarta").unwrap()));
+        check(&mut clock, "2026-10-25 02:30:00", "2026-10-24T19:30:00Z");
+        check(
+            &mut clock,
+            "2026-10-25 02:30:00 UTC",
+            "2026-10-25T02:30:00Z",
+        );
+        assert_eq!(clock.doubts(), []);
+    }
+
+    #[test]
+    fn what_is_not_sure_is_told() {
+        let mut clock = Clock::default();
+        for _ in 0..3 {
+            check(
+                &mut clock,
+                "2026-11-22 04:23:06 XYZT",
+                "2026-11-22T04:23:06Z",
+            );
+        }
+        check(
+            &mut clock,
+            "2026-11-22 04:23:06 CST",
+            "2026-11-22T10:23:06Z",
+        );
+        let doubts: Vec<_> = clock
+            .doubts()
+            .iter()
+            .map(|doubt| (doubt.zone.as_str(), doubt.offset_seconds))
+            .collect();
+        assert_eq!(doubts, [("XYZT", 0), ("CST", -21_600)]);
+    }
+
+    #[test]
+    fn a_time_without_year_takes_the_hint() {
+        let mut clock = Clock::default();
+        let (at, bytes) = clock.rfc3164(b"Nov  2 04:23:06 host", 2026).unwrap();
+        assert_eq!((at, bytes), (instant("2026-11-02T04:23:06Z"), 15));
+        assert_eq!(clock.rfc3164(b"Foo  2 04:23:06", 2026), None);
+        assert_eq!(clock.doubts().len(), 1);
+    }
+
+    #[test]
+    fn epochs_are_read_and_what_is_no_time_is_not() {
+        assert_eq!(
+            epoch(b"1795296186.226 x"),
+            Some((1_795_296_186_226_000, 14))
+        );
+        assert_eq!(epoch(b"1795296186 x"), None);
+        let mut clock = Clock::default();
+        let mut none = |text: &str, fraction| {
+            let read = clock.log_time(Stamp::Written, text.as_bytes(), fraction, false);
+            assert_eq!(read, None, "{text}");
+        };
+        none("2026-13-22 04:23:06 UTC", Fraction::Absent);
+        none("2026-11-22 04:23:06 UTC", Fraction::Milliseconds);
+        none("2026-11-22 04:23:06.226 UTC", Fraction::Absent);
+        none("2026-11-22 04:23:06.22", Fraction::Milliseconds);
+        none("2026-11-22 04:23:06.226 ", Fraction::Milliseconds);
+        none("", Fraction::Any);
+    }
+}
