@@ -1,5 +1,11 @@
 //! The formats of a log: bytes to records.
 
+pub mod csv;
+mod field;
+pub mod json;
+mod stamp;
+mod walk;
+
 use crate::record::Sink;
 
 /// The longest record that a scanner keeps; the rest of a longer one is skipped, its texts are cut and it says so.
