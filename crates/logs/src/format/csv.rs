@@ -463,6 +463,10 @@ fn torn_end(bytes: &[u8], first: usize, end: bool) -> Option<(usize, bool)> {
         }
     }
     // A beginning that the window cuts through must stay whole.
-    let kept = if is_all { 0 } else { BEGINNING_BYTES };
+    let kept = if window.len() < RECORD_BYTES_MAX {
+        0
+    } else {
+        BEGINNING_BYTES
+    };
     is_full.then_some((window.len() - kept, false))
 }

@@ -37,49 +37,42 @@ enum Text {
 
 const TEXTS: usize = 12;
 
-/// What a line says, before escapes are decoded.
-#[derive(Debug, Default)]
-struct Members<'a> {
+/// What a line says.
+struct Members<'a, 's> {
     record: Record<'a>,
     has_time: bool,
     severity: &'a [u8],
     function: Quoted<'a>,
     file: Quoted<'a>,
     file_line: &'a [u8],
-    escaped: [Option<(Text, &'a [u8])>; TEXTS],
-    escaped_count: usize,
+    /// Decoded texts.
+    scratch: &'s mut Vec<u8>,
+    /// Which texts are decoded, and where they are.
+    decoded: [(Text, u32, u32); TEXTS],
+    decoded_count: usize,
 }
 
 impl Json {
     /// Hands the record of a line over; false when it is none.
     fn line(&mut self, line: &[u8], cut: bool, offset: u64, sink: &mut dyn Sink) -> bool {
-        let Some(mut members) = Members::read(line, cut) else {
+        self.scratch.clear();
+        let mut members = Members::new(&mut self.scratch);
+        if members.read(line, cut).is_none() {
             return false;
-        };
-        let scratch = &mut self.scratch;
-        scratch.clear();
-        let mut bounds = [(Text::User, 0, 0); TEXTS];
-        let mut count = 0;
-        for (text, escaped) in members.escaped.iter().flatten() {
-            let begin = scratch.len();
-            unescape(escaped, scratch);
-            bounds[count] = (*text, begin, scratch.len());
-            count += 1;
         }
-        if members.has_location() && count < TEXTS {
-            let begin = scratch.len();
-            members.put_location(scratch);
-            bounds[count] = (Text::Location, begin, scratch.len());
-            count += 1;
+        members.put_location();
+        let Members {
+            mut record,
+            decoded,
+            decoded_count,
+            ..
+        } = members;
+        for (text, begin, end) in &decoded[..decoded_count] {
+            *text.of(&mut record) = &self.scratch[*begin as usize..*end as usize];
         }
-        let mut record = members.record.clone();
-        for (text, begin, end) in &bounds[..count] {
-            *text.of(&mut record) = &self.scratch[*begin..*end];
-        }
-        for text in [Text::User, Text::Database, Text::Application] {
-            let text = text.of(&mut record);
-            *text = field::known(text);
-        }
+        record.user = field::known(record.user);
+        record.database = field::known(record.database);
+        record.application = field::known(record.application);
         record.cut = cut;
         sink.record(offset, &record);
         true
@@ -96,7 +89,9 @@ impl Json {
         }
         let beginning = memchr::memmem::rfind(line, BEGINNING).filter(|found| *found > 0);
         if let Some(found) = beginning
-            && Members::read(&line[found..], false).is_some()
+            && Members::new(&mut self.scratch)
+                .read(&line[found..], false)
+                .is_some()
         {
             sink.odd(offset, Odd::Malformed(&line[..found]));
             self.line(&line[found..], false, offset + found as u64, sink);
@@ -187,21 +182,36 @@ impl Text {
     }
 }
 
-impl<'a> Members<'a> {
+impl<'a, 's> Members<'a, 's> {
+    fn new(scratch: &'s mut Vec<u8>) -> Members<'a, 's> {
+        Members {
+            record: Record {
+                lines: 1,
+                sqlstate: field::SUCCESS,
+                ..Record::default()
+            },
+            has_time: false,
+            severity: b"",
+            function: Quoted::default(),
+            file: Quoted::default(),
+            file_line: b"",
+            scratch,
+            decoded: [(Text::User, 0, 0); TEXTS],
+            decoded_count: 0,
+        }
+    }
+
     /// Reads a line; none when it is no JSON or no record.
-    fn read(line: &'a [u8], cut: bool) -> Option<Members<'a>> {
+    fn read(&mut self, line: &'a [u8], cut: bool) -> Option<()> {
         let mut walk = if cut {
             Walk::cut_object(line)?
         } else {
             Walk::object(line)?
         };
-        let mut members = Members::default();
-        members.record.lines = 1;
-        members.record.sqlstate = field::SUCCESS;
         loop {
             match walk.key() {
                 Some(Some(key)) => match walk.value() {
-                    Some(value) => members.put(key, value),
+                    Some(value) => self.put(key, value),
                     None if cut => break,
                     None => return None,
                 },
@@ -210,69 +220,80 @@ impl<'a> Members<'a> {
                 _ => return None,
             }
         }
-        if !members.has_time || members.severity.is_empty() {
+        if !self.has_time || self.severity.is_empty() {
             return None;
         }
-        members.record.severity = field::severity_of(members.severity, members.record.sqlstate);
-        Some(members)
+        self.record.severity = field::severity_of(self.severity, self.record.sqlstate);
+        Some(())
     }
 
     #[inline]
     fn put(&mut self, key: &[u8], value: Value<'a>) {
+        let quoted = value.quoted();
+        let record = &mut self.record;
         let text = match key {
             b"timestamp" => {
-                self.record.at = stamp::micros(value.quoted().text);
+                record.at = stamp::micros(quoted.text);
                 self.has_time = true;
                 return;
             }
             b"user" => Text::User,
             b"dbname" => Text::Database,
-            b"pid" => return self.record.pid = field::unsigned(value.quoted().text),
+            b"pid" => return record.pid = field::unsigned(quoted.text),
             b"remote_host" => Text::Host,
             b"session_id" => {
-                let started = field::session_started(value.quoted().text);
-                self.record.session_started = started.unwrap_or(0);
+                record.session_started = field::session_started(quoted.text).unwrap_or(0);
                 return;
             }
-            b"line_num" => return self.record.line = field::unsigned(value.quoted().text),
-            b"error_severity" => return self.severity = value.quoted().text,
-            b"state_code" => return self.record.sqlstate = field::sqlstate(value.quoted().text),
+            b"line_num" => return record.line = field::unsigned(quoted.text),
+            b"error_severity" => return self.severity = quoted.text,
+            b"state_code" => return record.sqlstate = field::sqlstate(quoted.text),
             b"message" => Text::Message,
             b"detail" => Text::Detail,
             b"hint" => Text::Hint,
             b"internal_query" => Text::InternalQuery,
             b"context" => Text::Context,
             b"statement" => Text::Statement,
-            b"func_name" => return self.function = value.quoted(),
-            b"file_name" => return self.file = value.quoted(),
-            b"file_line_num" => return self.file_line = value.quoted().text,
+            b"func_name" => return self.function = quoted,
+            b"file_name" => return self.file = quoted,
+            b"file_line_num" => return self.file_line = quoted.text,
             b"application_name" => Text::Application,
             b"backend_type" => Text::Backend,
-            b"leader_pid" => return self.record.leader_pid = field::unsigned(value.quoted().text),
-            b"query_id" => return self.record.query_id = field::signed(value.quoted().text),
+            b"leader_pid" => return record.leader_pid = field::unsigned(quoted.text),
+            b"query_id" => return record.query_id = field::signed(quoted.text),
             _ => return,
         };
-        let quoted = value.quoted();
-        if !quoted.escaped {
-            *text.of(&mut self.record) = quoted.text;
-        } else if let Some(place) = self.escaped.get_mut(self.escaped_count) {
-            *place = Some((text, quoted.text));
-            self.escaped_count += 1;
+        if quoted.escaped {
+            let begin = self.scratch.len();
+            unescape(quoted.text, self.scratch);
+            self.decoded(text, begin);
+        } else {
+            *text.of(record) = quoted.text;
         }
     }
 
-    fn has_location(&self) -> bool {
-        !self.file.text.is_empty()
+    /// Notes that a text was decoded, from `begin` of the scratch on.
+    fn decoded(&mut self, text: Text, begin: usize) {
+        if let Some(place) = self.decoded.get_mut(self.decoded_count) {
+            // A line is not longer than RECORD_BYTES_MAX, and no escape grows.
+            *place = (text, begin as u32, self.scratch.len() as u32);
+            self.decoded_count += 1;
+        }
     }
 
     /// Writes the location as csvlog does.
-    fn put_location(&mut self, output: &mut Vec<u8>) {
-        if !self.function.text.is_empty() {
-            unescape(self.function.text, output);
-            output.extend_from_slice(b", ");
+    fn put_location(&mut self) {
+        if self.file.text.is_empty() {
+            return;
         }
-        unescape(self.file.text, output);
-        output.push(b':');
-        output.extend_from_slice(self.file_line);
+        let begin = self.scratch.len();
+        if !self.function.text.is_empty() {
+            unescape(self.function.text, self.scratch);
+            self.scratch.extend_from_slice(b", ");
+        }
+        unescape(self.file.text, self.scratch);
+        self.scratch.push(b':');
+        self.scratch.extend_from_slice(self.file_line);
+        self.decoded(Text::Location, begin);
     }
 }

@@ -5,6 +5,9 @@ use memchr::{memchr, memchr2};
 /// Deepest nesting of a value that is skipped.
 const DEPTH_MAX: usize = 128;
 
+/// Words that are looked at one by one before a search that is made for long texts.
+const NEAR_WORDS: usize = 4;
+
 /// A position in JSON text.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Walk<'a> {
@@ -79,9 +82,18 @@ impl<'a> Walk<'a> {
                 return None;
             }
         }
-        let key = self.string()?;
+        let start = self.position;
+        let rest = self.bytes.get(start..)?;
+        // Keys are short, and the bytes after the quote are most often the colon.
+        let length = find(rest, b'"', b'\\')?;
+        if rest[length] == b'\\' {
+            let key = self.string()?;
+            self.colon()?;
+            return Some(Some(key.text));
+        }
+        self.position += length + 1;
         self.colon()?;
-        Some(Some(key.text))
+        Some(Some(&rest[..length]))
     }
 
     /// Returns the value after a key and goes behind its comma.
@@ -167,7 +179,7 @@ impl<'a> Walk<'a> {
         let mut at = start;
         let mut escaped = false;
         loop {
-            let Some(found) = memchr2(b'"', b'\\', self.bytes.get(at..)?) else {
+            let Some(found) = find(self.bytes.get(at..)?, b'"', b'\\') else {
                 self.position = self.bytes.len();
                 return self.cut.then(|| Quoted {
                     text: &self.bytes[start..],
@@ -232,6 +244,27 @@ impl<'a> Walk<'a> {
             }
         }
     }
+}
+
+/// Finds the first of two bytes, most often within a few words.
+#[inline]
+pub(crate) fn find(bytes: &[u8], one: u8, other: u8) -> Option<usize> {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGHS: u64 = 0x8080_8080_8080_8080;
+    let (ones, others) = (ONES * u64::from(one), ONES * u64::from(other));
+    let (words, _) = bytes.as_chunks::<8>();
+    for (index, word) in words.iter().take(NEAR_WORDS).enumerate() {
+        let word = u64::from_le_bytes(*word);
+        let (first, second) = (word ^ ones, word ^ others);
+        // The lowest byte that is zero has its high bit set; higher ones may err, and do not matter.
+        let zeros =
+            (first.wrapping_sub(ONES) & !first | second.wrapping_sub(ONES) & !second) & HIGHS;
+        if zeros != 0 {
+            return Some(index * 8 + (zeros.trailing_zeros() / 8) as usize);
+        }
+    }
+    let skipped = words.len().min(NEAR_WORDS) * 8;
+    memchr2(one, other, &bytes[skipped..]).map(|found| skipped + found)
 }
 
 /// Decodes the escapes of a string and appends it; what is no escape is kept as it is.
@@ -303,6 +336,17 @@ mod tests {
         assert_eq!(decoded(r"\ude00\ud83d\n"), "\u{fffd}\u{fffd}\n");
         assert_eq!(decoded(r"\u00"), r"\u00");
         assert_eq!(decoded("cut\\"), "cut");
+    }
+
+    #[test]
+    fn bytes_are_found_near_and_far() {
+        for length in 0..80 {
+            let mut text = vec![b'#'; length];
+            text.extend_from_slice(b"\\\"\"");
+            assert_eq!(find(&text, b'"', b'\\'), Some(length));
+            assert_eq!(find(&text, b'"', b'!'), Some(length + 1));
+            assert_eq!(find(&text, b'!', b'$'), None);
+        }
     }
 
     #[test]
