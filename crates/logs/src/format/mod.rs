@@ -2,6 +2,11 @@
 
 pub mod pgbouncer;
 pub mod stderr;
+pub mod csv;
+mod field;
+pub mod json;
+mod stamp;
+mod walk;
 
 use crate::record::Sink;
 
