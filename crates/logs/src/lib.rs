@@ -7,6 +7,7 @@ pub mod advice;
 pub mod format;
 pub mod kind;
 pub mod prefix;
+pub mod plan;
 pub mod record;
 pub mod regression;
 pub mod report;
