@@ -4,6 +4,7 @@
 //! It reads files and prints nothing; it opens no socket.
 
 pub mod advice;
+mod extract;
 pub mod format;
 pub mod kind;
 pub mod prefix;

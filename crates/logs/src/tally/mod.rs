@@ -11,13 +11,18 @@ mod errors;
 mod integrity;
 mod kinds;
 mod locks;
+mod measure;
 mod pgbouncer;
 mod plans;
+mod processes;
 mod server;
 mod sessions;
 mod shapes;
 mod statements;
+mod table;
 mod temp_files;
+#[cfg(test)]
+mod testing;
 mod totals;
 mod vacuums;
 
@@ -26,7 +31,7 @@ pub use shapes::{ShapeId, Shapes};
 use serde::{Deserialize, Serialize};
 
 use crate::kind::{Group, KindId, classify, kinds as all_kinds};
-use crate::record::{Odd, Record, Sink};
+use crate::record::{Odd, Origin, Record, Sink};
 use crate::report::{Report, Source};
 use crate::severity::Severity;
 
@@ -58,6 +63,7 @@ impl Default for Options {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Tally {
     shapes: Shapes,
+    processes: processes::Processes,
     totals: totals::Totals,
     kinds: kinds::Kinds,
     errors: errors::Errors,
@@ -101,22 +107,27 @@ impl Tally {
         self.kinds.take(&event);
         if record.severity >= Severity::Error {
             self.errors.take(&event);
+            self.locks.take_error(record);
         }
         match group {
             Group::Statements => {
                 self.statements.take(&event);
                 self.plans.take(&event);
-                self.audit.take(&event);
+                self.audit.take(&event, &mut self.shapes);
             }
-            Group::Locks => self.locks.take(&event),
-            Group::Connections => self.sessions.take(&event),
+            Group::Locks => self.locks.take(&event, &mut self.shapes, &self.processes),
+            Group::Connections | Group::Server => self.sessions.take(&event),
             Group::Wal => self.checkpoints.take(&event),
             Group::Maintenance => self.vacuums.take(&event),
-            Group::Pgbouncer => self.pgbouncer.take(&event),
             Group::Resources => self.temp_files.take(&event),
-            Group::Server | Group::Replication | Group::Sql | Group::Unclassified => {}
+            Group::Replication | Group::Sql | Group::Pgbouncer | Group::Unclassified => {}
         }
-        self.server.take(&event);
+        if group == Group::Pgbouncer || record.origin == Origin::PgBouncer {
+            self.pgbouncer.take(&event);
+        }
+        self.server.take(&event, &mut self.shapes, &self.processes);
+        // Last: what other sections ask it is what was before this record.
+        self.processes.take(&event);
     }
 
     /// Adds what is no record.
@@ -132,18 +143,22 @@ impl Tally {
         self.errors.absorb(later.errors);
         self.statements.absorb(later.statements);
         self.temp_files.absorb(later.temp_files);
-        self.locks.absorb(later.locks);
+        self.locks.absorb(later.locks, &self.processes);
         self.sessions.absorb(later.sessions);
         self.checkpoints.absorb(later.checkpoints);
         self.vacuums.absorb(later.vacuums);
-        self.server.absorb(later.server);
+        self.server.absorb(later.server, &self.processes);
         self.plans.absorb(later.plans);
         self.audit.absorb(later.audit);
         self.pgbouncer.absorb(later.pgbouncer);
         self.integrity.absorb(later.integrity);
+        // Last: the sections above ask what was before the part that follows.
+        self.processes.absorb(later.processes);
     }
 
     /// Joins what belongs together, in the order of the log; only for the tally that holds a log's beginning.
+    ///
+    /// It may be called often, such as after each part that was absorbed: it frees what waits to be joined.
     pub fn settle(&mut self) {
         self.statements.settle();
         self.locks.settle();
@@ -164,13 +179,13 @@ impl Tally {
             errors: self.errors.report(shapes, options),
             statements: self.statements.report(shapes, options),
             temp_files: self.temp_files.report(shapes, options),
-            locks: self.locks.report(shapes, options),
+            locks: self.locks.report(&self.processes, shapes, options),
             sessions: self.sessions.report(options),
             checkpoints: self.checkpoints.report(),
             vacuums: self.vacuums.report(options),
             server: self.server.report(shapes, options),
             plans: self.plans.report(shapes, options),
-            audit: self.audit.report(options),
+            audit: self.audit.report(shapes, options),
             pgbouncer: self.pgbouncer.report(options),
             advice: Vec::new(),
         };
