@@ -9,4 +9,5 @@ pub mod kind;
 pub mod record;
 pub mod report;
 pub mod severity;
+pub mod statement;
 pub mod tally;
