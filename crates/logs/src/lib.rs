@@ -13,5 +13,6 @@ pub mod record;
 pub mod regression;
 pub mod report;
 pub mod severity;
+pub mod statement;
 pub mod tally;
 pub mod time;
