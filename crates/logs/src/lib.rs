@@ -4,9 +4,14 @@
 //! It reads files and prints nothing; it opens no socket.
 
 pub mod advice;
+pub mod engine;
+mod error;
 pub mod format;
+pub mod input;
 pub mod kind;
 pub mod record;
 pub mod report;
 pub mod severity;
 pub mod tally;
+
+pub use error::Error;

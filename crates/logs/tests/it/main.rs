@@ -1,1 +1,5 @@
 //! Tests over whole files, in one binary.
+
+mod engine;
+mod inputs;
+mod lines;
