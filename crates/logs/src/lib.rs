@@ -5,7 +5,10 @@
 
 pub mod advice;
 mod extract;
+pub mod engine;
+mod error;
 pub mod format;
+pub mod input;
 pub mod kind;
 pub mod prefix;
 pub mod plan;
@@ -16,3 +19,5 @@ pub mod severity;
 pub mod statement;
 pub mod tally;
 pub mod time;
+
+pub use error::Error;

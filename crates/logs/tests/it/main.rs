@@ -3,3 +3,6 @@
 mod forms;
 mod found;
 mod plan;
+mod engine;
+mod inputs;
+mod lines;
