@@ -14,6 +14,7 @@ mod run;
 pub(crate) mod schema;
 mod segment;
 mod shelf;
+mod statements;
 mod tend;
 mod writer;
 
@@ -23,4 +24,5 @@ pub use query::{
     SERIES_MAX, STEPS_MAX, Series, SeriesQuery, Span,
 };
 pub use reader::Reader;
+pub use statements::{STATEMENT_COLUMNS, Statement, StatementSums, Workload};
 pub use writer::{Retention, Tended, Writer};

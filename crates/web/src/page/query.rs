@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use maud::{Markup, html};
-use pawang_store::history::{Fold, Growth, Rows, Series, SeriesQuery, Span};
+use pawang_store::history::{
+    Fold, Growth, Rows, STATEMENT_COLUMNS, Series, SeriesQuery, Span, StatementSums,
+};
 
 use super::parts::{
     Ask, active_by, class_name, combine, figure, growth, instance_path, known_at, milliseconds,
     or_dash, path, per_second, percent, shell, single, text_of,
 };
-use super::queries::{BLOCK, COLUMNS, Sums, add};
+use super::queries::BLOCK;
 use super::{Page, PageError, Place, Visit};
 use crate::chart::Chart;
 use crate::words;
@@ -26,7 +28,13 @@ const SEARCH_POINTS: u32 = 400;
 pub(crate) fn render(visit: &Visit<'_>, name: &str, queryid: &str) -> Result<Page, PageError> {
     let present = visit.instance(name)?;
     let text = text_of(visit, queryid)?;
-    let mut rows = growth(visit, name, "statements", &COLUMNS, visit.range.span)?;
+    let mut rows = growth(
+        visit,
+        name,
+        "statements",
+        &STATEMENT_COLUMNS,
+        visit.range.span,
+    )?;
     rows.retain(|row| row.labels.get(3).map(String::as_str) == Some(queryid));
     if text.is_none() && rows.is_empty() {
         return Err(PageError::NotFound {
@@ -67,8 +75,8 @@ fn figures(
     rows: &[Growth],
     labels: &[Vec<String>],
 ) -> Result<Markup, PageError> {
-    let mut sums = Sums::default();
-    rows.iter().for_each(|row| add(&mut sums, row));
+    let mut sums = StatementSums::default();
+    rows.iter().for_each(|row| sums.add(row));
     let mean = (sums.calls > 0.0).then(|| sums.total_ms / sums.calls);
     let rate = (sums.seconds > 0.0).then(|| sums.calls / sums.seconds);
     let touched = sums.hit + sums.read;
@@ -125,7 +133,7 @@ fn charts(visit: &Visit<'_>, name: &str, labels: &[Vec<String>]) -> Result<Marku
         name,
         &Ask {
             collector: "statements",
-            columns: &COLUMNS,
+            columns: &STATEMENT_COLUMNS,
             rows: Rows::Only(labels),
             ..Ask::default()
         },
@@ -180,11 +188,11 @@ fn charts(visit: &Visit<'_>, name: &str, labels: &[Vec<String>]) -> Result<Marku
 /// Draws what it did per database and role.
 fn places(rows: &[Growth]) -> Markup {
     let label = |row: &Growth, index: usize| row.labels.get(index).cloned().unwrap_or_default();
-    let mut all: Vec<(String, String, bool, Sums)> = rows
+    let mut all: Vec<(String, String, bool, StatementSums)> = rows
         .iter()
         .map(|row| {
-            let mut sums = Sums::default();
-            add(&mut sums, row);
+            let mut sums = StatementSums::default();
+            sums.add(row);
             (label(row, 0), label(row, 1), label(row, 2) != "false", sums)
         })
         .collect();

@@ -173,15 +173,6 @@ pub(crate) fn growth(
     })?)
 }
 
-/// Returns the span of the same length a day before.
-pub(crate) fn day_before(span: Span) -> Option<Span> {
-    let day = Duration::from_secs(86_400);
-    Some(Span {
-        from: span.from.checked_sub(day).ok()?,
-        to: span.to.checked_sub(day).ok()?,
-    })
-}
-
 /// Returns active sessions over time by wait class, the class with the most first; what waits for nothing is `CPU`.
 ///
 /// # Errors

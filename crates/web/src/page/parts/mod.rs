@@ -25,7 +25,7 @@ pub(crate) use alert::{
 pub(crate) use filter::{Field, choices, filter, matches};
 pub(crate) use forecast::{Forecast, forecast};
 pub(crate) use history::{
-    Ask, active_by, class_name, combine, day_before, growth, series, single, summed, wait_classes,
+    Ask, active_by, class_name, combine, growth, series, single, summed, wait_classes,
 };
 pub(crate) use line::{Line, known_at, lines, lines_of};
 pub(crate) use meanwhile::meanwhile;

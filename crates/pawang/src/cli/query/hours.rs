@@ -1,0 +1,70 @@
+//! What statements did hour by hour, from the history.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use pawang_core::Report;
+use pawang_logs::regression::Hour;
+use pawang_store::history::{Fold, Reader, Rows, SeriesQuery, Span};
+
+const HOUR: Duration = Duration::from_secs(3_600);
+const COLUMNS: [&str; 7] = [
+    "calls",
+    "total_exec_time",
+    "rows",
+    "shared_blks_hit",
+    "shared_blks_read",
+    "temp_blks_read",
+    "temp_blks_written",
+];
+
+/// Returns the hours of each statement, by its query identifier; hours without a sample are absent.
+///
+/// # Errors
+/// The history cannot be read.
+pub(super) fn hours(reader: &Reader, instance: &str, span: Span) -> Result<BTreeMap<String, Vec<Hour>>, Report> {
+    let mut found: BTreeMap<String, BTreeMap<i64, Hour>> = BTreeMap::new();
+    // A column at a time, so that the bound on series of one answer is one on statements.
+    for (index, column) in COLUMNS.iter().enumerate() {
+        let series = reader
+            .series(&SeriesQuery {
+                instance,
+                collector: "statements",
+                database: None,
+                columns: &[column],
+                rows: Rows::All,
+                fold: Fold::SumBy(&["queryid"]),
+                span,
+                step: Some(HOUR),
+            })
+            .map_err(|error| error.report())?;
+        for series in series {
+            let queryid = series.labels.first().cloned().unwrap_or_default();
+            let hours = found.entry(queryid).or_default();
+            let seconds = series.step.as_secs_f64();
+            for point in &series.points {
+                let Some(reading) = point.reading else { continue };
+                // The end of a step belongs to it.
+                let number = (point.at.as_second() - 1).div_euclid(3_600);
+                let hour = hours.entry(number).or_insert(Hour {
+                    hour: number,
+                    ..Hour::default()
+                });
+                let sums = [
+                    &mut hour.calls,
+                    &mut hour.total_ms,
+                    &mut hour.rows,
+                    &mut hour.hit,
+                    &mut hour.read,
+                    &mut hour.temp,
+                    &mut hour.temp,
+                ];
+                if let Some(sum) = sums.into_iter().nth(index) {
+                    *sum += reading.mean * seconds;
+                }
+            }
+        }
+    }
+    let hours = found.into_iter().map(|(queryid, hours)| (queryid, hours.into_values().collect()));
+    Ok(hours.collect())
+}
