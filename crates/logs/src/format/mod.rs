@@ -1,10 +1,17 @@
 //! The formats of a log: bytes to records.
 
+pub mod cloudnative;
 pub mod csv;
 mod field;
+pub mod journald;
 pub mod json;
+mod lines;
+mod parts;
+mod plain;
 mod stamp;
+pub mod syslog;
 mod walk;
+pub mod wrapped;
 
 use crate::record::Sink;
 
