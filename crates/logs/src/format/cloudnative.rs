@@ -110,16 +110,13 @@ impl Lines for CloudNativePg {
         if line.is_empty() || self.line(line, cut, offset, sink).is_some() {
             return;
         }
-        let is_object = open(line, false).is_some() && members(line, false, |_| false).is_none();
-        let is_whole = is_object && is_json(line);
-        sink.odd(
-            offset,
-            if is_whole || (line[0] != b'{' && memchr(0, line).is_none()) {
-                Odd::Raw(line)
-            } else {
-                Odd::Malformed(line)
-            },
-        );
+        let is_text = line[0] != b'{' && memchr(0, line).is_none();
+        let odd = if is_text || is_json(line) {
+            Odd::Raw(line)
+        } else {
+            Odd::Malformed(line)
+        };
+        sink.odd(offset, odd);
     }
 }
 
@@ -176,7 +173,7 @@ pub(crate) fn is_json(line: &[u8]) -> bool {
 }
 
 /// Returns the first nested value whose key is wanted; in a cut line what there is of it.
-pub(crate) fn members(line: &[u8], cut: bool, wanted: impl Fn(&[u8]) -> bool) -> Option<&[u8]> {
+fn members(line: &[u8], cut: bool, wanted: impl Fn(&[u8]) -> bool) -> Option<&[u8]> {
     let mut walk = open(line, cut)?;
     while let Some(Some(key)) = walk.key() {
         let begin = walk.position();

@@ -2,6 +2,7 @@
 
 pub mod cloudnative;
 pub mod csv;
+pub mod detect;
 mod field;
 pub mod journald;
 pub mod json;

@@ -334,11 +334,10 @@ fn without_colour(text: &[u8]) -> &[u8] {
     let parse = || {
         let rest = text.strip_prefix(b"[")?;
         let close = memchr(b']', rest)?;
-        let is_name = |byte: &u8| byte.is_ascii_uppercase() || *byte == b'_';
-        rest[..close]
-            .iter()
-            .all(is_name)
-            .then(|| rest[close + 1..].trim_ascii_start())
+        let is_name = |byte: &u8| byte.is_ascii_uppercase() || matches!(byte, b'0'..=b'9' | b'_');
+        let (name, rest) = (&rest[..close], &rest[close + 1..]);
+        let is_colour = name.first()?.is_ascii_uppercase() && name.iter().all(is_name);
+        is_colour.then(|| rest.trim_ascii_start())
     };
     parse().unwrap_or(text)
 }

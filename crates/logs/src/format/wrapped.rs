@@ -120,6 +120,14 @@ impl Wrapped {
         self.origins.drain(..gone.saturating_sub(1));
     }
 
+    /// Returns how much of the text is before the position `last`; all of it when there is none.
+    fn left(&self, last: Option<u64>) -> usize {
+        last.map_or(self.text.len(), |last| {
+            let left = last.saturating_sub(self.text_base);
+            usize::try_from(left).map_or(self.text.len(), |left| left.min(self.text.len()))
+        })
+    }
+
     /// Takes one line; what is no text of the stderr format ends the record before it.
     fn take(&mut self, line: &lines::Line<'_>, offset: u64, sink: &mut dyn Sink) {
         let (content, at) = unwrap(self.transport, line.text, line.cut);
@@ -169,6 +177,7 @@ impl Scanner for Wrapped {
         let mut position = if is_json(first.text) { 0 } else { first.next? };
         let mut text = Vec::new();
         let mut begins = Vec::new();
+        let mut ending = None;
         let fallback = (position < bytes.len()).then_some(position);
         for _ in 0..SYNC_LINES {
             if position >= bytes.len() {
@@ -177,10 +186,13 @@ impl Scanner for Wrapped {
             let Some(line) = lines::line(bytes, position, true) else {
                 break;
             };
-            if let (Content::Text(inner), _) = unwrap(self.transport, line.text, line.cut) {
-                begins.push((text.len(), position));
-                append(&inner, &mut text);
-            }
+            let (Content::Text(inner), _) = unwrap(self.transport, line.text, line.cut) else {
+                // Nothing goes on behind what is no text.
+                ending = Some(position);
+                break;
+            };
+            begins.push((text.len(), position));
+            append(&inner, &mut text);
             let Some(next) = line.next else { break };
             position = next;
         }
@@ -188,7 +200,7 @@ impl Scanner for Wrapped {
         let found = begins.iter().find(|(begin, _)| Some(*begin) >= synced);
         match (synced, found) {
             (Some(_), Some((_, position))) => Some(*position),
-            _ => fallback,
+            _ => ending.or(fallback),
         }
     }
 
@@ -214,11 +226,10 @@ impl Scanner for Wrapped {
         let mut last: Option<u64> = None;
         loop {
             if position >= until {
-                let text_end = self.text_base + self.text.len() as u64;
-                let last = *last.get_or_insert(text_end);
-                let left = last.saturating_sub(self.text_base);
-                self.hand_on(usize::try_from(left).unwrap_or(0), false, sink);
-                if self.text_base >= last {
+                last = last.or(Some(self.text_base + self.text.len() as u64));
+                let left = self.left(last);
+                self.hand_on(left, false, sink);
+                if self.left(last) == 0 {
                     break;
                 }
             }
@@ -230,6 +241,11 @@ impl Scanner for Wrapped {
                 break;
             }
             self.take(&line, base + position as u64, sink);
+            if line.cut {
+                // The end of the record is missing, so that nothing can go on with it.
+                let left = self.left(last);
+                self.hand_on(left, true, sink);
+            }
             let Some(next) = line.next else {
                 self.skipping = true;
                 position = bytes.len();
@@ -241,10 +257,8 @@ impl Scanner for Wrapped {
             }
         }
         let is_last = end && position >= bytes.len();
-        let left = last.map_or(self.text.len(), |last| {
-            usize::try_from(last.saturating_sub(self.text_base)).unwrap_or(0)
-        });
-        self.hand_on(left.min(self.text.len()), is_last || self.skipping, sink);
+        let left = self.left(last);
+        self.hand_on(left, is_last, sink);
         self.pending(base).unwrap_or(position)
     }
 
@@ -273,13 +287,20 @@ fn append(text: &[u8], output: &mut Vec<u8>) {
     }
 }
 
+/// Takes the bracket before the first and the comma after each object off, since downloads are lists.
+fn without_list(line: &[u8]) -> &[u8] {
+    let trimmed = line.trim_ascii();
+    let trimmed = trimmed.strip_prefix(b"[").unwrap_or(trimmed);
+    if !trimmed.starts_with(b"{") {
+        return line;
+    }
+    let trimmed = trimmed.strip_suffix(b"]").unwrap_or(trimmed);
+    trimmed.strip_suffix(b",").unwrap_or(trimmed)
+}
+
 /// Returns what a line holds, and the time that its wrapping says.
 fn unwrap(transport: Transport, line: &[u8], cut: bool) -> (Content<'_>, Option<i64>) {
-    // Downloads are lists: a bracket before the first, a comma after each.
-    let line = line.trim_ascii();
-    let line = line.strip_prefix(b"[").unwrap_or(line);
-    let line = line.strip_suffix(b"]").unwrap_or(line);
-    let line = line.strip_suffix(b",").unwrap_or(line);
+    let line = without_list(line);
     if !line.starts_with(b"{") {
         return if memchr(0, line).is_some() {
             (Content::Malformed, None)
