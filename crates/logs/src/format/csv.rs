@@ -380,7 +380,7 @@ impl Fields {
 
 /// Tells whether the bytes look like the first column.
 #[inline]
-fn begins(bytes: &[u8]) -> bool {
+pub(crate) fn begins(bytes: &[u8]) -> bool {
     matches!(
         bytes,
         [

@@ -2,8 +2,9 @@
 
 use memchr::memchr;
 
+use super::lines::{self, Lines};
 use super::walk::{Quoted, Value, Walk, unescape};
-use super::{RECORD_BYTES_MAX, Scanner, field, stamp};
+use super::{Scanner, field, stamp};
 use crate::record::{Odd, Record, Sink};
 
 /// How the first key of a record looks; inside of a string its quotes would have backslashes.
@@ -101,6 +102,14 @@ impl Json {
     }
 }
 
+impl Lines for Json {
+    fn take(&mut self, line: &[u8], cut: bool, offset: u64, sink: &mut dyn Sink) {
+        if !self.line(line, cut, offset, sink) {
+            self.odd_line(line, offset, sink);
+        }
+    }
+}
+
 impl Scanner for Json {
     fn sync(&self, bytes: &[u8]) -> Option<usize> {
         if bytes.starts_with(BEGINNING) {
@@ -118,44 +127,10 @@ impl Scanner for Json {
         end: bool,
         sink: &mut dyn Sink,
     ) -> usize {
-        let mut position = 0;
-        if self.skipping {
-            let Some(newline) = memchr(b'\n', bytes) else {
-                return bytes.len();
-            };
-            self.skipping = false;
-            position = newline + 1;
-        }
-        while position < until {
-            let window = &bytes[position..bytes.len().min(position + RECORD_BYTES_MAX)];
-            let offset = base + position as u64;
-            let Some(newline) = memchr(b'\n', window) else {
-                if window.len() == RECORD_BYTES_MAX {
-                    if !self.line(window, true, offset, sink) {
-                        sink.odd(offset, Odd::Malformed(window));
-                    }
-                    let Some(newline) = memchr(b'\n', &bytes[position + window.len()..]) else {
-                        self.skipping = true;
-                        return bytes.len();
-                    };
-                    position += window.len() + newline + 1;
-                    continue;
-                }
-                if end {
-                    if !self.line(window, false, offset, sink) {
-                        self.odd_line(window, offset, sink);
-                    }
-                    return bytes.len();
-                }
-                return position;
-            };
-            let line = &window[..newline];
-            if !self.line(line, false, offset, sink) {
-                self.odd_line(line.strip_suffix(b"\r").unwrap_or(line), offset, sink);
-            }
-            position += newline + 1;
-        }
-        position
+        let mut skipping = self.skipping;
+        let done = lines::scan(self, &mut skipping, bytes, base, until, end, sink);
+        self.skipping = skipping;
+        done
     }
 
     fn splittable(&self) -> bool {

@@ -2,11 +2,19 @@
 
 pub mod pgbouncer;
 pub mod stderr;
+pub mod cloudnative;
 pub mod csv;
+pub mod detect;
 mod field;
+pub mod journald;
 pub mod json;
+mod lines;
+mod parts;
+mod plain;
 mod stamp;
+pub mod syslog;
 mod walk;
+pub mod wrapped;
 
 use crate::record::Sink;
 

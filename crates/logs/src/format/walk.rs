@@ -115,6 +115,11 @@ impl<'a> Walk<'a> {
         Some(value)
     }
 
+    /// Returns how many bytes were walked.
+    pub(crate) fn position(&self) -> usize {
+        self.position
+    }
+
     /// Tells whether only white space follows.
     pub(crate) fn at_end(mut self) -> bool {
         self.space();

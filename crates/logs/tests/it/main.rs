@@ -6,3 +6,4 @@ mod plan;
 mod engine;
 mod inputs;
 mod lines;
+mod transports;
