@@ -45,3 +45,31 @@ fn four_formats_read_to_the_same_tree() {
         }
     }
 }
+
+/// Returns the rules that speak up about a plan.
+fn fired(plan: &Plan) -> Vec<String> {
+    plan::review(plan).into_iter().map(|finding| finding.rule).collect()
+}
+
+#[test]
+fn every_rule_fires_on_its_plan() {
+    let mut missing = Vec::new();
+    for rule in plan::rules() {
+        let path = folder("rules").join(format!("{}.txt", rule.id));
+        let plan = read(&path);
+        let fired = fired(&plan);
+        if !fired.iter().any(|fired| fired == rule.id) {
+            missing.push(format!("{}: {fired:?}\n{plan}", rule.id));
+        }
+    }
+    assert!(missing.is_empty(), "{}", missing.join("\n"));
+}
+
+#[test]
+fn every_rule_is_silent_on_healthy_plans() {
+    for path in files("healthy", "txt") {
+        let plan = read(&path);
+        let findings = plan::review(&plan);
+        assert!(findings.is_empty(), "{}: {findings:#?}\n{plan}", path.display());
+    }
+}

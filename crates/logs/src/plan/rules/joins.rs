@@ -9,7 +9,7 @@ use crate::plan::node::Relationship;
 /// Loops of an inner side that make a nested loop worth a look.
 const LOOPS: f64 = 1_000.0;
 /// Share of the statement's time that such a part must take.
-const SHARE: f64 = 0.2;
+const SHARE: f64 = 0.1;
 /// How many times more outer rows than estimated make it a blow-up.
 const FACTOR: f64 = 5.0;
 /// Pairs thrown away by the filter of a join.
@@ -162,11 +162,10 @@ fn cartesian(view: &View<'_>, found: &mut Found<'_>) {
         if !inner_join || step.node.detail("Join Filter").is_some() {
             continue;
         }
-        // A parameter of the outer side, inside of the inner one, is a condition too.
+        // A column of the outer side, inside of the inner one, is a condition; what a function is called with, only VERBOSE tells.
         let correlated = view.below(&inner).any(|below| {
-            matches!(below.node.kind.as_str(), "Memoize" | "Function Scan" | "Subquery Scan" | "Foreign Scan" | "Custom Scan")
-                || ["Index Cond", "Recheck Cond", "TID Cond", "One-Time Filter"].iter().any(|key| below.node.detail(key).is_some())
-                || below.node.detail("Filter").is_some_and(|filter| refers(view, &outer, filter))
+            matches!(below.node.kind.as_str(), "Memoize" | "Function Scan" | "Foreign Scan" | "Custom Scan")
+                || below.node.details.iter().any(|(key, text)| key != "Output" && refers(view, &outer, text))
         });
         let product = rows(&step);
         if !correlated && product >= PRODUCT && rows(&outer) > 1.0 {
@@ -179,8 +178,8 @@ fn cartesian(view: &View<'_>, found: &mut Found<'_>) {
 /// Tells whether a condition names a relation of the outer side.
 fn refers(view: &View<'_>, outer: &Step<'_>, condition: &str) -> bool {
     view.below(outer).any(|step| {
-        let names = [&step.node.relation, &step.node.alias];
-        names.into_iter().flatten().any(|name| condition.contains(&format!("{name}.")))
+        let name = step.node.alias.as_ref().or(step.node.relation.as_ref());
+        name.is_some_and(|name| condition.contains(&format!("{name}.")))
     })
 }
 

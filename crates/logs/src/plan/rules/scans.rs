@@ -23,7 +23,7 @@ const READ: f64 = 65_536.0;
 /// Share of all blocks that came from disk.
 const COLD: f64 = 0.5;
 /// Rows that one bitmap has more than what remains of both.
-const BITMAP: f64 = 10.0;
+const BITMAP: f64 = 5.0;
 /// Partitions scanned that make one look for pruning.
 const PARTITIONS: usize = 12;
 

@@ -15,7 +15,7 @@ const TRIGGERS: f64 = 0.2;
 /// Milliseconds of triggers below which they do not matter.
 const TRIGGER_TIME: f64 = 10.0;
 /// Milliseconds of planning below which it does not matter.
-const PLANNING: f64 = 10.0;
+const PLANNING: f64 = 5.0;
 /// Rows that a limit throws away for its offset.
 const SKIPPED: f64 = 1_000.0;
 /// How many times more rows are sorted than returned.
