@@ -5,6 +5,7 @@
 
 pub mod advice;
 pub mod format;
+pub mod histogram;
 pub mod kind;
 pub mod record;
 pub mod report;

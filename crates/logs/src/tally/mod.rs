@@ -7,10 +7,13 @@
 
 mod audit;
 mod checkpoints;
+pub(crate) mod counts;
 mod errors;
 mod integrity;
 mod kinds;
 mod locks;
+pub(crate) mod minutes;
+pub(crate) mod names;
 mod pgbouncer;
 mod plans;
 mod server;
@@ -21,7 +24,7 @@ mod temp_files;
 mod totals;
 mod vacuums;
 
-pub use shapes::{ShapeId, Shapes};
+pub use shapes::{SHAPES_MAX, ShapeId, Shapes};
 
 use serde::{Deserialize, Serialize};
 
@@ -101,6 +104,7 @@ impl Tally {
         self.kinds.take(&event);
         if record.severity >= Severity::Error {
             self.errors.take(&event);
+            self.statements.fail(&event);
         }
         match group {
             Group::Statements => {
@@ -162,7 +166,7 @@ impl Tally {
             kinds: self.kinds.report(),
             unclassified: self.kinds.unclassified(options),
             errors: self.errors.report(shapes, options),
-            statements: self.statements.report(shapes, options),
+            statements: self.statements.report(shapes, &self.temp_files, options),
             temp_files: self.temp_files.report(shapes, options),
             locks: self.locks.report(shapes, options),
             sessions: self.sessions.report(options),
