@@ -9,6 +9,7 @@ pub mod engine;
 mod error;
 pub mod format;
 pub mod input;
+pub mod histogram;
 pub mod kind;
 pub mod prefix;
 pub mod plan;

@@ -13,6 +13,7 @@ mod words;
 
 pub use duration::{Phase, Told, told};
 pub use fingerprint::fingerprint;
+pub(crate) use message::cut;
 pub use message::normalise_message;
 pub use normal::Normaliser;
 pub use redact::redact;

@@ -7,11 +7,14 @@
 
 mod audit;
 mod checkpoints;
+pub(crate) mod counts;
 mod errors;
 mod integrity;
 mod kinds;
 mod locks;
 mod measure;
+pub(crate) mod minutes;
+pub(crate) mod names;
 mod pgbouncer;
 mod plans;
 mod processes;
@@ -26,7 +29,7 @@ mod testing;
 mod totals;
 mod vacuums;
 
-pub use shapes::{ShapeId, Shapes};
+pub use shapes::{SHAPES_MAX, ShapeId, Shapes};
 
 use serde::{Deserialize, Serialize};
 
@@ -108,6 +111,7 @@ impl Tally {
         if record.severity >= Severity::Error {
             self.errors.take(&event);
             self.locks.take_error(record);
+            self.statements.fail(&event);
         }
         match group {
             Group::Statements => {
@@ -177,7 +181,7 @@ impl Tally {
             kinds: self.kinds.report(),
             unclassified: self.kinds.unclassified(options),
             errors: self.errors.report(shapes, options),
-            statements: self.statements.report(shapes, options),
+            statements: self.statements.report(shapes, &self.temp_files, options),
             temp_files: self.temp_files.report(shapes, options),
             locks: self.locks.report(&self.processes, shapes, options),
             sessions: self.sessions.report(options),
