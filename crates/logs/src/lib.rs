@@ -7,6 +7,7 @@ pub mod advice;
 pub mod format;
 pub mod kind;
 pub mod record;
+pub mod render;
 pub mod report;
 pub mod severity;
 pub mod tally;

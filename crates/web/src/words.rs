@@ -1,7 +1,7 @@
 //! Words for people: ages, times, levels, reasons; and addresses that keep what was chosen. Those of numbers are the charts'.
 
 use maud::{Markup, html};
-pub(crate) use pawang_chart::words::{bytes, duration, exact, figure, instant, number, quantity};
+pub(crate) use pawang_chart::words::{bytes, duration, exact, instant, number, quantity};
 use pawang_core::{Blind, Level, Timestamp};
 
 /// Returns a duration in its largest unit, for tables: `4 s`, `12 min`, `3 h`, `31 d`.
