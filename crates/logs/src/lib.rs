@@ -15,6 +15,7 @@ pub mod prefix;
 pub mod plan;
 pub mod record;
 pub mod regression;
+pub mod render;
 pub mod report;
 pub mod severity;
 pub mod statement;

@@ -34,11 +34,17 @@ static ASSETS: LazyLock<Vec<Asset>> = LazyLock::new(|| {
 
 type Source = (&'static str, &'static str, &'static str, &'static [u8]);
 
-const fn sources() -> [Source; 6] {
+/// The colours, then the pages, then the charts, whose rules for tables and figures come above those of pages.
+static STYLESHEET: LazyLock<String> = LazyLock::new(|| {
+    let pages = include_str!("../assets/pawang.css");
+    [pawang_chart::PALETTE, pages, pawang_chart::CSS].join("\n")
+});
+
+fn sources() -> [Source; 6] {
     const JS: &str = "text/javascript; charset=utf-8";
     const CSS: &str = "text/css; charset=utf-8";
     [
-        ("pawang", "css", CSS, include_bytes!("../assets/pawang.css")),
+        ("pawang", "css", CSS, STYLESHEET.as_bytes()),
         ("pawang", "js", JS, include_bytes!("../assets/pawang.js")),
         (
             "icon-ok",

@@ -521,7 +521,7 @@ fn palette(visit: &Visit<'_>, instances: &[std::sync::Arc<Present>]) -> Markup {
         .collect();
     let kept = visit.link("");
     let data = serde_json::json!({ "instances": names, "keep": kept });
-    html! { (crate::chart::json("estate", &data)) }
+    html! { (pawang_chart::json("estate", &data)) }
 }
 
 #[cfg(test)]

@@ -3,7 +3,6 @@
 mod api;
 mod assets;
 mod auth;
-mod chart;
 mod events;
 mod health;
 mod layout;

@@ -7,7 +7,7 @@ use super::Problem;
 /// The rooms of the house from the bottom up: a crate may use the crates of lower rooms only.
 const ROOMS: [&[&str]; 5] = [
     &["core"],
-    &["config", "postgres", "http", "store"],
+    &["config", "postgres", "http", "store", "chart"],
     &[
         "collect", "check", "metrics", "alert", "logs", "act", "maintain", "backup", "pipeline",
         "access", "settings", "rescue", "report",

@@ -7,3 +7,5 @@ mod engine;
 mod inputs;
 mod lines;
 mod transports;
+mod render;
+mod render_sample;

@@ -19,9 +19,10 @@ mod tend;
 mod writer;
 
 pub use encode::TEXT_BYTES_MAX;
+pub use pawang_core::{Point, Reading, Series, Span};
 pub use query::{
-    Change, Fold, GROWTH_ROWS_MAX, Growth, GrowthQuery, POINTS_MAX, Point, Reading, Rows,
-    SERIES_MAX, STEPS_MAX, Series, SeriesQuery, Span,
+    Change, Fold, GROWTH_ROWS_MAX, Growth, GrowthQuery, POINTS_MAX, Rows, SERIES_MAX, STEPS_MAX,
+    SeriesQuery,
 };
 pub use reader::Reader;
 pub use statements::{STATEMENT_COLUMNS, Statement, StatementSums, Workload};

@@ -14,9 +14,9 @@ use pawang_store::state::{AlertQuery, FindingQuery, FindingRecord};
 use super::parts::{Ask, series};
 use super::verdict::{Open, address, name, open, place, since, title, where_of};
 use super::{Page, PageError, Place, Visit, alert};
-use crate::chart::Chart;
 use crate::page::parts::{shell, without_secrets};
 use crate::words::{age, badge, command, copyable, duration, encode, moment, not_seen, quantity};
+use pawang_chart::Chart;
 
 /// Times that a finding was open, in its history.
 const TIMES_MAX: usize = 100;

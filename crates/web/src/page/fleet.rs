@@ -10,11 +10,11 @@ use pawang_store::live::Present;
 use super::parts::{Ask, dash, single, summed};
 use super::verdict::{Open, address, entries, list, name, open, place, title};
 use super::{Page, PageError, Place, Visit};
-use crate::chart::sparkline;
 use crate::layout::{Counts, STALE_SECONDS};
 use crate::words::{
     address as again, age, ago, copyable, encode, glyph, moment, quantity, seconds_since,
 };
+use pawang_chart::sparkline;
 
 /// Rows of the page before "show more".
 const ROWS_SHOWN: usize = 100;

@@ -13,8 +13,8 @@ use super::parts::{
 };
 use super::queries::BLOCK;
 use super::{Page, PageError, Place, Visit};
-use crate::chart::Chart;
 use crate::words;
+use pawang_chart::Chart;
 
 /// Rows of a statement (databases, roles) whose history is added up.
 const ROWS_MAX: usize = 200;

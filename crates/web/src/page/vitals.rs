@@ -9,8 +9,8 @@ use pawang_store::live::Present;
 
 use super::parts::{Ask, combine, series, single, wait_classes};
 use super::{PageError, Visit};
-use crate::chart::Chart;
 use crate::words::duration;
+use pawang_chart::Chart;
 
 /// Places of the file systems that are drawn.
 const PLACES_MAX: usize = 6;

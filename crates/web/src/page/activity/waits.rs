@@ -4,13 +4,13 @@ use maud::{Markup, html};
 use pawang_core::Missing;
 use pawang_store::live::Present;
 
-use crate::chart::Chart;
 use crate::page::parts::{
     active_by, bar, class_name, instance_path, one_line, path, percent, text_of, unseen,
     wait_classes,
 };
 use crate::page::{PageError, Visit};
 use crate::words;
+use pawang_chart::Chart;
 
 /// Rows of each list of the largest.
 const TOP: usize = 8;

@@ -8,10 +8,10 @@ use pawang_store::history::{Fold, Point, Reading, Series};
 use pawang_store::live::Present;
 
 use super::graph::difference;
-use crate::chart::Chart;
 use crate::page::parts::{Ask, Line, combine, lines, or_dash, series, unseen};
 use crate::page::{PageError, Visit};
 use crate::words;
+use pawang_chart::Chart;
 
 /// Senders that are listed.
 const SENDERS_MAX: usize = 100;

@@ -6,10 +6,10 @@ use pawang_store::history::{Fold, Series};
 use pawang_store::live::Present;
 
 use super::graph::difference;
-use crate::chart::Chart;
 use crate::page::parts::{Ask, Line, combine, dash, lines, or_dash, series, unseen};
 use crate::page::{PageError, Visit};
 use crate::words;
+use pawang_chart::Chart;
 
 /// Slots that are listed.
 const SLOTS_MAX: usize = 100;

@@ -6,10 +6,10 @@ use pawang_store::history::Series;
 use pawang_store::live::Present;
 
 use super::graph::difference;
-use crate::chart::Chart;
 use crate::page::parts::{Ask, combine, figure, lines, or_dash, single, unseen};
 use crate::page::{PageError, Visit};
 use crate::words;
+use pawang_chart::Chart;
 
 /// Draws figures and charts; nothing on a primary.
 ///

@@ -12,8 +12,8 @@ use super::parts::{
 };
 use super::tables::{self, Relation};
 use super::{Page, PageError, Place, Visit};
-use crate::chart::Chart;
 use crate::words;
+use pawang_chart::Chart;
 
 /// Rows of the lists of the largest and of the fastest growing tables.
 const TOP: usize = 15;

@@ -6,13 +6,13 @@ use pawang_store::history::{Rows, Series};
 use pawang_store::live::Present;
 
 use super::{Relation, UNCOUNTED, everywhere};
-use crate::chart::Chart;
 use crate::page::parts::{
     Ask, combine, dash, figure, instance_path, or_dash, path, percent, shell, single,
 };
 use crate::page::verdict::title;
 use crate::page::{PageError, Visit};
 use crate::words;
+use pawang_chart::Chart;
 
 /// Size of a block; the server would have to be built anew for another.
 const BLOCK: f64 = 8192.0;

@@ -52,7 +52,7 @@ mod tests {
 
     /// Returns the colours of the stylesheet, for light and dark.
     fn palettes() -> [BTreeMap<String, Rgb>; 2] {
-        let css = include_str!("../../assets/pawang.css");
+        let css = include_str!("../assets/palette.css");
         let light = css.split(":root {").nth(1).unwrap();
         let dark = css.split(":root {").nth(2).unwrap();
         [light, dark].map(|block| {

@@ -1,7 +1,7 @@
 //! The shape of one series in a line of text.
 
 use maud::{Markup, html};
-use pawang_store::history::{Point, Series};
+use pawang_core::{Point, Series};
 
 use super::scale::across;
 use super::shape::{area, line};
@@ -14,12 +14,12 @@ const HEIGHT: f64 = 22.0;
 const FINE: f64 = 4.0;
 
 /// Draws the shape of one series in a line of text, from 0 to its largest value.
-pub(crate) fn sparkline(series: &Series) -> Markup {
+pub fn sparkline(series: &Series) -> Markup {
     let points = thin(series);
     let (Some(first), Some(last)) = (points.first(), points.last()) else {
         return html! {};
     };
-    let span = pawang_store::history::Span {
+    let span = pawang_core::Span {
         from: first.at,
         to: last.at,
     };

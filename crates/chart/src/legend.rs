@@ -1,7 +1,7 @@
 //! The words of a chart: names, last, mean and largest values, and the values themselves as a table.
 
 use maud::{Markup, html};
-use pawang_store::history::Point;
+use pawang_core::Point;
 
 use super::Chart;
 use super::colour::class;

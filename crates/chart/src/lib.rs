@@ -10,15 +10,20 @@ mod scale;
 mod shape;
 mod spark;
 mod thin;
+pub mod words;
 
 use maud::{Markup, PreEscaped, html};
-use pawang_core::{Level, Timestamp};
-use pawang_store::history::{Series, Span};
+use pawang_core::{Level, Series, Span, Timestamp};
 
-pub(crate) use spark::sparkline;
+pub use spark::sparkline;
+
+/// The stylesheet of colours and fonts, for light and dark.
+pub const PALETTE: &str = include_str!("../assets/palette.css");
+/// The stylesheet of charts; it needs [`PALETTE`].
+pub const CSS: &str = include_str!("../assets/chart.css");
 
 /// Values over time.
-pub(crate) struct Chart<'a> {
+pub struct Chart<'a> {
     /// What it shows, as its heading.
     pub title: &'a str,
     /// Unit of the values as columns declare it: `bytes`, `ms`, `s`, `/s`, `%`, ...
@@ -46,25 +51,36 @@ enum Form {
 impl Chart<'_> {
     /// Draws it: figure with heading, SVG, legend with last values, and the same numbers as a table for readers
     /// without eyes.
-    pub(crate) fn draw(&self) -> Markup {
-        draw::figure(
-            self,
-            if self.stacked {
-                Form::Areas
-            } else {
-                Form::Lines
-            },
-        )
+    pub fn draw(&self) -> Markup {
+        draw::figure(self, self.form(), true)
     }
 
     /// Draws it with one bar per step: for amounts per step, such as checkpoints.
-    pub(crate) fn bars(&self) -> Markup {
-        draw::figure(self, Form::Bars)
+    pub fn bars(&self) -> Markup {
+        draw::figure(self, Form::Bars, true)
+    }
+
+    /// Draws it for a page without a script; with one bar per step unless it is stacked.
+    pub fn still(&self) -> Markup {
+        let form = if self.stacked {
+            Form::Areas
+        } else {
+            Form::Bars
+        };
+        draw::figure(self, form, false)
+    }
+
+    fn form(&self) -> Form {
+        if self.stacked {
+            Form::Areas
+        } else {
+            Form::Lines
+        }
     }
 }
 
 /// Embeds data for the script; nothing in it can end the element.
-pub(crate) fn json(id: &str, data: &serde_json::Value) -> Markup {
+pub fn json(id: &str, data: &serde_json::Value) -> Markup {
     html! { script type="application/json" id=(id) { (PreEscaped(escaped(&data.to_string()))) } }
 }
 

@@ -3,8 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use maud::{Markup, PreEscaped, html};
-use pawang_core::{Level, Timestamp};
-use pawang_store::history::{Point, Reading};
+use pawang_core::{Level, Point, Reading, Timestamp};
 
 use super::colour::class;
 use super::legend::{legend, summary, values};
@@ -31,8 +30,8 @@ const BANDS_MAX: usize = 3;
 
 type Place = Option<(f64, f64)>;
 
-/// Draws the whole figure.
-pub(super) fn figure(chart: &Chart<'_>, form: Form) -> Markup {
+/// Draws the whole figure, with the data that a script reads off where there is one.
+pub(super) fn figure(chart: &Chart<'_>, form: Form, script: bool) -> Markup {
     let shown = Chart {
         lines: chart.lines.iter().take(LINES_MAX).cloned().collect(),
         limits: chart.limits.clone(),
@@ -47,12 +46,12 @@ pub(super) fn figure(chart: &Chart<'_>, form: Form) -> Markup {
     };
     let empty = lines.iter().flatten().all(|point| point.reading.is_none());
     html! {
-        figure .chart data-chart[!empty] {
+        figure .chart data-chart[!empty && script] {
             figcaption { (chart.title) @if let Some(unit) = spoken(chart.unit) { span .unit { (unit) } } }
             @if empty {
                 p .nothing { "Nothing was seen in this stretch of time" }
             } @else {
-                (plot(&shown, form, &lines))
+                (plot(&shown, form, &lines, script))
                 (legend(&shown, &lines))
                 @if chart.lines.len() > LINES_MAX { p .more { (chart.lines.len() - LINES_MAX) " more are not drawn" } }
                 (values(&shown, &lines))
@@ -70,7 +69,7 @@ fn spoken(unit: &str) -> Option<String> {
     }
 }
 
-fn plot(chart: &Chart<'_>, form: Form, lines: &[Vec<Point>]) -> Markup {
+fn plot(chart: &Chart<'_>, form: Form, lines: &[Vec<Point>], script: bool) -> Markup {
     let scale = scale(chart, form, lines);
     let full = TOP + HEIGHT + BOTTOM;
     let y = |value: f64| format!("{:.1}", TOP + scale.down(value) * HEIGHT);
@@ -88,7 +87,7 @@ fn plot(chart: &Chart<'_>, form: Form, lines: &[Vec<Point>]) -> Markup {
             svg .axis width=(AXIS) height=(full) aria-hidden="true" {
                 @for tick in &scale.ticks { text x="100%" dx="-8" y=(y(*tick)) dy=".32em" { (label(*tick, chart.unit)) } }
             }
-            svg .area width="100%" height=(full) role="img" aria-label=(said) tabindex="0" {
+            svg .area width="100%" height=(full) role="img" aria-label=(said) tabindex=[script.then_some("0")] {
                 g .grid aria-hidden="true" {
                     @for tick in &scale.ticks { line x1="0" x2="100%" y1=(y(*tick)) y2=(y(*tick)) {} }
                 }
@@ -115,7 +114,9 @@ fn plot(chart: &Chart<'_>, form: Form, lines: &[Vec<Point>]) -> Markup {
                     }
                 }
             }
-            script type="application/json" { (PreEscaped(data::json(chart, form, &scale, lines))) }
+            @if script {
+                script type="application/json" { (PreEscaped(data::json(chart, form, &scale, lines))) }
+            }
         }
     }
 }

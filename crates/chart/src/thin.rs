@@ -1,6 +1,6 @@
 //! Fewer points that still show every extreme and every gap.
 
-use pawang_store::history::{Point, Reading, Series};
+use pawang_core::{Point, Reading, Series};
 
 /// Most points of one line: more than a screen shows apart, few enough for a phone's connection.
 pub(super) const POINTS_MAX: usize = 300;
@@ -59,7 +59,7 @@ pub(super) mod tests {
     use super::*;
 
     /// Returns a series of one point per minute; NaN is a gap.
-    pub(in super::super) fn series(values: &[f64]) -> Series {
+    pub(crate) fn series(values: &[f64]) -> Series {
         let start: Timestamp = "2026-11-21T00:00:00Z".parse().unwrap();
         let points = values.iter().enumerate().map(|(index, value)| Point {
             at: start + Duration::from_secs(60 * (index as u64 + 1)),

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use pawang_store::history::Point;
+use pawang_core::Point;
 
 use super::scale::Scale;
 use super::{Chart, Form};

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use pawang_core::Timestamp;
-use pawang_store::history::Span;
+use pawang_core::{Span, Timestamp};
 
 use crate::words;
 

@@ -1,0 +1,22 @@
+//! The report for people: text for a terminal, Markdown for a ticket, one HTML file for everybody else; what differs between two reports;
+//! and the removal of secrets before any of it leaves.
+//!
+//! All forms show the same [`part::Part`]s, so that a number is the same in each of them.
+
+pub mod diff;
+mod diff_words;
+mod html;
+mod markdown;
+mod part;
+mod redact;
+mod secret;
+mod style;
+mod text;
+
+pub use html::{HTML_BYTES_MAX, html};
+pub use markdown::{markdown, section_markdown};
+pub use part::Section;
+pub use redact::redact;
+pub use secret::without_secrets;
+pub use style::Style;
+pub use text::{section_rows, section_text, text};

@@ -1,0 +1,539 @@
+//! Secrets in texts of a log: passwords, tokens and keys, found by what stands before them or by their own form.
+//!
+//! A secret that stands where a constant would is gone with the constants of a normalised statement already; this is for everything else.
+
+use std::borrow::Cow;
+
+/// What a secret is, which its replacement says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Secret {
+    Password,
+    Token,
+    Key,
+}
+
+impl Secret {
+    fn marker(self) -> &'static str {
+        match self {
+            Secret::Password => "[redacted password]",
+            Secret::Token => "[redacted token]",
+            Secret::Key => "[redacted key]",
+        }
+    }
+}
+
+/// Where a secret begins and ends, and what it is.
+type Found = (usize, usize, Secret);
+
+const MARK: &str = "[redacted ";
+/// Parts of names whose values are secrets.
+const NAMES: [(&str, Secret); 15] = [
+    ("passw", Secret::Password),
+    ("passphrase", Secret::Password),
+    ("pwd", Secret::Password),
+    ("credential", Secret::Password),
+    ("secret", Secret::Key),
+    ("api_key", Secret::Key),
+    ("api-key", Secret::Key),
+    ("apikey", Secret::Key),
+    ("access_key", Secret::Key),
+    ("accesskey", Secret::Key),
+    ("private_key", Secret::Key),
+    ("encryption_key", Secret::Key),
+    ("account_key", Secret::Key),
+    ("token", Secret::Token),
+    ("authorization", Secret::Token),
+];
+/// Names with such a part that hold no secret.
+const HARMLESS: [&str; 4] = [
+    "password_encryption",
+    "password_required",
+    "tokenizer",
+    "max_tokens",
+];
+/// Functions whose constants are passphrases or what they protect.
+const FUNCTIONS: [&str; 6] = [
+    "pgp_sym_encrypt",
+    "pgp_sym_encrypt_bytea",
+    "pgp_sym_decrypt",
+    "pgp_sym_decrypt_bytea",
+    "crypt",
+    "hmac",
+];
+/// Beginnings of tokens that tell themselves, and how many more characters they have at least.
+const TOKENS: [(&str, usize, Secret); 17] = [
+    ("AKIA", 16, Secret::Key),
+    ("ASIA", 16, Secret::Key),
+    ("AIza", 30, Secret::Key),
+    ("ghp_", 20, Secret::Token),
+    ("gho_", 20, Secret::Token),
+    ("ghs_", 20, Secret::Token),
+    ("ghu_", 20, Secret::Token),
+    ("github_pat_", 20, Secret::Token),
+    ("glpat-", 16, Secret::Token),
+    ("xoxb-", 10, Secret::Token),
+    ("xoxp-", 10, Secret::Token),
+    ("xoxa-", 10, Secret::Token),
+    ("sk_live_", 10, Secret::Key),
+    ("rk_live_", 10, Secret::Key),
+    ("sk-ant-", 10, Secret::Key),
+    ("hvs.", 20, Secret::Token),
+    ("npm_", 30, Secret::Token),
+];
+/// How far the end of an address or of the values of a key is looked for.
+const REACH_BYTES_MAX: usize = 4_096;
+
+/// Returns a text without the secrets in it; each is replaced by what it was.
+pub fn without_secrets(text: &str) -> Cow<'_, str> {
+    let mut out = String::new();
+    let (mut kept, mut at) = (0, 0);
+    while at < text.len() {
+        match found(text, at) {
+            Ok((start, end, secret)) => {
+                out.push_str(&text[kept..start]);
+                out.push_str(secret.marker());
+                (kept, at) = (end, end.max(at + 1));
+            }
+            Err(next) => at = next,
+        }
+    }
+    if kept == 0 && out.is_empty() {
+        return Cow::Borrowed(text);
+    }
+    out.push_str(&text[kept..]);
+    Cow::Owned(out)
+}
+
+/// Returns the secret that something at `at` announces, or where to look next.
+fn found(text: &str, at: usize) -> Result<Found, usize> {
+    let bytes = text.as_bytes();
+    let rest = &text[at..];
+    if rest.starts_with(MARK) {
+        return Err(at + rest.find(']').map_or(rest.len(), |end| end + 1));
+    }
+    match bytes[at] {
+        b'-' if rest.starts_with("-----BEGIN ") => {
+            private_key(rest).map(|end| (at, at + end, Secret::Key))
+        }
+        b':' if rest.starts_with("://") => address(text, at + 3),
+        byte if name_byte(byte) && (at == 0 || !name_byte(bytes[at - 1])) => return word(text, at),
+        _ => None,
+    }
+    .ok_or_else(|| at + rest.chars().next().map_or(1, char::len_utf8))
+}
+
+fn name_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_'
+}
+
+/// Judges the word that begins at `at`.
+fn word(text: &str, at: usize) -> Result<Found, usize> {
+    let rest = &text[at..];
+    if let Some(found) = token(rest) {
+        return Ok((at, at + found.0, found.1));
+    }
+    let long = |byte: u8| name_byte(byte) || byte == b'-';
+    let end = rest
+        .bytes()
+        .position(|byte| !long(byte))
+        .unwrap_or(rest.len());
+    let name = rest[..end].to_ascii_lowercase();
+    let next = at + end.max(1);
+    if name == "key" && rest[end..].starts_with(" (") {
+        return key_values(text, at + end + 2).ok_or(next);
+    }
+    if FUNCTIONS.contains(&name.as_str()) && rest[end..].trim_start().starts_with('(') {
+        return constants(text, at + end).ok_or(next);
+    }
+    if name == "bearer" {
+        let value = rest[end..].trim_start();
+        let length = value
+            .bytes()
+            .position(|byte| !token_byte(byte))
+            .unwrap_or(value.len());
+        let start = text.len() - value.len();
+        return if length >= 16 {
+            Ok((start, start + length, Secret::Token))
+        } else {
+            Err(next)
+        };
+    }
+    let secret = secret_name(&name).ok_or(next)?;
+    value(text, at + end)
+        .map(|(start, end)| (start, end, secret))
+        .ok_or(next)
+}
+
+fn secret_name(name: &str) -> Option<Secret> {
+    if HARMLESS.contains(&name) {
+        return None;
+    }
+    let known = NAMES.iter().find(|(part, _)| name.contains(part));
+    known.map(|(_, secret)| *secret)
+}
+
+fn token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b'~' | b'+' | b'/' | b'=')
+}
+
+/// Returns the length of a secret that tells itself by its form.
+fn token(rest: &str) -> Option<(usize, Secret)> {
+    let tail = |from: usize| {
+        let after = &rest.as_bytes()[from..];
+        let own = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+        after.iter().take_while(|byte| own(byte)).count()
+    };
+    let known = TOKENS
+        .iter()
+        .find(|(start, least, _)| rest.starts_with(start) && tail(start.len()) >= *least);
+    if let Some((start, _, secret)) = known {
+        return Some((start.len() + tail(start.len()), *secret));
+    }
+    if rest.starts_with("eyJ") {
+        let own = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+        let length = rest
+            .bytes()
+            .position(|byte| !own(byte))
+            .unwrap_or(rest.len());
+        let dots = rest[..length].matches('.').count();
+        return (length >= 30 && dots >= 2).then_some((length, Secret::Token));
+    }
+    if let Some(verifier) = rest.strip_prefix("SCRAM-SHA-256$") {
+        let length = verifier
+            .bytes()
+            .position(|byte| !(token_byte(byte) || matches!(byte, b':' | b'$')));
+        let length = length.unwrap_or(verifier.len());
+        return (length >= 20).then_some((14 + length, Secret::Password));
+    }
+    if let Some(hash) = rest.strip_prefix("md5") {
+        let length = hash
+            .bytes()
+            .position(|byte| !name_byte(byte))
+            .unwrap_or(hash.len());
+        let hex = hash[..length].bytes().all(|byte| byte.is_ascii_hexdigit());
+        return (length == 32 && hex).then_some((35, Secret::Password));
+    }
+    None
+}
+
+/// Returns the value that a name has in SQL, in a connection string, in a setting, in JSON or in a message.
+fn value(text: &str, after_name: usize) -> Option<(usize, usize)> {
+    let mut at = after_name;
+    if matches!(text.as_bytes().get(at), Some(b'"' | b'\'')) {
+        at += 1;
+    }
+    let spaces = |at: usize| at + (text.len() - at - text[at..].trim_start().len());
+    at = spaces(at);
+    let rest = &text[at..];
+    let separator = [":=", "=>", "->>", "->", "=", ":"]
+        .iter()
+        .find(|separator| rest.starts_with(**separator) && !rest.starts_with("::"));
+    let assigned = separator.is_some();
+    let word = |word: &str| {
+        let length = word.len();
+        rest.get(..length)
+            .is_some_and(|start| start.eq_ignore_ascii_case(word))
+            && rest[length..].starts_with([' ', '\t', '\n', '\''])
+    };
+    if let Some(separator) = separator {
+        at = spaces(at + separator.len());
+    } else if word("to") || word("is") || word("by") {
+        at = spaces(at + 2);
+    }
+    let rest = &text[at..];
+    if rest.starts_with(MARK) {
+        return None;
+    }
+    if let Some((start, end)) = quoted(rest, assigned) {
+        let inner = &rest[start..end];
+        let open = inner.is_empty() || inner.starts_with(MARK) || placeholder(inner);
+        return (!open).then_some((at + start, at + end));
+    }
+    if !assigned {
+        return None;
+    }
+    let scheme = ["basic ", "bearer "].iter().find(|scheme| {
+        let start = rest.get(..scheme.len());
+        start.is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+    });
+    let skipped = scheme.map_or(0, |scheme| scheme.len());
+    let bare = &rest[skipped..];
+    let stop = |c: char| c.is_whitespace() || matches!(c, ',' | ';' | ')' | '\'' | '"' | '&' | '}');
+    let length = bare.find(stop).unwrap_or(bare.len());
+    let nothing = length == 0 || bare.starts_with(MARK) || placeholder(&bare[..length]);
+    (!nothing).then_some((at + skipped, at + skipped + length))
+}
+
+/// Returns the inside of a constant in quotes; a text that was cut ends within it.
+fn quoted(rest: &str, double: bool) -> Option<(usize, usize)> {
+    let prefix = usize::from(rest.starts_with(['e', 'E', 'n', 'N']) && rest[1..].starts_with('\''));
+    let body = &rest[prefix..];
+    if body.starts_with('$') {
+        let tag_end = body[1..].find('$')? + 2;
+        let tag = &body[..tag_end];
+        if !tag[1..tag_end - 1].bytes().all(name_byte) {
+            return None;
+        }
+        let end = body[tag_end..]
+            .find(tag)
+            .map_or(body.len(), |end| tag_end + end);
+        return Some((prefix + tag_end, prefix + end));
+    }
+    let quote = body
+        .bytes()
+        .next()
+        .filter(|byte| *byte == b'\'' || (double && *byte == b'"'))?;
+    // A connection string within a constant has its own quotes doubled.
+    if body.starts_with("''") && body[2..].starts_with(|c: char| c.is_alphanumeric()) {
+        let end = body[2..].find("''").map_or(body.len(), |end| end + 2);
+        return Some((prefix + 2, prefix + end));
+    }
+    let mut at = 1;
+    let bytes = body.as_bytes();
+    while at < bytes.len() {
+        match bytes[at] {
+            b'\\'
+                if bytes.get(at + 1).is_some_and(u8::is_ascii)
+                    && (prefix == 1 || quote == b'"') =>
+            {
+                at += 2
+            }
+            byte if byte == quote && bytes.get(at + 1) == Some(&quote) => at += 2,
+            byte if byte == quote => return Some((prefix + 1, prefix + at)),
+            _ => at += 1,
+        }
+    }
+    Some((prefix + 1, rest.len()))
+}
+
+/// Says whether a value only stands for one: `?`, `$1`, `%s`, `:name`, `NULL`, asterisks.
+fn placeholder(value: &str) -> bool {
+    value.eq_ignore_ascii_case("null")
+        || value.bytes().all(|byte| byte == b'*')
+        || value == "?"
+        || value == "%s"
+        || value.strip_prefix('$').is_some_and(|number| {
+            !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
+        })
+}
+
+/// Returns the password of an address whose scheme ends at `at`.
+fn address(text: &str, at: usize) -> Option<Found> {
+    let limit = text.floor_char_boundary((at + REACH_BYTES_MAX).min(text.len()));
+    let rest = &text[at..limit];
+    let end = rest
+        .find(|c: char| c.is_whitespace() || matches!(c, '\'' | '"' | '`' | '<' | '>'))
+        .unwrap_or(rest.len());
+    let rest = &rest[..end];
+    let authority = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    // A password that nobody encoded may have a slash itself.
+    let user_end = rest[..authority].rfind('@').or_else(|| rest.rfind('@'))?;
+    let colon = rest[..user_end].find(':')?;
+    (colon + 1 < user_end && !rest[colon + 1..].starts_with(MARK)).then_some((
+        at + colon + 1,
+        at + user_end,
+        Secret::Password,
+    ))
+}
+
+/// Returns the length of a private key in PEM, up to its end or that of the text.
+fn private_key(rest: &str) -> Option<usize> {
+    let head = rest[11..].find("-----")? + 11;
+    if !rest[..head].ends_with("PRIVATE KEY") {
+        return None;
+    }
+    let Some(foot) = rest[head..].find("-----END ") else {
+        return Some(rest.len());
+    };
+    let foot = head + foot + 9;
+    let end = rest[foot..]
+        .find("-----")
+        .map_or(rest.len(), |end| foot + end + 5);
+    Some(end)
+}
+
+/// Returns the values of `Key (token)=(...)` where a column has the name of a secret.
+fn key_values(text: &str, columns: usize) -> Option<Found> {
+    let limit = text.floor_char_boundary((columns + REACH_BYTES_MAX).min(text.len()));
+    let rest = &text[columns..limit];
+    let middle = rest.find(")=(")?;
+    let names = rest[..middle].to_ascii_lowercase();
+    let secret = names
+        .split([',', ' ', '(', ')', ':'])
+        .find_map(secret_name)?;
+    let start = middle + 3;
+    let end = rest[start..]
+        .rfind(") ")
+        .or_else(|| rest[start..].rfind(')'));
+    let end = end.map_or(rest.len(), |end| start + end);
+    (start < end && !rest[start..].starts_with(MARK)).then_some((
+        columns + start,
+        columns + end,
+        secret,
+    ))
+}
+
+/// Returns everything from the first to the last constant of a call.
+fn constants(text: &str, from: usize) -> Option<Found> {
+    let close = text[from..]
+        .find([';', '\n'])
+        .map_or(text.len(), |end| from + end);
+    let call = &text[from..close];
+    let first = call.find('\'')?;
+    let last = call
+        .rfind('\'')
+        .filter(|last| *last > first)
+        .unwrap_or(call.len());
+    let inner = &call[first + 1..last];
+    (!inner.is_empty() && !inner.starts_with(MARK)).then_some((
+        from + first + 1,
+        from + last,
+        Secret::Key,
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn check(text: &str, expected: &str) {
+        assert_eq!(without_secrets(text), expected, "{text}");
+        assert_eq!(without_secrets(expected), expected, "twice: {text}");
+    }
+
+    #[test]
+    fn passwords_are_redacted_wherever_they_are_written() {
+        for (text, expected) in [
+            (
+                "ALTER ROLE a PASSWORD 'x''y' VALID UNTIL 'infinity'",
+                "ALTER ROLE a PASSWORD '[redacted password]' VALID UNTIL 'infinity'",
+            ),
+            (
+                "create user a with encrypted password E'a\\'b'",
+                "create user a with encrypted password E'[redacted password]'",
+            ),
+            (
+                "alter role a password $q$geheim$q$;",
+                "alter role a password $q$[redacted password]$q$;",
+            ),
+            (
+                "alter role a password 'cut of",
+                "alter role a password '[redacted password]",
+            ),
+            (
+                "host=db password=s3cret dbname=x",
+                "host=db password=[redacted password] dbname=x",
+            ),
+            (
+                "conninfo 'host=a password=''b c'' user=d'",
+                "conninfo 'host=a password=''[redacted password]'' user=d'",
+            ),
+            (
+                "postgres://u:p%40ss@h:5432/d?sslmode=require",
+                "postgres://u:[redacted password]@h:5432/d?sslmode=require",
+            ),
+            ("see https://example.org/a:b", "see https://example.org/a:b"),
+            (
+                "{\"password\": \"a\\\"b\", \"user\": \"u\"}",
+                "{\"password\": \"[redacted password]\", \"user\": \"u\"}",
+            ),
+            ("ldapbindpasswd=abc", "ldapbindpasswd=[redacted password]"),
+            (
+                "set app.password to 'abc'",
+                "set app.password to '[redacted password]'",
+            ),
+            (
+                "Key (email, password)=(a@b, hunter2) already exists.",
+                "Key (email, password)=([redacted password]) already exists.",
+            ),
+        ] {
+            check(text, expected);
+        }
+    }
+
+    #[test]
+    fn tokens_and_keys_are_redacted_by_name_and_by_form() {
+        for (text, expected) in [
+            (
+                "Authorization: Bearer abcdefghijklmnop1234",
+                "Authorization: Bearer [redacted token]",
+            ),
+            (
+                "Authorization: Basic dXNlcjpwYXNz",
+                "Authorization: Basic [redacted token]",
+            ),
+            (
+                "curl -H 'X-Api-Key: abc123'",
+                "curl -H 'X-Api-Key: [redacted key]'",
+            ),
+            ("api_key => 'abc'", "api_key => '[redacted key]'"),
+            ("id AKIAIOSFODNN7EXAMPLE used", "id [redacted key] used"),
+            ("ghp_0123456789abcdefghij0123", "[redacted token]"),
+            (
+                "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl",
+                "[redacted token]",
+            ),
+            (
+                "-----BEGIN RSA PRIVATE KEY-----\nMII\n-----END RSA PRIVATE KEY----- x",
+                "[redacted key] x",
+            ),
+            ("-----BEGIN PRIVATE KEY-----\nMII", "[redacted key]"),
+            (
+                "pgp_sym_encrypt(card, 'key')",
+                "pgp_sym_encrypt(card, '[redacted key]')",
+            ),
+            (
+                "verifier SCRAM-SHA-256$4096:c2FsdA==$c3RvcmVk:c2VydmVy",
+                "verifier [redacted password]",
+            ),
+            ("md50123456789abcdef0123456789abcdef", "[redacted password]"),
+        ] {
+            check(text, expected);
+        }
+    }
+
+    #[test]
+    fn what_is_no_secret_stays() {
+        for text in [
+            "password authentication failed for user \"budi@itera.ac.id\"",
+            "Token \"foo\" is invalid.",
+            "select * from t where password = $1 and token = ?",
+            "create table tokens (token text, password varchar(100))",
+            "SHOW password_encryption",
+            "set password_encryption = 'scram-sha-256'",
+            "Key (id)=(5) already exists.",
+            "-----BEGIN CERTIFICATE-----",
+            "md5(random()::text)",
+            "eyJust a word",
+            "Kunci (sandi)",
+            "",
+        ] {
+            assert!(
+                matches!(without_secrets(text), Cow::Borrowed(_)),
+                "{text}: {}",
+                without_secrets(text)
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_survived_and_redacting_twice_is_redacting_once(text in "(?s).{0,200}") {
+            let once = without_secrets(&text).into_owned();
+            prop_assert_eq!(without_secrets(&once).into_owned(), once);
+        }
+
+        #[test]
+        fn no_password_survives(password in "[a-zA-Z0-9!#%+./^é-]{6,20}", before in "[ -~]{0,20}") {
+            for text in [
+                format!("alter role a password '{password}'"),
+                format!("{} password={password} dbname=x", before.replace(['\'', '"'], "")),
+                format!("postgres://u:{password}@h/d"),
+            ] {
+                prop_assert!(!without_secrets(&text).contains(&password), "{}", text);
+            }
+        }
+    }
+}
