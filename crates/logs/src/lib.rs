@@ -4,15 +4,16 @@
 //! It reads files and prints nothing; it opens no socket.
 
 pub mod advice;
-mod extract;
+pub mod choose;
 pub mod engine;
 mod error;
+mod extract;
 pub mod format;
-pub mod input;
 pub mod histogram;
+pub mod input;
 pub mod kind;
-pub mod prefix;
 pub mod plan;
+pub mod prefix;
 pub mod record;
 pub mod regression;
 pub mod render;

@@ -176,6 +176,13 @@ impl Clock {
         Some((at + micros, position))
     }
 
+    /// Returns the instant of a whole field of csvlog or jsonlog, in microseconds.
+    #[inline]
+    pub fn instant(&mut self, text: &[u8]) -> Option<i64> {
+        let (at, _) = self.log_time(Stamp::Written, text, Fraction::Any, true)?;
+        Some(at)
+    }
+
     /// Reads RFC 3339, `2026-11-22T04:23:06.226Z` or with `+07:00`.
     pub fn rfc3339(&mut self, text: &[u8]) -> Option<(i64, usize)> {
         self.log_time(Stamp::Written, text, Fraction::Any, true)

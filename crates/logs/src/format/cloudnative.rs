@@ -2,18 +2,21 @@
 
 use std::borrow::Cow;
 
+use jiff::tz::TimeZone;
 use memchr::memchr;
 
 use super::lines::{self, Lines};
 use super::walk::{Quoted, Value, Walk, unescape};
-use super::{Scanner, field, stamp};
+use super::{Scanner, field};
 use crate::record::{Odd, Record, Sink};
+use crate::time::Clock;
 
 /// Reads the pods' logs; lines of other loggers than the server are told as raw lines.
 #[derive(Debug, Default)]
 pub struct CloudNativePg {
     skipping: bool,
     scratch: Vec<u8>,
+    clock: Clock,
 }
 
 /// Texts of a record, as positions of their column.
@@ -47,6 +50,14 @@ const AUDIT: [&[u8]; 9] = [
 ];
 
 impl CloudNativePg {
+    /// Returns a scanner; the zone tells what abbreviations of the log mean.
+    pub fn new(zone: Option<TimeZone>) -> CloudNativePg {
+        CloudNativePg {
+            clock: Clock::new(zone),
+            ..CloudNativePg::default()
+        }
+    }
+
     /// Hands the record of a line over; none when it is none.
     fn line(&mut self, line: &[u8], cut: bool, offset: u64, sink: &mut dyn Sink) -> Option<()> {
         let object = members(line, cut, |key| key == b"record")?;
@@ -72,7 +83,7 @@ impl CloudNativePg {
                 unescape(quoted.text, scratch);
                 places[text] = (begin, scratch.len());
             } else {
-                put(key, quoted, &mut record);
+                put(key, quoted, &mut self.clock, &mut record);
             }
         }
         if let Some(audit) = audit {
@@ -186,10 +197,10 @@ fn members(line: &[u8], cut: bool, wanted: impl Fn(&[u8]) -> bool) -> Option<&[u
     None
 }
 
-fn put(key: &[u8], value: Quoted<'_>, record: &mut Record<'_>) {
+fn put(key: &[u8], value: Quoted<'_>, clock: &mut Clock, record: &mut Record<'_>) {
     let text = value.text;
     match key {
-        b"log_time" => record.at = stamp::micros(text),
+        b"log_time" => record.at = clock.instant(text),
         b"process_id" => record.pid = field::unsigned(text),
         b"session_id" => record.session_started = field::session_started(text).unwrap_or(0),
         b"session_line_num" => record.line = field::unsigned(text),

@@ -1,9 +1,11 @@
 //! csvlog: 23 columns up to PostgreSQL 12, 24 in 13, 26 since 14; fields in quotes may hold line ends and texts that look like records.
 
+use jiff::tz::TimeZone;
 use memchr::{memchr, memchr2_iter};
 
 use super::{RECORD_BYTES_MAX, Scanner, field, stamp};
 use crate::record::{Odd, Record, Sink};
+use crate::time::Clock;
 
 /// Columns of PostgreSQL 14 and later, the most that are read.
 const COLUMNS_MAX: usize = 26;
@@ -21,6 +23,7 @@ pub struct Csv {
     /// Fields whose doubled quotes were undone.
     scratch: Vec<u8>,
     extended: u64,
+    clock: Clock,
 }
 
 /// What is being skipped, when a record or a torn place was longer than a scanner keeps.
@@ -70,6 +73,14 @@ enum Proof {
 }
 
 impl Csv {
+    /// Returns a scanner; the zone tells what abbreviations of the log mean.
+    pub fn new(zone: Option<TimeZone>) -> Csv {
+        Csv {
+            clock: Clock::new(zone),
+            ..Csv::default()
+        }
+    }
+
     /// Returns how many records had columns beyond those of PostgreSQL 18; the columns were ignored.
     pub fn extended(&self) -> u64 {
         self.extended
@@ -78,6 +89,7 @@ impl Csv {
     /// Hands a record over; `length` is its length, and `cut` says that its end is missing.
     fn emit(&mut self, bytes: &[u8], fields: &Fields, cut: bool, offset: u64, sink: &mut dyn Sink) {
         self.extended += u64::from(fields.count > COLUMNS_MAX);
+        let at = self.clock.instant(fields.of(bytes, 0));
         let scratch = &mut self.scratch;
         scratch.clear();
         let mut decoded = [(0, 0); COLUMNS_MAX];
@@ -100,7 +112,7 @@ impl Csv {
         };
         let sqlstate = field::sqlstate(text(12));
         let record = Record {
-            at: stamp::micros(text(0)),
+            at,
             pid: field::unsigned(text(3)),
             session_started: field::session_started(text(5)).unwrap_or(0),
             line: field::unsigned(text(6)),

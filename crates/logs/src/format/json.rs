@@ -1,11 +1,13 @@
 //! jsonlog of PostgreSQL 15 and later: one object on each line, its keys in a fixed order, absent when empty.
 
+use jiff::tz::TimeZone;
 use memchr::memchr;
 
 use super::lines::{self, Lines};
 use super::walk::{Quoted, Value, Walk, unescape};
-use super::{Scanner, field, stamp};
+use super::{Scanner, field};
 use crate::record::{Odd, Record, Sink};
+use crate::time::Clock;
 
 /// How the first key of a record looks; inside of a string its quotes would have backslashes.
 const BEGINNING: &[u8] = b"{\"timestamp\":\"";
@@ -17,6 +19,7 @@ pub struct Json {
     skipping: bool,
     /// Strings whose escapes were decoded.
     scratch: Vec<u8>,
+    clock: Clock,
 }
 
 /// Texts of a record that may have escapes.
@@ -41,7 +44,7 @@ const TEXTS: usize = 12;
 /// What a line says.
 struct Members<'a, 's> {
     record: Record<'a>,
-    has_time: bool,
+    at: Option<&'a [u8]>,
     severity: &'a [u8],
     function: Quoted<'a>,
     file: Quoted<'a>,
@@ -54,6 +57,14 @@ struct Members<'a, 's> {
 }
 
 impl Json {
+    /// Returns a scanner; the zone tells what abbreviations of the log mean.
+    pub fn new(zone: Option<TimeZone>) -> Json {
+        Json {
+            clock: Clock::new(zone),
+            ..Json::default()
+        }
+    }
+
     /// Hands the record of a line over; false when it is none.
     fn line(&mut self, line: &[u8], cut: bool, offset: u64, sink: &mut dyn Sink) -> bool {
         self.scratch.clear();
@@ -64,6 +75,7 @@ impl Json {
         members.put_location();
         let Members {
             mut record,
+            at,
             decoded,
             decoded_count,
             ..
@@ -71,6 +83,7 @@ impl Json {
         for (text, begin, end) in &decoded[..decoded_count] {
             *text.of(&mut record) = &self.scratch[*begin as usize..*end as usize];
         }
+        record.at = at.and_then(|at| self.clock.instant(at));
         record.user = field::known(record.user);
         record.database = field::known(record.database);
         record.application = field::known(record.application);
@@ -165,7 +178,7 @@ impl<'a, 's> Members<'a, 's> {
                 sqlstate: field::SUCCESS,
                 ..Record::default()
             },
-            has_time: false,
+            at: None,
             severity: b"",
             function: Quoted::default(),
             file: Quoted::default(),
@@ -195,7 +208,7 @@ impl<'a, 's> Members<'a, 's> {
                 _ => return None,
             }
         }
-        if !self.has_time || self.severity.is_empty() {
+        if self.at.is_none() || self.severity.is_empty() {
             return None;
         }
         self.record.severity = field::severity_of(self.severity, self.record.sqlstate);
@@ -208,8 +221,7 @@ impl<'a, 's> Members<'a, 's> {
         let record = &mut self.record;
         let text = match key {
             b"timestamp" => {
-                record.at = stamp::micros(quoted.text);
-                self.has_time = true;
+                self.at = Some(quoted.text);
                 return;
             }
             b"user" => Text::User,

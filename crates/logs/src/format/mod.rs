@@ -1,7 +1,5 @@
 //! The formats of a log: bytes to records.
 
-pub mod pgbouncer;
-pub mod stderr;
 pub mod cloudnative;
 pub mod csv;
 pub mod detect;
@@ -10,8 +8,10 @@ pub mod journald;
 pub mod json;
 mod lines;
 mod parts;
+pub mod pgbouncer;
 mod plain;
 mod stamp;
+pub mod stderr;
 pub mod syslog;
 mod walk;
 pub mod wrapped;

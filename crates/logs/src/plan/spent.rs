@@ -84,7 +84,12 @@ pub(super) fn of(flat: &[Flat<'_>]) -> Vec<Spent> {
         }
     }
     let spent = inclusive.into_iter().zip(exclusive);
-    spent.map(|(inclusive, exclusive)| Spent { inclusive, exclusive: exclusive.clamp(0.0, inclusive.max(0.0)) }).collect()
+    spent
+        .map(|(inclusive, exclusive)| Spent {
+            inclusive,
+            exclusive: exclusive.clamp(0.0, inclusive.max(0.0)),
+        })
+        .collect()
 }
 
 fn inclusive(item: &Flat<'_>) -> f64 {
@@ -115,7 +120,9 @@ fn consumers(flat: &[Flat<'_>], inclusive: &[f64], index: usize) -> Vec<(usize, 
     if let Some(cte) = name.strip_prefix("CTE ") {
         // Whoever reads first waits for the CTE to make its rows; the time goes to them in the order of EXPLAIN.
         let scans = flat.iter().enumerate().filter(|(at, item)| {
-            item.node.kind == "CTE Scan" && item.node.relation.as_deref() == Some(cte) && !inside(*at)
+            item.node.kind == "CTE Scan"
+                && item.node.relation.as_deref() == Some(cte)
+                && !inside(*at)
         });
         let mut left = time;
         let mut shares: Vec<(usize, f64)> = Vec::new();
@@ -130,7 +137,13 @@ fn consumers(flat: &[Flat<'_>], inclusive: &[f64], index: usize) -> Vec<(usize, 
     }
     let references = references(name);
     let first = flat.iter().enumerate().find(|(at, item)| {
-        !inside(*at) && inclusive[*at] >= time && item.node.details.values().any(|text| references.iter().any(|word| mentions(text, word)))
+        !inside(*at)
+            && inclusive[*at] >= time
+            && item
+                .node
+                .details
+                .values()
+                .any(|text| references.iter().any(|word| mentions(text, word)))
     });
     let consumer = first.map(|(at, _)| at).or(flat[index].parent);
     consumer.map(|at| (at, time)).into_iter().collect()
@@ -139,12 +152,17 @@ fn consumers(flat: &[Flat<'_>], inclusive: &[f64], index: usize) -> Vec<(usize, 
 /// Returns how conditions name an InitPlan: `$0` of `InitPlan 1 (returns $0)`, `(InitPlan 1)` since PostgreSQL 17.
 fn references(name: &str) -> Vec<String> {
     match name.split_once(" (returns ") {
-        Some((_, returns)) => returns.trim_end_matches(')').split(',').map(|word| word.trim().to_owned()).collect(),
+        Some((_, returns)) => returns
+            .trim_end_matches(')')
+            .split(',')
+            .map(|word| word.trim().to_owned())
+            .collect(),
         None => vec![format!("({name})")],
     }
 }
 
 /// Tells whether a text has a word that no digit follows: `$1` is not in `$12`.
 fn mentions(text: &str, word: &str) -> bool {
-    text.match_indices(word).any(|(at, _)| !text[at + word.len()..].starts_with(|next: char| next.is_ascii_digit()))
+    text.match_indices(word)
+        .any(|(at, _)| !text[at + word.len()..].starts_with(|next: char| next.is_ascii_digit()))
 }

@@ -1,11 +1,11 @@
 //! Tests over whole files, in one binary.
 
+mod engine;
 mod forms;
 mod found;
-mod plan;
-mod engine;
 mod inputs;
 mod lines;
-mod transports;
+mod plan;
 mod render;
 mod render_sample;
+mod transports;

@@ -6,13 +6,19 @@ use std::path::{Path, PathBuf};
 use pawang_logs::plan::{self, Node, Plan};
 
 fn folder(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/plan").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/data/plan")
+        .join(name)
 }
 
 /// Returns the files of a folder with one extension, sorted.
 fn files(name: &str, extension: &str) -> Vec<PathBuf> {
-    let all = fs::read_dir(folder(name)).unwrap().map(|entry| entry.unwrap().path());
-    let mut files: Vec<PathBuf> = all.filter(|path| path.extension().is_some_and(|found| found == extension)).collect();
+    let all = fs::read_dir(folder(name))
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let mut files: Vec<PathBuf> = all
+        .filter(|path| path.extension().is_some_and(|found| found == extension))
+        .collect();
     files.sort();
     assert!(!files.is_empty(), "{name} has files *.{extension}");
     files
@@ -48,7 +54,10 @@ fn four_formats_read_to_the_same_tree() {
 
 /// Returns the rules that speak up about a plan.
 fn fired(plan: &Plan) -> Vec<String> {
-    plan::review(plan).into_iter().map(|finding| finding.rule).collect()
+    plan::review(plan)
+        .into_iter()
+        .map(|finding| finding.rule)
+        .collect()
 }
 
 #[test]
@@ -70,6 +79,10 @@ fn every_rule_is_silent_on_healthy_plans() {
     for path in files("healthy", "txt") {
         let plan = read(&path);
         let findings = plan::review(&plan);
-        assert!(findings.is_empty(), "{}: {findings:#?}\n{plan}", path.display());
+        assert!(
+            findings.is_empty(),
+            "{}: {findings:#?}\n{plan}",
+            path.display()
+        );
     }
 }
