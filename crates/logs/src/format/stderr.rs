@@ -77,7 +77,7 @@ struct Open<'t> {
 }
 
 /// One line, and what it is.
-struct Line<'t> {
+struct Line {
     start: usize,
     /// Without its line end.
     end: usize,
@@ -85,14 +85,15 @@ struct Line<'t> {
     next: usize,
     /// It ends with the bytes, and more of it may follow.
     unfinished: bool,
-    what: What<'t>,
+    what: What,
     /// What in it pretends to be a record.
     forged: Option<(usize, usize)>,
 }
 
-enum What<'t> {
-    Primary(Fields<'t>, Severity),
-    Part(Fields<'t>, Part),
+#[derive(Clone, Copy)]
+enum What {
+    Primary(Severity),
+    Part(Part),
     Continuation,
     Raw,
 }
@@ -130,7 +131,14 @@ impl Stderr {
     }
 
     /// Returns the line at a position and what it is; none when more bytes are needed to tell.
-    fn line<'t>(&mut self, bytes: &'t [u8], start: usize, end: bool) -> Option<Line<'t>> {
+    #[inline]
+    fn line<'t>(
+        &mut self,
+        bytes: &'t [u8],
+        start: usize,
+        end: bool,
+        fields: &mut Fields<'t>,
+    ) -> Option<Line> {
         let rest = &bytes[start..];
         let line_end = memchr(b'\n', rest);
         let mut line = Line {
@@ -148,8 +156,9 @@ impl Stderr {
         if line.unfinished && rest.len() < HEAD_BYTES_MAX {
             return None;
         }
-        match self.prefixes.read(&bytes[start..line.end], &mut self.clock) {
-            Reading::Whole(fields) => {
+        let text = &bytes[start..line.end];
+        match self.prefixes.read(text, &mut self.clock, fields) {
+            Reading::Whole => {
                 line.what = what(fields);
                 if fields.forged {
                     line.forged = Some((start, line.end));
@@ -159,7 +168,7 @@ impl Stderr {
                 if rest.len() < JOIN_BYTES_MAX && !end {
                     return None;
                 }
-                self.join(bytes, &mut line, end);
+                self.join(bytes, &mut line, end, fields);
             }
             Reading::None => {}
         }
@@ -168,11 +177,12 @@ impl Stderr {
 
     /// Joins a line that ends inside of a name with what follows, when both together are a record.
     #[cold]
-    fn join<'t>(&mut self, bytes: &'t [u8], line: &mut Line<'t>, end: bool) {
+    fn join<'t>(&mut self, bytes: &'t [u8], line: &mut Line, end: bool, fields: &mut Fields<'t>) {
         let joined = self
             .prefixes
             .read_joined(&bytes[line.start..], &mut self.clock);
-        let Some(fields) = joined else { return };
+        let Some(joined) = joined else { return };
+        *fields = joined;
         let forged = line.next;
         let text_at = line.start + fields.text_at;
         let line_end = memchr(b'\n', &bytes[text_at..]);
@@ -185,6 +195,7 @@ impl Stderr {
 
     /// Leaves out what is left of a record that was cut; returns where the next one begins, or none when it may go on.
     fn skip(&mut self, bytes: &[u8], mut at: usize, end: bool) -> Result<usize, usize> {
+        let mut fields = Fields::default();
         loop {
             if self.skipping == Skipping::Line {
                 let Some(length) = memchr(b'\n', &bytes[at..]) else {
@@ -196,7 +207,7 @@ impl Stderr {
             if at == bytes.len() {
                 return Err(at);
             }
-            let Some(line) = self.line(bytes, at, end) else {
+            let Some(line) = self.line(bytes, at, end, &mut fields) else {
                 return Err(at);
             };
             if !matches!(line.what, What::Continuation | What::Part(..)) {
@@ -212,12 +223,13 @@ impl Stderr {
         &mut self,
         piece: &mut Piece<'t, '_>,
         open: &mut Option<Open<'t>>,
-        line: Line<'t>,
+        line: Line,
+        fields: &Fields<'t>,
     ) -> Step {
-        let starts = match &line.what {
+        let starts = match line.what {
             What::Continuation => false,
-            What::Part(fields, part) => {
-                let belongs = |open: &mut Open<'_>| open.add(fields, *part, &line);
+            What::Part(part) => {
+                let belongs = |open: &mut Open<'_>| open.add(fields, part, &line);
                 if !open.as_mut().is_some_and(belongs) {
                     self.close(piece, open);
                     return self.take_raw(piece, &line);
@@ -233,7 +245,7 @@ impl Stderr {
             }
         }
         match line.what {
-            What::Primary(fields, severity) => *open = Some(Open::new(fields, severity, &line)),
+            What::Primary(severity) => *open = Some(Open::new(fields, severity, &line)),
             What::Raw => return self.take_raw(piece, &line),
             What::Continuation => match open {
                 Some(open) => open.extend(&line),
@@ -259,7 +271,7 @@ impl Stderr {
         }
     }
 
-    fn take_raw(&mut self, piece: &mut Piece<'_, '_>, line: &Line<'_>) -> Step {
+    fn take_raw(&mut self, piece: &mut Piece<'_, '_>, line: &Line) -> Step {
         let nothing = piece.bytes[line.start..].iter();
         let nothing = nothing.take(KEEP_BYTES).take_while(|byte| **byte == 0);
         let nothing = nothing.count();
@@ -377,8 +389,9 @@ impl Scanner for Stderr {
             names: Vec::new(),
         };
         let mut at = 0;
+        let mut fields = Fields::default();
         loop {
-            let line = reader.line(bytes, at, false)?;
+            let line = reader.line(bytes, at, false, &mut fields)?;
             match line.what {
                 What::Primary(..) => return Some(at),
                 What::Raw if at > 0 => return Some(at),
@@ -413,11 +426,12 @@ impl Scanner for Stderr {
             sink,
         };
         let mut open: Option<Open<'_>> = None;
+        let mut fields = Fields::default();
         while at < bytes.len() {
-            let Some(line) = self.line(bytes, at, end) else {
+            let Some(line) = self.line(bytes, at, end, &mut fields) else {
                 return open.map_or(at, |open| open.start);
             };
-            match self.take(&mut piece, &mut open, line) {
+            match self.take(&mut piece, &mut open, line, &fields) {
                 Step::Next(next) => at = next,
                 Step::Return(done) => return done,
             }
@@ -434,7 +448,7 @@ impl Scanner for Stderr {
 }
 
 impl<'t> Open<'t> {
-    fn new(fields: Fields<'t>, severity: Severity, line: &Line<'t>) -> Open<'t> {
+    fn new(fields: &Fields<'t>, severity: Severity, line: &Line) -> Open<'t> {
         let mut texts = [Span::default(); TEXTS];
         texts[MESSAGE] = Span {
             start: line.start + fields.text_at,
@@ -450,12 +464,12 @@ impl<'t> Open<'t> {
             lines: 1,
             false_record: fields.disagrees(),
             forged: line.forged.into_iter().collect(),
-            fields,
+            fields: *fields,
         }
     }
 
     /// Adds a further part when it is of this record.
-    fn add(&mut self, fields: &Fields<'_>, part: Part, line: &Line<'_>) -> bool {
+    fn add(&mut self, fields: &Fields<'_>, part: Part, line: &Line) -> bool {
         let index = part as usize + 1;
         let belongs = !self.false_record
             && fields.pid == self.fields.pid
@@ -477,7 +491,7 @@ impl<'t> Open<'t> {
     }
 
     #[inline]
-    fn extend(&mut self, line: &Line<'_>) {
+    fn extend(&mut self, line: &Line) {
         if !self.false_record {
             let text = &mut self.texts[self.current];
             text.end = line.end;
@@ -499,15 +513,15 @@ impl<'t> Open<'t> {
     }
 }
 
-fn what(fields: Fields<'_>) -> What<'_> {
+fn what(fields: &Fields<'_>) -> What {
     match fields.label {
-        Some(Label::Severity(severity)) => What::Primary(fields, severity),
-        Some(Label::Part(part)) => What::Part(fields, part),
+        Some(Label::Severity(severity)) => What::Primary(severity),
+        Some(Label::Part(part)) => What::Part(part),
         None => What::Raw,
     }
 }
 
-fn raw(piece: &mut Piece<'_, '_>, line: &Line<'_>) -> Step {
+fn raw(piece: &mut Piece<'_, '_>, line: &Line) -> Step {
     if line.unfinished {
         return Step::Return(line.start);
     }

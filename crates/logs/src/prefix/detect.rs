@@ -135,12 +135,11 @@ impl Candidate {
     fn new(text: &str, lines: &[&[u8]]) -> Candidate {
         let prefix = Prefix::new(text);
         let mut clock = Clock::default();
-        let costs = lines
-            .iter()
-            .map(|line| match prefix.read(line, &mut clock) {
-                Reading::Whole(fields) if !fields.disagrees() => Some(looseness(&fields)),
-                _ => None,
-            });
+        let mut fields = Fields::default();
+        let costs = lines.iter().map(|line| {
+            let whole = prefix.read(line, &mut clock, &mut fields) == Reading::Whole;
+            (whole && !fields.disagrees()).then(|| looseness(&fields))
+        });
         let costs = costs.collect();
         Candidate { prefix, costs }
     }

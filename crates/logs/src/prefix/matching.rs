@@ -1,7 +1,7 @@
 //! Matching a compiled prefix against a line.
 
 use super::words::{self, Label};
-use super::{Escape, FIELD_BYTES_MAX, NAME_BYTES_MAX, Prefix, Step};
+use super::{Escape, FIELD_BYTES_MAX, Literal, NAME_BYTES_MAX, Prefix, Step};
 use crate::severity::Severity;
 use crate::time::{Clock, Fraction, Stamp, epoch};
 
@@ -77,10 +77,10 @@ impl Fields<'_> {
 }
 
 /// What a line begins with.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reading<'t> {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reading {
     /// A prefix and a label.
-    Whole(Fields<'t>),
+    Whole,
     /// A prefix that the line's end cuts inside of a name.
     Cut,
     /// No prefix.
@@ -93,9 +93,10 @@ impl Prefix {
     /// The reading with the shortest names wins. Where a longer one is possible too, so that a name or a message pretends to be what it
     /// is not, the one wins whose message quotes the name, as refusals of logins do; else the one that is less severe.
     #[inline]
-    pub fn read<'t>(&self, line: &'t [u8], clock: &mut Clock) -> Reading<'t> {
+    pub fn read<'t>(&self, line: &'t [u8], clock: &mut Clock, fields: &mut Fields<'t>) -> Reading {
         let head = &line[..line.len().min(HEAD_BYTES_MAX)];
-        let mut attempt = Attempt::new(self, head, clock);
+        *fields = Fields::default();
+        let mut attempt = Attempt::new(self, head, clock, fields);
         if !attempt.run(0, 0) {
             return if attempt.cut {
                 Reading::Cut
@@ -103,21 +104,22 @@ impl Prefix {
                 Reading::None
             };
         }
-        let fields = attempt.fields;
-        let reach = attempt.last_name_at + NAME_BYTES_MAX;
-        if attempt.last_name_at > 0 && reach > fields.text_at {
+        let last_name_at = attempt.last_name_at;
+        let reach = last_name_at + NAME_BYTES_MAX;
+        if last_name_at > 0 && reach > fields.text_at {
             let window = &head[fields.text_at..head.len().min(reach + FIELD_BYTES_MAX)];
             if memchr::memmem::find(window, b":  ").is_some() {
-                return Reading::Whole(self.choose(line, clock));
+                *fields = self.choose(line, clock);
             }
         }
-        Reading::Whole(fields)
+        Reading::Whole
     }
 
     /// Reads a record whose beginning is cut by a line end inside of a name; none when that is not what it is.
     pub fn read_joined<'t>(&self, text: &'t [u8], clock: &mut Clock) -> Option<Fields<'t>> {
         let text = &text[..text.len().min(JOIN_BYTES_MAX)];
-        let mut attempt = Attempt::new(self, text, clock);
+        let mut fields = Fields::default();
+        let mut attempt = Attempt::new(self, text, clock, &mut fields);
         attempt.joined = true;
         // Whoever can put a line end into a name controls nothing but the name: the longest reading is the server's.
         attempt
@@ -132,7 +134,8 @@ impl Prefix {
 
     fn choose<'t>(&self, line: &'t [u8], clock: &mut Clock) -> Fields<'t> {
         let head = &line[..line.len().min(HEAD_BYTES_MAX)];
-        let readings = Attempt::new(self, head, clock).all();
+        let mut fields = Fields::default();
+        let readings = Attempt::new(self, head, clock, &mut fields).all();
         let first = readings[0];
         let fitting = || readings.iter().skip(1).filter(|other| other.names_fit());
         let quoted = fitting().rfind(|other| {
@@ -165,7 +168,7 @@ struct Attempt<'p, 't, 'c> {
     prefix: &'p Prefix,
     text: &'t [u8],
     clock: &'c mut Clock,
-    fields: Fields<'t>,
+    fields: &'c mut Fields<'t>,
     /// Names may hold a line end.
     joined: bool,
     /// The text ended inside of a name.
@@ -181,12 +184,17 @@ struct Attempt<'p, 't, 'c> {
 
 impl<'p, 't, 'c> Attempt<'p, 't, 'c> {
     #[inline]
-    fn new(prefix: &'p Prefix, text: &'t [u8], clock: &'c mut Clock) -> Attempt<'p, 't, 'c> {
+    fn new(
+        prefix: &'p Prefix,
+        text: &'t [u8],
+        clock: &'c mut Clock,
+        fields: &'c mut Fields<'t>,
+    ) -> Attempt<'p, 't, 'c> {
         Attempt {
             prefix,
             text,
             clock,
-            fields: Fields::default(),
+            fields,
             joined: false,
             cut: false,
             last_name_at: 0,
@@ -208,19 +216,19 @@ impl<'p, 't, 'c> Attempt<'p, 't, 'c> {
         while let Some(step) = prefix.steps.get(index) {
             match step {
                 Step::Literal(literal) => {
-                    if !self.text[at..].starts_with(literal) {
+                    if !literal.begins(&self.text[at..]) {
                         return false;
                     }
-                    at += literal.len();
+                    at += literal.bytes.len();
                 }
                 Step::Stop => {
                     // The form of a session first: a name may look like a label, but what a background process says rarely looks like
                     // the rest of a prefix.
-                    let before = self.fields;
+                    let before = *self.fields;
                     if self.run(index + 1, at) {
                         return true;
                     }
-                    self.fields = before;
+                    *self.fields = before;
                     self.last_name_at = 0;
                     return self.finish(at);
                 }
@@ -249,16 +257,18 @@ impl<'p, 't, 'c> Attempt<'p, 't, 'c> {
         self.fields.label = Some(label);
         self.fields.label_at = at;
         self.fields.text_at = at + bytes;
-        let mut fields = self.fields;
-        if fields.pid == 0 {
-            fields.pid = fields.session_pid;
-        }
         match &mut self.readings {
             None => {
-                self.fields.pid = fields.pid;
+                if self.fields.pid == 0 {
+                    self.fields.pid = self.fields.session_pid;
+                }
                 true
             }
             Some(readings) => {
+                let mut fields = *self.fields;
+                if fields.pid == 0 {
+                    fields.pid = fields.session_pid;
+                }
                 readings.push(fields);
                 readings.len() == READINGS_MAX
             }
@@ -299,7 +309,7 @@ impl<'p, 't, 'c> Attempt<'p, 't, 'c> {
                         return false;
                     };
                     end += bytes;
-                    (index + 2, end + literal.len())
+                    (index + 2, end + literal.bytes.len())
                 }
                 _ => (index + 1, end),
             };
@@ -436,7 +446,7 @@ impl<'p, 't, 'c> Attempt<'p, 't, 'c> {
             _ => (Stamp::Started, Fraction::Absent),
         };
         let next = self.prefix.steps.get(index + 1);
-        let colon = matches!(next, Some(Step::Literal(literal)) if literal[0] != b':');
+        let colon = matches!(next, Some(Step::Literal(literal)) if literal.bytes[0] != b':');
         let (instant, bytes) = self.clock.log_time(stamp, text, fraction, colon)?;
         match stamp {
             Stamp::Written => self.fields.at = Some(instant),
@@ -451,14 +461,14 @@ impl<'p, 't, 'c> Attempt<'p, 't, 'c> {
 
 /// Returns where a literal begins in the text, at most `limit` bytes on.
 #[inline]
-fn find(text: &[u8], limit: usize, literal: &[u8]) -> Option<usize> {
-    let first = literal[0];
+fn find(text: &[u8], limit: usize, literal: &Literal) -> Option<usize> {
+    let first = literal.bytes[0];
     let mut from = 0;
     loop {
         let window = text.get(from..text.len().min(limit + 1))?;
         // Fields are short: looking at one byte after the other beats the start of a vector search.
         from += window.iter().position(|byte| *byte == first)?;
-        if text[from..].starts_with(literal) {
+        if literal.begins(&text[from..]) {
             return Some(from);
         }
         from += 1;
