@@ -11,6 +11,7 @@ pub mod input;
 pub mod kind;
 pub mod record;
 pub mod report;
+pub mod resume;
 pub mod severity;
 pub mod tally;
 

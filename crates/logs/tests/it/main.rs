@@ -3,3 +3,4 @@
 mod engine;
 mod inputs;
 mod lines;
+mod resume;
