@@ -18,6 +18,7 @@ pub mod record;
 pub mod regression;
 pub mod render;
 pub mod report;
+pub mod resume;
 pub mod severity;
 pub mod statement;
 pub mod tally;

@@ -6,11 +6,11 @@
 mod merge;
 mod open;
 mod part;
-mod piece;
-mod pipe;
+pub(crate) mod piece;
+pub(crate) mod pipe;
 mod queue;
 mod stream;
-mod window;
+pub(crate) mod window;
 
 pub use part::Part;
 

@@ -128,6 +128,24 @@ impl Window {
         }
     }
 
+    /// Leaves out what remains of a record whose beginning was cut before; the window begins with the last byte that was done.
+    pub(crate) fn skip_inside(&mut self, source: &mut dyn Read, scanner: &dyn Scanner) {
+        loop {
+            let rest = self.rest();
+            if let Some(found) = scanner.sync(rest).filter(|&found| found > 0) {
+                return self.skip(found);
+            }
+            if self.ended {
+                return self.skip(rest.len());
+            }
+            // The last byte may be the line end before the next record.
+            self.skip(rest.len().saturating_sub(1));
+            if !self.fill(source, u64::MAX) {
+                return;
+            }
+        }
+    }
+
     /// Scans records that begin before `until` of the source, and returns when one was met that begins at or after it, or at the end.
     ///
     /// With `partial` the source's end is not the end of its last record, which is left in the window.
@@ -141,7 +159,8 @@ impl Window {
     ) {
         let mut looked = 0;
         loop {
-            let end = self.ended && !partial;
+            // What ends with trouble may end in the middle of a record, which must not be taken for a whole one.
+            let end = self.ended && !partial && self.trouble.is_none();
             if self.rest().len() > looked || end {
                 let base = self.base;
                 let rest = &self.bytes[self.from..self.filled];

@@ -9,3 +9,4 @@ mod plan;
 mod render;
 mod render_sample;
 mod transports;
+mod resume;

@@ -1,0 +1,221 @@
+//! Reads logs again and again, each byte once: what was read of each file is kept with what it added up to, per hour.
+//!
+//! The state is a directory; `format/v1.md` says what is in it. A step changes offsets and tallies together or not at all, so a process
+//! that is killed at any moment goes on as if it had not begun the step.
+
+mod disk;
+mod hours;
+mod identify;
+mod read;
+mod state;
+
+pub use disk::{Disk, RealDisk};
+pub use hours::HOURS_MAX;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::engine::{Part, Settings};
+use crate::error::Error;
+use crate::input::Input;
+use crate::report::Source;
+use state::{Manifest, decode, decode_part, encode, encode_part, state};
+
+/// Bytes that are read between two commits when the caller has no other wish.
+pub const STEP_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Files that a state knows; those that are gone for the longest time are forgotten first.
+pub const FILES_MAX: usize = 10_000;
+
+const MANIFEST: &str = "manifest";
+const MANIFEST_NEW: &str = "manifest.new";
+const LOCK: &str = "lock";
+
+/// What can be kept per hour.
+pub trait Kept: Part + Default + Serialize + DeserializeOwned {}
+
+impl<P: Part + Default + Serialize + DeserializeOwned> Kept for P {}
+
+/// What was read so far.
+pub struct Store<P> {
+    directory: PathBuf,
+    disk: Box<dyn Disk>,
+    manifest: Manifest,
+    step_bytes: u64,
+    /// Held until the store is dropped.
+    _lock: File,
+    part: std::marker::PhantomData<fn() -> P>,
+}
+
+/// What one reading found.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Step {
+    /// The files that had something new, with the bytes and records that are new, and those with trouble.
+    pub source: Source,
+    /// Bytes that were never read, of all readings.
+    pub gaps: Vec<MissingFile>,
+}
+
+/// A file that is gone with bytes that were not read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MissingFile {
+    /// Its last name.
+    pub name: String,
+    /// At least how many bytes of it were not read.
+    pub bytes: u64,
+}
+
+impl<P: Kept> Store<P> {
+    /// Opens a state, or begins one; one process at a time may have it open.
+    pub fn open(directory: &Path, disk: Box<dyn Disk>, step_bytes: u64) -> Result<Store<P>, Error> {
+        std::fs::create_dir_all(directory)
+            .map_err(|source| state("create directory", directory, source))?;
+        let path = directory.join(LOCK);
+        let lock = File::options()
+            .create(true)
+            .append(true)
+            .open(&path)
+            .and_then(|file| {
+                file.try_lock()?;
+                Ok(file)
+            });
+        let lock = lock.map_err(|source| state("lock", &path, source))?;
+        let path = directory.join(MANIFEST);
+        let manifest = match std::fs::read(&path) {
+            Ok(bytes) => decode(&path, &bytes)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Manifest::default(),
+            Err(source) => return Err(state("read", &path, source)),
+        };
+        let store = Store {
+            directory: directory.to_owned(),
+            disk,
+            manifest,
+            step_bytes: step_bytes.max(1),
+            _lock: lock,
+            part: std::marker::PhantomData,
+        };
+        store.sweep()?;
+        Ok(store)
+    }
+
+    /// Reads what is new in the files, at a time in seconds since 1970-01-01 UTC.
+    ///
+    /// The last record of a file that is still written is left for the next time unless the file was quiet for some seconds. A store
+    /// whose reading failed must be opened again.
+    pub fn run(
+        &mut self,
+        inputs: &[Input],
+        settings: &Settings<'_>,
+        now: i64,
+    ) -> Result<Step, Error> {
+        read::run(self, inputs, settings, now)
+    }
+
+    /// Returns the hours that have records, as seconds since 1970-01-01 UTC divided by 3600.
+    pub fn hours(&self) -> impl Iterator<Item = i64> + '_ {
+        self.manifest.hours.keys().copied()
+    }
+
+    /// Returns what the records of some hours add up to, without reading any log.
+    pub fn sum(&self, hours: Range<i64>) -> Result<P, Error> {
+        let mut sum = P::default();
+        for (&hour, &generation) in self.manifest.hours.range(hours) {
+            sum.absorb(self.load(hour, generation)?);
+        }
+        sum.settle();
+        Ok(sum)
+    }
+
+    fn path(&self, hour: i64, generation: u64) -> PathBuf {
+        self.directory
+            .join(format!("hour-{hour}-{generation}.tally"))
+    }
+
+    fn load(&self, hour: i64, generation: u64) -> Result<P, Error> {
+        let path = self.path(hour, generation);
+        let bytes = std::fs::read(&path).map_err(|source| state("read", &path, source))?;
+        decode_part(&path, &bytes)
+    }
+
+    /// Adds parts and takes over what was read of the files, together.
+    fn commit(&mut self, parts: BTreeMap<i64, P>) -> Result<(), Error> {
+        let generation = self.manifest.generation + 1;
+        let mut replaced = Vec::new();
+        for (hour, part) in parts {
+            let part = match self.manifest.hours.get(&hour) {
+                None => part,
+                Some(&before) => {
+                    let mut whole = self.load(hour, before)?;
+                    whole.absorb(part);
+                    replaced.push(self.path(hour, before));
+                    whole
+                }
+            };
+            let path = self.path(hour, generation);
+            let bytes = encode_part(&path, &part)?;
+            self.disk
+                .write(&path, &bytes)
+                .map_err(|source| state("write", &path, source))?;
+            self.manifest.hours.insert(hour, generation);
+        }
+        self.manifest.generation = generation;
+        self.sync()?;
+        let (new, path) = (
+            self.directory.join(MANIFEST_NEW),
+            self.directory.join(MANIFEST),
+        );
+        let bytes = encode(&self.manifest);
+        self.disk
+            .write(&new, &bytes)
+            .map_err(|source| state("write", &new, source))?;
+        self.disk
+            .rename(&new, &path)
+            .map_err(|source| state("rename", &new, source))?;
+        self.sync()?;
+        for path in replaced {
+            self.disk
+                .remove(&path)
+                .map_err(|source| state("remove", &path, source))?;
+        }
+        Ok(())
+    }
+
+    fn sync(&self) -> Result<(), Error> {
+        self.disk
+            .sync_directory(&self.directory)
+            .map_err(|source| state("sync", &self.directory, source))
+    }
+
+    /// Removes what an interrupted step left.
+    fn sweep(&self) -> Result<(), Error> {
+        let entries = std::fs::read_dir(&self.directory);
+        for entry in entries.map_err(|source| state("read directory", &self.directory, source))? {
+            let path = entry
+                .map_err(|source| state("read directory", &self.directory, source))?
+                .path();
+            let name = path
+                .file_name()
+                .map(|name| name.to_string_lossy().into_owned())
+                .unwrap_or_default();
+            let tally = name.starts_with("hour-") && name.ends_with(".tally");
+            let valid = || {
+                self.manifest
+                    .hours
+                    .iter()
+                    .any(|(&hour, &generation)| self.path(hour, generation) == path)
+            };
+            if name == MANIFEST_NEW || (tally && !valid()) {
+                self.disk
+                    .remove(&path)
+                    .map_err(|source| state("remove", &path, source))?;
+            }
+        }
+        Ok(())
+    }
+}
