@@ -208,6 +208,14 @@ impl Writer<'_> {
         } else {
             find(packed, bytes.len())
         };
+        let silent = match word {
+            Word::Inner => self.last != Last::Start,
+            Word::Outer => self.last == Last::Word(Word::Side),
+            _ => false,
+        };
+        if silent {
+            return;
+        }
         if self.last == Last::Start {
             self.opening(word);
         } else if self.mask != Mask::Nothing && self.masked(bytes, word == Word::Name) {
@@ -220,14 +228,6 @@ impl Writer<'_> {
         };
         if constant {
             return self.constant();
-        }
-        let silent = match word {
-            Word::Inner => self.last != Last::Start,
-            Word::Outer => self.last == Last::Word(Word::Side),
-            _ => false,
-        };
-        if silent {
-            return;
         }
         if matches!(word, Word::Query | Word::Values) && self.last == Last::Open {
             self.frame.kind = FrameKind::Other;

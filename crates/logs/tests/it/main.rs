@@ -10,3 +10,5 @@ mod render;
 mod render_sample;
 mod transports;
 mod resume;
+mod shapes;
+mod split;

@@ -39,21 +39,25 @@ pub(super) struct Run<'a> {
     pub(super) shape: Option<ShapeId>,
     pub(super) text: &'a [u8],
     pub(super) detail: &'a [u8],
-    /// Tags, where the text has been cut.
-    pub(super) tags: Option<&'a BTreeMap<String, String>>,
+    /// What was kept of its parameters and tags, where the record that tells them is gone.
+    pub(super) kept: Option<(&'a str, &'a BTreeMap<String, String>)>,
 }
 
 impl Run<'_> {
     /// Returns it with its own texts.
     pub(super) fn keep(&self) -> Execution {
+        let (parameters, tags) = match self.kept {
+            Some((parameters, tags)) => (parameters.to_owned(), tags.clone()),
+            None => (kept_parameters(self.detail), tags(self.text)),
+        };
         Execution {
             duration: self.duration,
             at: self.at,
             who: self.who,
             shape: self.shape,
             text: kept_text(self.text),
-            parameters: kept_parameters(self.detail),
-            tags: self.tags.cloned().unwrap_or_else(|| tags(self.text)),
+            parameters,
+            tags,
         }
     }
 

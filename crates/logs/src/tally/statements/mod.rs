@@ -76,7 +76,7 @@ impl Statements {
                 shape: event.shape,
                 text: told.text,
                 detail: record.detail,
-                tags: None,
+                kept: None,
             };
             self.run(&run);
         }
@@ -135,19 +135,14 @@ impl Statements {
             shape: begun.shape,
             text: begun.text.as_bytes(),
             detail: b"",
-            tags: Some(&begun.tags),
+            kept: Some((&begun.parameters, &begun.tags)),
         };
-        self.run_with(&run, &begun.parameters);
+        self.run(&run);
     }
 
+    /// Adds one execution.
     #[inline]
     fn run(&mut self, run: &Run<'_>) {
-        self.run_with(run, "");
-    }
-
-    /// Adds one execution; `parameters` stands for those of a DETAIL that is gone.
-    #[inline]
-    fn run_with(&mut self, run: &Run<'_>, parameters: &str) {
         let mut hour = None;
         if let Some(at) = run.at {
             self.series.add(at, 1);
@@ -177,9 +172,7 @@ impl Statements {
                 .last()
                 .is_some_and(|last| run.may_precede(last))
         {
-            let mut execution = run.keep();
-            parameters.clone_into(&mut execution.parameters);
-            self.take_slow(execution);
+            self.take_slow(run.keep());
         }
     }
 
@@ -364,5 +357,69 @@ impl Statements {
             )
         });
         by_name(known.chain([(OTHERS, &self.others)]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kind::KindId;
+
+    fn take(statements: &mut Statements, shapes: &mut Shapes, message: &str, fails: bool) {
+        let record = Record {
+            at: Some(0),
+            pid: 1,
+            message: message.as_bytes(),
+            detail: b"parameters: $1 = '7'",
+            ..Record::default()
+        };
+        let kind = KindId(0);
+        let shape = shapes.of_record(&record, kind);
+        let event = Event {
+            record: &record,
+            kind,
+            shape,
+        };
+        if fails {
+            statements.fail(&event);
+        } else {
+            statements.take(&event);
+        }
+    }
+
+    #[test]
+    fn an_error_ends_a_statement_and_an_execute_keeps_its_parameters() {
+        let mut statements = Statements::default();
+        let mut shapes = Shapes::default();
+        take(
+            &mut statements,
+            &mut shapes,
+            "execute p: select $1 /*a='b'*/",
+            false,
+        );
+        take(&mut statements, &mut shapes, "duration: 3.000 ms", false);
+        take(
+            &mut statements,
+            &mut shapes,
+            "statement: select 2, 3",
+            false,
+        );
+        take(&mut statements, &mut shapes, "boom", true);
+        take(&mut statements, &mut shapes, "duration: 9.000 ms", false);
+        let options = Options {
+            constants: true,
+            ..Options::default()
+        };
+        let report = statements.report(&shapes, &TempFiles::default(), &options);
+        assert_eq!(report.phases["execute"].max, 3000);
+        assert_eq!(report.phases["unknown"].max, 9000);
+        assert_eq!((report.all.count, report.without_duration), (1, 1));
+        let shape = &report.by_time.items[0];
+        assert_eq!(
+            (shape.text.as_str(), shape.tags["a"].as_str()),
+            ("select ?", "b")
+        );
+        assert_eq!(report.slowest[0].parameters, "$1 = '7'");
+        assert_eq!(shape.slowest, Some(report.slowest[0].clone()));
     }
 }
