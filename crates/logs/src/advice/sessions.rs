@@ -32,7 +32,7 @@ pub(super) const RULES: &[Rule] = &[
 fn auth_failures(report: &Report) -> Option<Advice> {
     let failed = report.sessions.refused.items.iter();
     let failed: Vec<&Refused> = failed
-        .filter(|refused| refused.kind.starts_with("auth"))
+        .filter(|refused| refused.kind == "auth-failed")
         .collect();
     let count: u64 = failed.iter().map(|refused| refused.count).sum();
     let worst = failed.iter().max_by_key(|refused| refused.count)?;

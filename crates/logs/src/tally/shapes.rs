@@ -26,7 +26,9 @@ impl Shapes {
     /// Returns the shape of a statement.
     pub fn of(&mut self, statement: &[u8]) -> ShapeId {
         let text = String::from_utf8_lossy(statement).into_owned();
-        let id = ShapeId(statement.len() as u64);
+        let id = ShapeId(statement.iter().fold(7, |hash: u64, &byte| {
+            hash.wrapping_mul(0x0000_0100_0000_01b3) ^ u64::from(byte)
+        }));
         self.texts.entry(id).or_insert(text);
         id
     }

@@ -1,1 +1,4 @@
 //! Tests over whole files, in one binary.
+
+mod sections;
+mod split;
