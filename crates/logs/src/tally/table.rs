@@ -91,11 +91,6 @@ impl<V: Row, const MOST: usize> Table<V, MOST> {
         self.others == 0
     }
 
-    /// Returns how many names have a row.
-    pub(crate) fn len(&self) -> usize {
-        self.rows.len()
-    }
-
     fn shrink(&mut self) {
         while self.rows.len() > MOST {
             let (_, (_, row)) = self.rows.pop_last().expect("it has more than MOST rows");

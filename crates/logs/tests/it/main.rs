@@ -11,4 +11,5 @@ mod render_sample;
 mod transports;
 mod resume;
 mod shapes;
+mod sections;
 mod split;
