@@ -8,7 +8,7 @@ use super::Error;
 const MAX_DEPTH: usize = 600;
 
 /// Elements that hold a list, whatever the names of what is in them.
-const LISTS: [&str; 8] = ["Plans", "Workers", "Triggers", "Target Tables", "Grouping Sets", "Group Keys", "Hash Keys", "explain"];
+const LISTS: [&str; 7] = ["Plans", "Workers", "Triggers", "Target Tables", "Grouping Sets", "Group Keys", "Hash Keys"];
 
 struct Element<'a> {
     name: &'a str,
@@ -67,7 +67,9 @@ pub(super) fn read(text: &str) -> Result<Value, Error> {
 fn close(element: Element<'_>) -> (String, Value) {
     let name = words(element.name);
     let items = !element.children.is_empty() && element.children.iter().all(|(child, _)| child == "Item" || *child == name);
-    if items || LISTS.contains(&name.as_str()) {
+    // auto_explain puts one plan into it without a list.
+    let plans = name == "explain" && element.children.iter().all(|(child, _)| child == "Query");
+    if items || plans || LISTS.contains(&name.as_str()) {
         let values = element.children.into_iter().map(|(_, value)| value);
         return (name, Value::Array(values.collect()));
     }

@@ -105,7 +105,7 @@ impl Tally {
         match group {
             Group::Statements => {
                 self.statements.take(&event);
-                self.plans.take(&event);
+                self.plans.take(&event, &mut self.shapes);
                 self.audit.take(&event);
             }
             Group::Locks => self.locks.take(&event),

@@ -2,7 +2,7 @@
 
 use pawang_core::Level;
 
-use super::view::{BLOCK, Step, View, count, kilobytes, milliseconds, real};
+use super::view::{BLOCK, Step, View, count, expression, kilobytes, milliseconds, real};
 use super::{Found, Rule, at_least};
 use crate::plan::node::Node;
 
@@ -148,7 +148,7 @@ fn seq_scan_filter(view: &View<'_>, found: &mut Found<'_>) {
     for step in view.of_kind("Seq Scan") {
         filtered(view, found, &step, &|node| {
             let relation = node.relation.as_deref().unwrap_or("the table");
-            format!("CREATE INDEX CONCURRENTLY on {relation} for {}", node.detail("Filter").unwrap_or("its filter"))
+            format!("CREATE INDEX CONCURRENTLY on {relation} for {}", expression(node, "Filter", "its filter"))
         });
     }
 }
@@ -158,7 +158,7 @@ fn index_filter(view: &View<'_>, found: &mut Found<'_>) {
         if matches!(step.node.kind.as_str(), "Index Scan" | "Index Only Scan" | "Bitmap Heap Scan") {
             filtered(view, found, &step, &|node| {
                 let index = node.index.as_deref().unwrap_or("the index");
-                format!("an index with the columns of {index} and then those of {}", node.detail("Filter").unwrap_or("the filter"))
+                format!("an index with the columns of {index} and then those of {}", expression(node, "Filter", "the filter"))
             });
         }
     }
@@ -171,7 +171,7 @@ fn foreign_filter(view: &View<'_>, found: &mut Found<'_>) {
         let kept = step.node.rows();
         if removed >= ROWS && removed >= (removed + kept) * SHARE {
             let title = format!("{} rows were sent, of which {} were thrown away here", count(removed + kept), count(removed));
-            let remedy = format!("make the other server filter: {}", step.node.detail("Filter").unwrap_or("its filter"));
+            let remedy = format!("make the other server filter: {}", expression(step.node, "Filter", "its filter"));
             found.add(removed, step.node.title(), title, remedy);
         }
     }
@@ -184,7 +184,7 @@ fn bitmap_and(view: &View<'_>, found: &mut Found<'_>) {
         let kept = scan.node.rows() + scan.node.removed.filter * scan.node.loops();
         if rows >= ROWS && rows >= kept.max(1.0) * BITMAP {
             let title = format!("one bitmap has {} rows, of which {} remain", count(rows), count(kept));
-            let remedy = format!("one index on the columns of {}", scan.node.detail("Recheck Cond").unwrap_or("both conditions"));
+            let remedy = format!("one index on the columns of {}", expression(scan.node, "Recheck Cond", "both conditions"));
             found.add(rows, scan.node.title(), title, remedy);
         }
     }
