@@ -6,7 +6,8 @@ use serde_json::{Map, Value};
 
 use super::Error;
 use super::node::{
-    Actual, Buffers, Cache, Estimate, HashTable, Jit, Node, Plan, Relationship, Removed, Serialization, Sort, SortGroups, Trigger, Wal, Worker,
+    Actual, Buffers, Cache, Estimate, HashTable, Jit, Node, Plan, Relationship, Removed,
+    Serialization, Sort, SortGroups, Trigger, Wal, Worker,
 };
 
 /// Deepest nesting of nodes that is read.
@@ -29,21 +30,32 @@ pub(super) fn plan(fields: &mut Fields) -> Result<Plan, Error> {
     Ok(Plan {
         query: text(fields, "Query Text"),
         parameters: text(fields, "Query Parameters"),
-        query_id: fields.remove("Query Identifier").map_or(0, |value| integer(&value)),
+        query_id: fields
+            .remove("Query Identifier")
+            .map_or(0, |value| integer(&value)),
         root,
         settings: object(fields, "Settings").map(settings).unwrap_or_default(),
         planning_time: float(fields, "Planning Time"),
         execution_time: float(fields, "Execution Time"),
         planning_buffers: buffers(&mut planning),
-        planning_memory: count_of(&mut planning, "Memory Used").zip(count_of(&mut planning, "Memory Allocated")),
+        planning_memory: count_of(&mut planning, "Memory Used")
+            .zip(count_of(&mut planning, "Memory Allocated")),
         serialization: object(fields, "Serialization").map(serialization),
-        triggers: list(fields, "Triggers").into_iter().filter_map(trigger).collect(),
+        triggers: list(fields, "Triggers")
+            .into_iter()
+            .filter_map(trigger)
+            .collect(),
         jit: object(fields, "JIT").map(jit),
         more: 0,
     })
 }
 
-fn node(fields: &mut Fields, relationship: Relationship, depth: usize, count: &mut usize) -> Result<Node, Error> {
+fn node(
+    fields: &mut Fields,
+    relationship: Relationship,
+    depth: usize,
+    count: &mut usize,
+) -> Result<Node, Error> {
     *count += 1;
     if depth > MAX_DEPTH || *count > MAX_NODES {
         return Err(Error::TooLarge);
@@ -98,7 +110,13 @@ fn identity(node: &mut Node, fields: &mut Fields) {
     node.schema = text(fields, "Schema");
     node.index = text(fields, "Index Name");
     let alias = text(fields, "Alias");
-    for key in ["Relation Name", "CTE Name", "Function Name", "Table Function Name", "Tuplestore Name"] {
+    for key in [
+        "Relation Name",
+        "CTE Name",
+        "Function Name",
+        "Table Function Name",
+        "Tuplestore Name",
+    ] {
         if let Some(name) = text(fields, key) {
             node.relation = Some(name);
         }
@@ -130,7 +148,8 @@ fn numbers(node: &mut Node, fields: &mut Fields) {
     };
     node.sort = sort(fields);
     for (key, presorted) in [("Full-sort Groups", false), ("Pre-sorted Groups", true)] {
-        node.sort_groups.extend(object(fields, key).map(|groups| sort_groups(groups, presorted)));
+        node.sort_groups
+            .extend(object(fields, key).map(|groups| sort_groups(groups, presorted)));
     }
     node.hash = hash(fields);
     node.cache = cache(fields);
@@ -151,7 +170,10 @@ fn numbers(node: &mut Node, fields: &mut Fields) {
         bytes: count_of(fields, "WAL Bytes").unwrap_or_default(),
         buffers_full: count_of(fields, "WAL Buffers Full").unwrap_or_default(),
     };
-    node.workers = list(fields, "Workers").into_iter().filter_map(worker).collect();
+    node.workers = list(fields, "Workers")
+        .into_iter()
+        .filter_map(worker)
+        .collect();
 }
 
 fn actual(fields: &mut Fields) -> Option<Actual> {
@@ -177,14 +199,19 @@ fn sort(fields: &mut Fields) -> Option<Sort> {
 fn sort_groups(mut fields: Fields, presorted: bool) -> SortGroups {
     let mut peak = |key: &str| {
         let space = object(&mut fields, key);
-        space.and_then(|mut space| count_of(&mut space, "Peak Sort Space Used")).unwrap_or_default()
+        space
+            .and_then(|mut space| count_of(&mut space, "Peak Sort Space Used"))
+            .unwrap_or_default()
     };
     let memory = peak("Sort Space Memory");
     let disk = peak("Sort Space Disk");
     SortGroups {
         presorted,
         count: count_of(&mut fields, "Group Count").unwrap_or_default(),
-        methods: fields.remove("Sort Methods Used").map(|value| flat(&value)).unwrap_or_default(),
+        methods: fields
+            .remove("Sort Methods Used")
+            .map(|value| flat(&value))
+            .unwrap_or_default(),
         memory,
         disk,
     }
@@ -243,11 +270,21 @@ fn worker(value: Value) -> Option<Worker> {
 
 fn buffers(fields: &mut Fields) -> Buffers {
     let mut times = |keys: &[&str]| -> f64 {
-        let times = keys.iter().map(|key| float(fields, key).unwrap_or_default());
+        let times = keys
+            .iter()
+            .map(|key| float(fields, key).unwrap_or_default());
         times.sum()
     };
-    let read_time = times(&["I/O Read Time", "Shared I/O Read Time", "Local I/O Read Time"]);
-    let write_time = times(&["I/O Write Time", "Shared I/O Write Time", "Local I/O Write Time"]);
+    let read_time = times(&[
+        "I/O Read Time",
+        "Shared I/O Read Time",
+        "Local I/O Read Time",
+    ]);
+    let write_time = times(&[
+        "I/O Write Time",
+        "Shared I/O Write Time",
+        "Local I/O Write Time",
+    ]);
     let temp_read_time = times(&["Temp I/O Read Time"]);
     let temp_write_time = times(&["Temp I/O Write Time"]);
     let mut blocks = |key: &str| count_of(fields, key).unwrap_or_default();
@@ -270,7 +307,10 @@ fn buffers(fields: &mut Fields) -> Buffers {
 }
 
 fn settings(fields: Fields) -> BTreeMap<String, String> {
-    fields.into_iter().map(|(key, value)| (key, flat(&value))).collect()
+    fields
+        .into_iter()
+        .map(|(key, value)| (key, flat(&value)))
+        .collect()
 }
 
 fn serialization(mut fields: Fields) -> Serialization {
@@ -312,10 +352,16 @@ fn details(fields: &mut Fields) -> BTreeMap<String, String> {
     let mut details = BTreeMap::new();
     grouping_sets(fields, &mut details);
     if let Some(method) = text(fields, "Sampling Method") {
-        let parameters = fields.remove("Sampling Parameters").map(|value| flat(&value));
+        let parameters = fields
+            .remove("Sampling Parameters")
+            .map(|value| flat(&value));
         let seed = text(fields, "Repeatable Seed");
         let seed = seed.map(|seed| format!(" REPEATABLE ({seed})"));
-        let sampling = format!("{method} ({}){}", parameters.unwrap_or_default(), seed.unwrap_or_default());
+        let sampling = format!(
+            "{method} ({}){}",
+            parameters.unwrap_or_default(),
+            seed.unwrap_or_default()
+        );
         details.insert("Sampling".to_owned(), sampling);
     }
     for (key, value) in std::mem::take(fields) {
@@ -330,7 +376,11 @@ fn details(fields: &mut Fields) -> BTreeMap<String, String> {
 /// Writes grouping sets as the text format does, one after another.
 fn grouping_sets(fields: &mut Fields, details: &mut BTreeMap<String, String>) {
     let mut add = |key: &str, value: String| {
-        let value = if value.is_empty() { "()".to_owned() } else { value };
+        let value = if value.is_empty() {
+            "()".to_owned()
+        } else {
+            value
+        };
         let all: &mut String = details.entry(key.to_owned()).or_default();
         if !all.is_empty() {
             all.push_str("; ");
@@ -339,7 +389,11 @@ fn grouping_sets(fields: &mut Fields, details: &mut BTreeMap<String, String>) {
     };
     for set in list(fields, "Grouping Sets") {
         let Value::Object(set) = set else { continue };
-        for (many, one) in [("Sort Key", "Sort Key"), ("Group Keys", "Group Key"), ("Hash Keys", "Hash Key")] {
+        for (many, one) in [
+            ("Sort Key", "Sort Key"),
+            ("Group Keys", "Group Key"),
+            ("Hash Keys", "Hash Key"),
+        ] {
             match set.get(many) {
                 Some(Value::Array(keys)) if many != one => {
                     keys.iter().for_each(|key| add(one, flat(key)));
@@ -363,7 +417,10 @@ fn flat(value: &Value) -> String {
             values.join(", ")
         }
         Value::Object(fields) => {
-            let fields: Vec<String> = fields.iter().map(|(key, value)| format!("{key}: {}", flat(value))).collect();
+            let fields: Vec<String> = fields
+                .iter()
+                .map(|(key, value)| format!("{key}: {}", flat(value)))
+                .collect();
             fields.join(", ")
         }
     }

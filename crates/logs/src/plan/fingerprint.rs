@@ -29,11 +29,27 @@ impl Hash {
 
     fn node(&mut self, node: &Node) {
         self.text(Some(&node.kind));
-        for text in [&node.operation, &node.strategy, &node.partial, &node.command, &node.join, &node.provider, &node.relation, &node.index] {
+        for text in [
+            &node.operation,
+            &node.strategy,
+            &node.partial,
+            &node.command,
+            &node.join,
+            &node.provider,
+            &node.relation,
+            &node.index,
+        ] {
             self.text(text.as_deref());
         }
-        let subplan = matches!(node.relationship, Relationship::InitPlan | Relationship::SubPlan);
-        self.bytes(&[u8::from(node.parallel), u8::from(node.backward), u8::from(subplan)]);
+        let subplan = matches!(
+            node.relationship,
+            Relationship::InitPlan | Relationship::SubPlan
+        );
+        self.bytes(&[
+            u8::from(node.parallel),
+            u8::from(node.backward),
+            u8::from(subplan),
+        ]);
         for child in &node.children {
             self.bytes(b"(");
             self.node(child);

@@ -60,7 +60,16 @@ const STRATEGIES: [(&str, &str, &str); 4] = [
     ("HashSetOp", "SetOp", "Hashed"),
 ];
 
-const JOINS: [&str; 8] = ["Left", "Right", "Full", "Semi", "Anti", "Right Semi", "Right Anti", "Unique Outer"];
+const JOINS: [&str; 8] = [
+    "Left",
+    "Right",
+    "Full",
+    "Semi",
+    "Anti",
+    "Right Semi",
+    "Right Anti",
+    "Unique Outer",
+];
 
 /// Tells whether a line begins as a node does.
 pub(super) fn is_node(line: &str) -> bool {
@@ -69,20 +78,39 @@ pub(super) fn is_node(line: &str) -> bool {
         return name.starts_with(|first: char| first.is_ascii_uppercase());
     }
     // COSTS OFF leaves nothing but the name.
-    let rest = ["Parallel ", "Async ", "Partial ", "Finalize "].iter().fold(name, |name, prefix| name.strip_prefix(prefix).unwrap_or(name));
+    let rest = ["Parallel ", "Async ", "Partial ", "Finalize "]
+        .iter()
+        .fold(name, |name, prefix| {
+            name.strip_prefix(prefix).unwrap_or(name)
+        });
     let operation = ["Insert on ", "Update on ", "Delete on ", "Merge on "];
     let strategies = STRATEGIES.iter().map(|(word, _, _)| *word);
     operation.iter().any(|word| rest.starts_with(word))
-        || KINDS.iter().copied().chain(strategies).chain(["Hash ", "Merge "]).any(|kind| {
-            rest.strip_prefix(kind).is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '(']) || kind.ends_with(' '))
-        })
+        || KINDS
+            .iter()
+            .copied()
+            .chain(strategies)
+            .chain(["Hash ", "Merge "])
+            .any(|kind| {
+                rest.strip_prefix(kind).is_some_and(|rest| {
+                    rest.is_empty() || rest.starts_with([' ', '(']) || kind.ends_with(' ')
+                })
+            })
 }
 
 /// Cuts a line into its name and its numbers.
 fn cut(line: &str) -> (&str, &str) {
-    let starts = ["  (cost=", "  (actual ", "  (never executed)", " (actual time=", " (actual rows="];
+    let starts = [
+        "  (cost=",
+        "  (actual ",
+        "  (never executed)",
+        " (actual time=",
+        " (actual rows=",
+    ];
     let at = starts.iter().filter_map(|start| line.find(start)).min();
-    at.map_or((line.trim_end(), ""), |at| (line[..at].trim_end(), &line[at..]))
+    at.map_or((line.trim_end(), ""), |at| {
+        (line[..at].trim_end(), &line[at..])
+    })
 }
 
 /// Reads the line of a node, without its arrow; none when its numbers are none.
@@ -105,7 +133,9 @@ fn read_numbers(fields: &mut Fields, numbers: &str) -> Option<()> {
             set(fields, "Actual Loops", 0.into());
             continue;
         }
-        let (actual, part) = part.strip_prefix("actual ").map_or((false, part), |part| (true, part));
+        let (actual, part) = part
+            .strip_prefix("actual ")
+            .map_or((false, part), |part| (true, part));
         for pair in part.split(' ') {
             let (key, value) = pair.split_once('=')?;
             let range = value.split_once("..");
@@ -118,7 +148,11 @@ fn read_numbers(fields: &mut Fields, numbers: &str) -> Option<()> {
                     set(fields, "Actual Startup Time", number(first));
                     set(fields, "Actual Total Time", number(last));
                 }
-                ("rows", None) => set(fields, if actual { "Actual Rows" } else { "Plan Rows" }, number(value)),
+                ("rows", None) => set(
+                    fields,
+                    if actual { "Actual Rows" } else { "Plan Rows" },
+                    number(value),
+                ),
                 ("width", None) => set(fields, "Plan Width", number(value)),
                 ("loops", None) => set(fields, "Actual Loops", number(value)),
                 _ => return None,
@@ -147,16 +181,26 @@ fn read_name(fields: &mut Fields, name: &str) {
         }
     }
     for mode in ["Partial", "Finalize"] {
-        if let Some(after) = rest.strip_prefix(mode).and_then(|rest| rest.strip_prefix(' ')) {
+        if let Some(after) = rest
+            .strip_prefix(mode)
+            .and_then(|rest| rest.strip_prefix(' '))
+        {
             set(fields, "Partial Mode", mode.into());
             rest = after;
         }
     }
     for operation in ["Insert", "Update", "Delete", "Merge"] {
         let foreign = rest.strip_prefix("Foreign ");
-        let after = foreign.unwrap_or(rest).strip_prefix(operation).and_then(|rest| rest.strip_prefix(" on "));
+        let after = foreign
+            .unwrap_or(rest)
+            .strip_prefix(operation)
+            .and_then(|rest| rest.strip_prefix(" on "));
         if let Some(relation) = after {
-            let kind = if foreign.is_some() { "Foreign Scan" } else { "ModifyTable" };
+            let kind = if foreign.is_some() {
+                "Foreign Scan"
+            } else {
+                "ModifyTable"
+            };
             set(fields, "Node Type", kind.into());
             set(fields, "Operation", operation.into());
             fields.extend(target(relation));
@@ -166,7 +210,10 @@ fn read_name(fields: &mut Fields, name: &str) {
     if join(fields, rest) || strategy(fields, rest) {
         return;
     }
-    let kind = KINDS.iter().filter(|kind| rest.starts_with(**kind)).max_by_key(|kind| kind.len());
+    let kind = KINDS
+        .iter()
+        .filter(|kind| rest.starts_with(**kind))
+        .max_by_key(|kind| kind.len());
     let Some(kind) = kind else {
         set(fields, "Node Type", rest.into());
         return;
@@ -179,8 +226,13 @@ fn read_name(fields: &mut Fields, name: &str) {
 fn join(fields: &mut Fields, name: &str) -> bool {
     for kind in ["Nested Loop", "Hash Join", "Merge Join"] {
         let stem = kind.strip_suffix(" Join").unwrap_or(kind);
-        let Some(rest) = name.strip_prefix(stem) else { continue };
-        let join = rest.strip_prefix(' ').and_then(|rest| rest.strip_suffix(" Join")).unwrap_or("Inner");
+        let Some(rest) = name.strip_prefix(stem) else {
+            continue;
+        };
+        let join = rest
+            .strip_prefix(' ')
+            .and_then(|rest| rest.strip_suffix(" Join"))
+            .unwrap_or("Inner");
         if rest.is_empty() && kind == "Nested Loop" || name == kind || JOINS.contains(&join) {
             set(fields, "Node Type", kind.into());
             set(fields, "Join Type", join.into());
@@ -192,7 +244,9 @@ fn join(fields: &mut Fields, name: &str) -> bool {
 
 fn strategy(fields: &mut Fields, name: &str) -> bool {
     for (word, kind, strategy) in STRATEGIES {
-        let Some(rest) = name.strip_prefix(word) else { continue };
+        let Some(rest) = name.strip_prefix(word) else {
+            continue;
+        };
         set(fields, "Node Type", kind.into());
         set(fields, "Strategy", strategy.into());
         if let Some(command) = rest.strip_prefix(' ') {
@@ -251,7 +305,11 @@ pub(super) fn target(text: &str) -> Fields {
         (name, rest) = identifier(after);
     }
     let alias = rest.trim();
-    let alias = if alias.is_empty() { name.clone() } else { identifier(alias).0 };
+    let alias = if alias.is_empty() {
+        name.clone()
+    } else {
+        identifier(alias).0
+    };
     set(&mut fields, "Relation Name", name.into());
     set(&mut fields, "Alias", alias.into());
     fields

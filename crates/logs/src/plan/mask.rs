@@ -9,8 +9,36 @@ const MASK: char = '?';
 
 /// Keys whose values are the server's own, in all formats: their numbers and words stay.
 const KEPT: [&str; 30] = [
-    "Alias", "Async", "Batches", "Buckets", "Buffers", "CTE Name", "Cache", "Conflict", "Disk", "Function Name", "Functions", "Hits", "I/O", "Index Name", "Join Type",
-    "Memory", "Node Type", "Parent Relationship", "Partial Mode", "Planning Time", "Relation Name", "Schema", "Settings", "Sort Method", "Storage", "Strategy", "Subplan Name", "Execution Time", "WAL", "Worker",
+    "Alias",
+    "Async",
+    "Batches",
+    "Buckets",
+    "Buffers",
+    "CTE Name",
+    "Cache",
+    "Conflict",
+    "Disk",
+    "Function Name",
+    "Functions",
+    "Hits",
+    "I/O",
+    "Index Name",
+    "Join Type",
+    "Memory",
+    "Node Type",
+    "Parent Relationship",
+    "Partial Mode",
+    "Planning Time",
+    "Relation Name",
+    "Schema",
+    "Settings",
+    "Sort Method",
+    "Storage",
+    "Strategy",
+    "Subplan Name",
+    "Execution Time",
+    "WAL",
+    "Worker",
 ];
 
 /// Returns a plan's text, in whatever format, with the constants of its statement as `?` and without its parameters.
@@ -71,7 +99,8 @@ impl Masker {
     fn line(&mut self, line: &str) {
         let content = line.trim_start();
         let plain = content.trim_start_matches("- ");
-        let node = content.starts_with("->") || line.contains("  (cost=") || line.contains(" (actual ");
+        let node =
+            content.starts_with("->") || line.contains("  (cost=") || line.contains(" (actual ");
         if self.inside.is_none() || node {
             if plain.starts_with("Query Parameters:") || plain.starts_with("<Query-Parameters>") {
                 self.skipping = true;
@@ -90,15 +119,22 @@ impl Masker {
             return;
         }
         let key = key(plain);
-        let server = self.inside.is_none() && !self.query && (node || key.as_ref().is_some_and(|(key, value)| own(key, value)));
+        let server = self.inside.is_none()
+            && !self.query
+            && (node || key.as_ref().is_some_and(|(key, value)| own(key, value)));
         if server {
             self.out.push_str(line);
         } else {
-            let skipped = key.filter(|_| self.inside.is_none()).map_or(0, |(_, value)| line.len() - value.len());
+            let skipped = key
+                .filter(|_| self.inside.is_none())
+                .map_or(0, |(_, value)| line.len() - value.len());
             self.out.push_str(&line[..skipped]);
             let mut rest = &line[skipped..];
             // The double quotes of YAML hold the whole value; those inside are escaped.
-            let yaml = self.inside.is_none() && rest.starts_with('"') && rest.ends_with('"') && rest.len() > 1;
+            let yaml = self.inside.is_none()
+                && rest.starts_with('"')
+                && rest.ends_with('"')
+                && rest.len() > 1;
             if yaml {
                 self.out.push('"');
                 rest = &rest[1..rest.len() - 1];
@@ -122,12 +158,21 @@ fn own(key: &str, value: &str) -> bool {
     let number = value.trim().trim_end_matches(" ms").trim_matches('"');
     let number = number.split("</").next().unwrap_or_default();
     let numeric = number.parse::<f64>().is_ok() && !matches!(key, "Filter" | "Output");
-    numeric || setting(key) || kept(key) || kept(key.split(' ').next().unwrap_or_default()) || key.starts_with("Rows Removed") || key.starts_with("Trigger ") || key.ends_with("Groups")
+    numeric
+        || setting(key)
+        || kept(key)
+        || kept(key.split(' ').next().unwrap_or_default())
+        || key.starts_with("Rows Removed")
+        || key.starts_with("Trigger ")
+        || key.ends_with("Groups")
 }
 
 /// Tells whether a key is the name of a setting, which YAML and XML have as keys of their own.
 fn setting(key: &str) -> bool {
-    !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_lowercase() || matches!(byte, b'_' | b'.'))
+    !key.is_empty()
+        && key
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || matches!(byte, b'_' | b'.'))
 }
 
 /// Splits `Key: value` or `<Key>value`.
@@ -182,7 +227,10 @@ fn mask_into(out: &mut String, text: &str, mut inside: Option<char>) -> Option<c
                 let rest: &str = &text[at + 1..];
                 if let Some(skip) = dollar_quoted(rest) {
                     out.push(MASK);
-                    while characters.peek().is_some_and(|(next, _)| *next < at + 1 + skip) {
+                    while characters
+                        .peek()
+                        .is_some_and(|(next, _)| *next < at + 1 + skip)
+                    {
                         characters.next();
                     }
                     before = '0';
@@ -191,7 +239,10 @@ fn mask_into(out: &mut String, text: &str, mut inside: Option<char>) -> Option<c
                 out.push(next);
             }
             None if next.is_ascii_digit() && !word(before) => {
-                while characters.peek().is_some_and(|(_, next)| next.is_ascii_alphanumeric() || *next == '.') {
+                while characters
+                    .peek()
+                    .is_some_and(|(_, next)| next.is_ascii_alphanumeric() || *next == '.')
+                {
                     characters.next();
                 }
                 out.push(MASK);
@@ -210,12 +261,19 @@ fn dollar_quoted(rest: &str) -> Option<usize> {
     let end = rest.find('$')?;
     let tag = &rest[..=end];
     let name = &tag[..end];
-    if name.starts_with(|first: char| first.is_ascii_digit()) || !name.chars().all(|next| next.is_alphanumeric() || next == '_') {
+    if name.starts_with(|first: char| first.is_ascii_digit())
+        || !name
+            .chars()
+            .all(|next| next.is_alphanumeric() || next == '_')
+    {
         return None;
     }
     let body = &rest[end + 1..];
     let closing = format!("${tag}");
-    Some(body.find(&closing).map_or(rest.len(), |at| end + 1 + at + closing.len()))
+    Some(
+        body.find(&closing)
+            .map_or(rest.len(), |at| end + 1 + at + closing.len()),
+    )
 }
 
 /// Tells whether a digit after this character belongs to a name: `events_2024`, `$1`.

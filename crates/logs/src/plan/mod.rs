@@ -127,7 +127,12 @@ fn json(text: &str) -> Result<Value, Error> {
         Some(Err(error)) => Err(Error::Json {
             line: error.line(),
             column: error.column(),
-            reason: error.to_string().split(" at line ").next().unwrap_or_default().to_owned(),
+            reason: error
+                .to_string()
+                .split(" at line ")
+                .next()
+                .unwrap_or_default()
+                .to_owned(),
         }),
         None => Err(Error::Empty),
     }
@@ -136,7 +141,9 @@ fn json(text: &str) -> Result<Value, Error> {
 /// Tells the YAML of auto_explain from its text, which begins with `Query Text:` too but has no quotes.
 fn yaml_begins(begin: &str) -> bool {
     let begin = begin.trim_start_matches("---").trim_start();
-    begin.starts_with("- ") || begin.starts_with("Plan:") || begin.starts_with("Query Text: \"") && begin.contains("\nPlan:")
+    begin.starts_with("- ")
+        || begin.starts_with("Plan:")
+        || begin.starts_with("Query Text: \"") && begin.contains("\nPlan:")
 }
 
 /// Returns the first of the plans, and how many follow.

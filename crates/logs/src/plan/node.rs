@@ -393,7 +393,11 @@ impl Node {
             }
             "ModifyTable" => name.push_str(self.operation.as_deref().unwrap_or("ModifyTable")),
             "Foreign Scan" if self.operation.is_some() => {
-                _ = write!(name, "Foreign {}", self.operation.as_deref().unwrap_or_default());
+                _ = write!(
+                    name,
+                    "Foreign {}",
+                    self.operation.as_deref().unwrap_or_default()
+                );
             }
             kind => self.push_join(&mut name, kind),
         }
@@ -415,7 +419,10 @@ impl Node {
 
     /// Tells whether it joins two inputs.
     pub fn joins(&self) -> bool {
-        matches!(self.kind.as_str(), "Nested Loop" | "Hash Join" | "Merge Join")
+        matches!(
+            self.kind.as_str(),
+            "Nested Loop" | "Hash Join" | "Merge Join"
+        )
     }
 
     /// Returns how often it ran; 0 without ANALYZE.

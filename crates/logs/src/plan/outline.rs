@@ -16,13 +16,29 @@ pub fn outline(plan: &Plan) -> String {
     let times = spent::of(&flat);
     let timed = times.iter().any(|time| time.inclusive > 0.0);
     let costs: Vec<f64> = flat.iter().map(|item| own_cost(item, &flat)).collect();
-    let whole: f64 = if timed { times.iter().map(|time| time.exclusive).sum() } else { costs.iter().sum() };
+    let whole: f64 = if timed {
+        times.iter().map(|time| time.exclusive).sum()
+    } else {
+        costs.iter().sum()
+    };
     let titles: Vec<String> = flat.iter().map(|item| title(item, &flat)).collect();
-    let width = titles.iter().map(|title| title.chars().count()).max().unwrap_or_default();
+    let width = titles
+        .iter()
+        .map(|title| title.chars().count())
+        .max()
+        .unwrap_or_default();
     let mut out = String::new();
     for (index, item) in flat.iter().enumerate() {
-        let own = if timed { times[index].exclusive } else { costs[index] };
-        let share = if whole > 0.0 { own / whole * 100.0 } else { 0.0 };
+        let own = if timed {
+            times[index].exclusive
+        } else {
+            costs[index]
+        };
+        let share = if whole > 0.0 {
+            own / whole * 100.0
+        } else {
+            0.0
+        };
         _ = write!(out, "{share:>4.0}%  {:<width$}", titles[index]);
         numbers(&mut out, item.node, &times[index], timed);
         let kept = out.trim_end().len();
@@ -42,7 +58,11 @@ impl fmt::Display for Plan {
             writeln!(f, "execution {time:.3} ms")?;
         }
         for trigger in &self.triggers {
-            let name = if trigger.name.is_empty() { trigger.constraint.as_deref().unwrap_or_default() } else { &trigger.name };
+            let name = if trigger.name.is_empty() {
+                trigger.constraint.as_deref().unwrap_or_default()
+            } else {
+                &trigger.name
+            };
             write!(f, "trigger {name}: {:.0} calls", trigger.calls)?;
             match trigger.time {
                 Some(time) => writeln!(f, ", {time:.3} ms")?,
@@ -66,7 +86,11 @@ fn title(item: &Flat<'_>, flat: &[Flat<'_>]) -> String {
     }
     title.push_str(&item.node.title());
     if title.chars().count() > depth * 2 + MAX_TITLE {
-        title = title.chars().take(depth * 2 + MAX_TITLE - 3).chain("...".chars()).collect();
+        title = title
+            .chars()
+            .take(depth * 2 + MAX_TITLE - 3)
+            .chain("...".chars())
+            .collect();
     }
     title
 }
@@ -74,7 +98,11 @@ fn title(item: &Flat<'_>, flat: &[Flat<'_>]) -> String {
 /// Returns the cost of a node without that of its inputs.
 fn own_cost(item: &Flat<'_>, flat: &[Flat<'_>]) -> f64 {
     let cost = |node: &Node| node.estimate.map_or(0.0, |estimate| estimate.total_cost);
-    let inputs: f64 = item.children.iter().map(|child| cost(flat[*child].node)).sum();
+    let inputs: f64 = item
+        .children
+        .iter()
+        .map(|child| cost(flat[*child].node))
+        .sum();
     (cost(item.node) - inputs).max(0.0)
 }
 

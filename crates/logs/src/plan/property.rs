@@ -12,13 +12,16 @@ pub(super) fn split(line: &str) -> Option<(&str, &str)> {
         Some((key, value)) => (key, value.trim()),
         None => (line.strip_suffix(':')?, ""),
     };
-    let words = key.starts_with(|first: char| first.is_ascii_uppercase()) || key.starts_with("Trigger ");
+    let words =
+        key.starts_with(|first: char| first.is_ascii_uppercase()) || key.starts_with("Trigger ");
     words.then_some((key, value))
 }
 
 /// Returns the object of a key, made where there is none.
 pub(super) fn group<'a>(fields: &'a mut Fields, key: &str) -> &'a mut Fields {
-    let value = fields.entry(key).or_insert_with(|| Value::Object(Fields::new()));
+    let value = fields
+        .entry(key)
+        .or_insert_with(|| Value::Object(Fields::new()));
     if !value.is_object() {
         *value = Value::Object(Fields::new());
     }
@@ -28,7 +31,9 @@ pub(super) fn group<'a>(fields: &'a mut Fields, key: &str) -> &'a mut Fields {
 /// Reads the number that a text begins with: `12`, `1.50`, `25kB`, `0.1 ms`.
 pub(super) fn number(text: &str) -> Value {
     let text = text.trim();
-    let end = text.find(|next: char| !next.is_ascii_digit() && next != '.').unwrap_or(text.len());
+    let end = text
+        .find(|next: char| !next.is_ascii_digit() && next != '.')
+        .unwrap_or(text.len());
     let digits = &text[..end];
     if let Ok(whole) = digits.parse::<u64>() {
         return whole.into();
@@ -52,7 +57,16 @@ pub(super) fn property(fields: &mut Fields, key: &str, value: &str) {
             }
         }
         "Full-sort Groups" | "Pre-sorted Groups" => sort_groups(group(fields, key), value),
-        "Buckets" => renamed(fields, key, value, &[("Buckets", "Hash Buckets"), ("Batches", "Hash Batches"), ("Memory Usage", "Peak Memory Usage")]),
+        "Buckets" => renamed(
+            fields,
+            key,
+            value,
+            &[
+                ("Buckets", "Hash Buckets"),
+                ("Batches", "Hash Batches"),
+                ("Memory Usage", "Peak Memory Usage"),
+            ],
+        ),
         "Batches" | "Planned Partitions" => renamed(
             fields,
             key,
@@ -78,21 +92,46 @@ pub(super) fn property(fields: &mut Fields, key: &str, value: &str) {
         ),
         "Storage" => {
             for (name, value) in columns(key, value) {
-                let value = if name == "Storage" { value.into() } else { number(value) };
+                let value = if name == "Storage" {
+                    value.into()
+                } else {
+                    number(value)
+                };
                 set(fields, name, value);
             }
         }
-        "Memory" if value.starts_with("used=") => pairs(fields, value, &[("used", "Memory Used"), ("allocated", "Memory Allocated")]),
-        "Heap Blocks" => pairs(fields, value, &[("exact", "Exact Heap Blocks"), ("lossy", "Lossy Heap Blocks")]),
+        "Memory" if value.starts_with("used=") => pairs(
+            fields,
+            value,
+            &[("used", "Memory Used"), ("allocated", "Memory Allocated")],
+        ),
+        "Heap Blocks" => pairs(
+            fields,
+            value,
+            &[
+                ("exact", "Exact Heap Blocks"),
+                ("lossy", "Lossy Heap Blocks"),
+            ],
+        ),
         "WAL" => pairs(
             fields,
             value.replace("buffers full", "full").as_str(),
-            &[("records", "WAL Records"), ("fpi", "WAL FPI"), ("bytes", "WAL Bytes"), ("full", "WAL Buffers Full")],
+            &[
+                ("records", "WAL Records"),
+                ("fpi", "WAL FPI"),
+                ("bytes", "WAL Bytes"),
+                ("full", "WAL Buffers Full"),
+            ],
         ),
         "Tuples" => pairs(
             fields,
             value,
-            &[("inserted", "Tuples Inserted"), ("updated", "Tuples Updated"), ("deleted", "Tuples Deleted"), ("skipped", "Tuples Skipped")],
+            &[
+                ("inserted", "Tuples Inserted"),
+                ("updated", "Tuples Updated"),
+                ("deleted", "Tuples Deleted"),
+                ("skipped", "Tuples Skipped"),
+            ],
         ),
         "Estimates" => estimates(fields, value),
         "Buffers" => buffers(fields, value),
@@ -116,7 +155,9 @@ fn set(fields: &mut Fields, key: &str, value: Value) {
 fn columns<'a>(key: &'a str, value: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
     let mut parts = value.split("  ").filter(|part| !part.is_empty());
     let first = parts.next().map(|first| (key, first.trim()));
-    first.into_iter().chain(parts.filter_map(|part| part.trim().split_once(": ")))
+    first
+        .into_iter()
+        .chain(parts.filter_map(|part| part.trim().split_once(": ")))
 }
 
 /// Reads `1024 (originally 512)  Batches: 1  Memory Usage: 9kB` under the names of JSON.
@@ -135,7 +176,9 @@ fn renamed(fields: &mut Fields, key: &str, value: &str, names: &[(&str, &str)]) 
 /// Reads `exact=12 lossy=3` under the names of JSON.
 fn pairs(fields: &mut Fields, value: &str, names: &[(&str, &str)]) {
     for pair in value.split_whitespace() {
-        let Some((key, value)) = pair.split_once('=') else { continue };
+        let Some((key, value)) = pair.split_once('=') else {
+            continue;
+        };
         if let Some((_, renamed)) = names.iter().find(|(from, _)| *from == key) {
             set(fields, renamed, number(value));
         }
@@ -149,8 +192,17 @@ fn estimates(fields: &mut Fields, value: &str) {
         ("lookups", "Estimated Lookups"),
         ("hit percent", "Estimated Hit Percent"),
     ];
-    for pair in value.split_whitespace().collect::<Vec<_>>().join(" ").replace("distinct keys", "distinct_keys").replace("hit percent", "hit_percent").split(' ') {
-        let Some((key, value)) = pair.split_once('=') else { continue };
+    for pair in value
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ")
+        .replace("distinct keys", "distinct_keys")
+        .replace("hit percent", "hit_percent")
+        .split(' ')
+    {
+        let Some((key, value)) = pair.split_once('=') else {
+            continue;
+        };
         let key = key.replace('_', " ");
         if let Some((_, renamed)) = NAMES.iter().find(|(from, _)| *from == key) {
             set(fields, renamed, number(value));
@@ -164,7 +216,9 @@ fn sort_groups(fields: &mut Fields, value: &str) {
             "Group Count" => set(fields, name, number(value)),
             "Sort Method" | "Sort Methods" => set(fields, "Sort Methods Used", value.into()),
             _ => {
-                let Some((when, place)) = name.split_once(' ') else { continue };
+                let Some((when, place)) = name.split_once(' ') else {
+                    continue;
+                };
                 let space = group(fields, &format!("Sort Space {place}"));
                 set(space, &format!("{when} Sort Space Used"), number(value));
             }
@@ -175,10 +229,16 @@ fn sort_groups(fields: &mut Fields, value: &str) {
 /// Reads `shared hit=1 read=2, temp read=3 written=4`.
 fn buffers(fields: &mut Fields, value: &str) {
     for part in value.split(", ") {
-        let Some((kind, counts)) = part.trim().split_once(' ') else { continue };
+        let Some((kind, counts)) = part.trim().split_once(' ') else {
+            continue;
+        };
         for pair in counts.split(' ') {
             if let Some((what, count)) = pair.split_once('=') {
-                set(fields, &format!("{} {} Blocks", capital(kind), capital(what)), number(count));
+                set(
+                    fields,
+                    &format!("{} {} Blocks", capital(kind), capital(what)),
+                    number(count),
+                );
             }
         }
     }
@@ -198,7 +258,11 @@ fn timings(fields: &mut Fields, value: &str) {
         };
         for pair in times.split(' ') {
             if let Some((what, time)) = pair.split_once('=') {
-                set(fields, &format!("{kind}I/O {} Time", capital(what)), number(time));
+                set(
+                    fields,
+                    &format!("{kind}I/O {} Time", capital(what)),
+                    number(time),
+                );
             }
         }
     }
@@ -206,7 +270,9 @@ fn timings(fields: &mut Fields, value: &str) {
 
 fn capital(word: &str) -> String {
     let mut letters = word.chars();
-    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+    letters.next().map_or_else(String::new, |first| {
+        first.to_uppercase().chain(letters).collect()
+    })
 }
 
 /// Reads what follows `Worker 0:`.
@@ -237,7 +303,8 @@ pub(super) fn settings(fields: &mut Fields, value: &str) {
     let mut last: Option<String> = None;
     for part in value.split("', ") {
         let start = part.split_once(" = '").filter(|(name, _)| {
-            name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.'))
+            name.bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.'))
         });
         match (start, &last) {
             (Some((name, setting)), _) => {

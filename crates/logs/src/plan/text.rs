@@ -65,25 +65,41 @@ pub(super) fn read(text: &str) -> Result<(Fields, u32), Error> {
 
 /// Counts the plans that follow.
 fn count_roots(lines: &[&str], base: usize) -> u32 {
-    let roots = lines.iter().filter(|line| indent(line) == base && has_numbers(line));
+    let roots = lines
+        .iter()
+        .filter(|line| indent(line) == base && has_numbers(line));
     u32::try_from(roots.count()).unwrap_or(u32::MAX)
 }
 
 /// Reads what auto_explain prints before the plan; returns the line of the plan's root.
 fn preamble(lines: &[&str], top: &mut Fields) -> Result<usize, Error> {
-    let first = lines.iter().position(|line| !line.trim().is_empty()).ok_or(Error::Empty)?;
+    let first = lines
+        .iter()
+        .position(|line| !line.trim().is_empty())
+        .ok_or(Error::Empty)?;
     if !lines[first].trim_start().starts_with("Query Text:") {
         return if header::is_node(lines[first].trim()) {
             Ok(first)
         } else {
-            Err(Error::line(first, "a node such as \"Seq Scan on orders  (cost=...)\"", lines[first]))
+            Err(Error::line(
+                first,
+                "a node such as \"Seq Scan on orders  (cost=...)\"",
+                lines[first],
+            ))
         };
     }
-    let root = (first + 1..lines.len()).find(|number| !lines[*number].trim_start().starts_with("->") && has_numbers(lines[*number]));
-    let root = root.ok_or_else(|| Error::line(lines.len() - 1, "a plan after \"Query Text:\"", ""))?;
-    let parameters = (first + 1..root).rfind(|number| lines[*number].starts_with("Query Parameters: "));
+    let root = (first + 1..lines.len()).find(|number| {
+        !lines[*number].trim_start().starts_with("->") && has_numbers(lines[*number])
+    });
+    let root =
+        root.ok_or_else(|| Error::line(lines.len() - 1, "a plan after \"Query Text:\"", ""))?;
+    let parameters =
+        (first + 1..root).rfind(|number| lines[*number].starts_with("Query Parameters: "));
     let query = lines[first..parameters.unwrap_or(root)].join("\n");
-    let query = query.trim_start().trim_start_matches("Query Text:").trim_start();
+    let query = query
+        .trim_start()
+        .trim_start_matches("Query Text:")
+        .trim_start();
     top.insert("Query Text".to_owned(), query.into());
     if let Some(parameters) = parameters {
         let parameters = lines[parameters..root].join("\n");
@@ -96,7 +112,9 @@ fn preamble(lines: &[&str], top: &mut Fields) -> Result<usize, Error> {
 /// Tells whether a line ends as that of a node does.
 fn has_numbers(line: &str) -> bool {
     let line = line.trim_end();
-    line.ends_with(')') && (line.contains("  (cost=") || line.contains(" (actual ")) && header::is_node(line.trim_start())
+    line.ends_with(')')
+        && (line.contains("  (cost=") || line.contains(" (actual "))
+        && header::is_node(line.trim_start())
 }
 
 fn indent(line: &str) -> usize {
@@ -142,15 +160,20 @@ impl Reader {
             } else if has_numbers(line) {
                 Ok(false)
             } else {
-                Err(Error::line(number, "a node, or a line such as \"Planning Time: 0.1 ms\"", content))
+                Err(Error::line(
+                    number,
+                    "a node, or a line such as \"Planning Time: 0.1 ms\"",
+                    content,
+                ))
             };
         }
         if self.section != Section::None {
             self.section_line(content);
             return Ok(true);
         }
-        if next.is_some_and(|next| next.trim_start().starts_with("->") && indent(next).saturating_sub(self.base) > column)
-            && property::split(content).is_none()
+        if next.is_some_and(|next| {
+            next.trim_start().starts_with("->") && indent(next).saturating_sub(self.base) > column
+        }) && property::split(content).is_none()
         {
             self.close_to(column);
             self.label = Some(content.to_owned());
@@ -165,7 +188,8 @@ impl Reader {
         let Some(open) = self.stack.last_mut() else {
             return false;
         };
-        let Some(Value::String(text)) = open.last.as_ref().and_then(|key| open.fields.get_mut(key)) else {
+        let Some(Value::String(text)) = open.last.as_ref().and_then(|key| open.fields.get_mut(key))
+        else {
             return false;
         };
         if !unclosed(text) {
@@ -183,7 +207,11 @@ impl Reader {
             return Err(Error::TooLarge);
         }
         let Some(mut fields) = header::read(content) else {
-            return Err(Error::line(number, "the numbers of a node such as \"(cost=0.00..1.01 rows=1 width=4)\"", content));
+            return Err(Error::line(
+                number,
+                "the numbers of a node such as \"(cost=0.00..1.01 rows=1 width=4)\"",
+                content,
+            ));
         };
         let relationship = self.relationship();
         if let Some(relationship) = relationship {
@@ -217,17 +245,27 @@ impl Reader {
             "Subquery Scan" => return Some("Subquery"),
             _ => {}
         }
-        let inputs = parent.children.iter().filter(|child| child["Parent Relationship"] == "Outer");
-        Some(if inputs.count() == 0 { "Outer" } else { "Inner" })
+        let inputs = parent
+            .children
+            .iter()
+            .filter(|child| child["Parent Relationship"] == "Outer");
+        Some(if inputs.count() == 0 {
+            "Outer"
+        } else {
+            "Inner"
+        })
     }
 
     /// Closes the nodes whose names are at a column or right of it.
     fn close_to(&mut self, column: usize) {
         while self.stack.last().is_some_and(|open| open.column >= column) {
-            let Some(mut open) = self.stack.pop() else { return };
+            let Some(mut open) = self.stack.pop() else {
+                return;
+            };
             open.flush_worker();
             if !open.workers.is_empty() {
-                open.fields.insert("Workers".to_owned(), open.workers.into());
+                open.fields
+                    .insert("Workers".to_owned(), open.workers.into());
             }
             if !open.children.is_empty() {
                 open.fields.insert("Plans".to_owned(), open.children.into());
@@ -246,7 +284,8 @@ impl Reader {
         let Some(open) = self.stack.last_mut() else {
             return Err(Error::line(number, "a node before its details", content));
         };
-        open.line(content, column).ok_or_else(|| Error::line(number, "a detail such as \"Filter: (a = 1)\"", content))
+        open.line(content, column)
+            .ok_or_else(|| Error::line(number, "a detail such as \"Filter: (a = 1)\"", content))
     }
 
     /// Reads a line that is about the whole plan; returns whether it was one.
@@ -264,7 +303,11 @@ impl Reader {
                 property::serialization(fields, value);
             }
             "Planning Time" | "Execution Time" | "Total runtime" => {
-                let key = if key == "Total runtime" { "Execution Time" } else { key };
+                let key = if key == "Total runtime" {
+                    "Execution Time"
+                } else {
+                    key
+                };
                 self.top.insert(key.to_owned(), property::number(value));
             }
             "Planning time" | "Execution time" => {
@@ -277,7 +320,11 @@ impl Reader {
             }
             key if key.starts_with("Trigger ") => {
                 let trigger = property::trigger(key, value);
-                if let Value::Array(triggers) = self.top.entry("Triggers").or_insert_with(|| Value::Array(Vec::new())) {
+                if let Value::Array(triggers) = self
+                    .top
+                    .entry("Triggers")
+                    .or_insert_with(|| Value::Array(Vec::new()))
+                {
                     triggers.push(trigger);
                 }
             }
@@ -292,7 +339,9 @@ impl Reader {
         };
         match self.section {
             Section::Planning => property(property::group(&mut self.top, "Planning"), key, value),
-            Section::Serialization => property(property::group(&mut self.top, "Serialization"), key, value),
+            Section::Serialization => {
+                property(property::group(&mut self.top, "Serialization"), key, value)
+            }
             Section::Jit => property::jit(property::group(&mut self.top, "JIT"), key, value),
             Section::None => {}
         }
@@ -326,7 +375,10 @@ impl Open {
             self.skip = Some(column);
         } else if let Some(worker) = key.strip_prefix("Worker ") {
             let mut fields = Fields::new();
-            fields.insert("Worker Number".to_owned(), worker.parse::<u64>().ok()?.into());
+            fields.insert(
+                "Worker Number".to_owned(),
+                worker.parse::<u64>().ok()?.into(),
+            );
             property::worker(&mut fields, value);
             self.worker = Some((column, fields));
         } else {
@@ -343,7 +395,11 @@ impl Open {
         }
         let (_, relation) = content.split_once(" on ")?;
         let target = header::target(relation);
-        if let Value::Array(targets) = self.fields.entry("Target Tables").or_insert_with(|| Value::Array(Vec::new())) {
+        if let Value::Array(targets) = self
+            .fields
+            .entry("Target Tables")
+            .or_insert_with(|| Value::Array(Vec::new()))
+        {
             targets.push(Value::Object(target));
         }
         Some(())
@@ -364,7 +420,9 @@ fn unclosed(text: &str) -> bool {
 }
 
 /// Tells whether a line is psql's count of rows, in any language.
-fn rows_line(content: &str) -> bool {
-    let inner = content.strip_prefix('(').and_then(|content| content.strip_suffix(')'));
+pub(super) fn rows_line(content: &str) -> bool {
+    let inner = content
+        .strip_prefix('(')
+        .and_then(|content| content.strip_suffix(')'));
     inner.is_some_and(|inner| inner.starts_with(|first: char| first.is_ascii_digit()))
 }

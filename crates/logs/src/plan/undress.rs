@@ -15,20 +15,37 @@ pub(super) struct Undressed<'a> {
 /// Returns the plan alone.
 pub(super) fn undress(text: &str) -> Undressed<'_> {
     let (text, duration, mut skipped) = message(text);
-    let text = if text.contains('\r') { Cow::Owned(text.replace("\r\n", "\n")) } else { Cow::Borrowed(text) };
+    let text = if text.contains('\r') {
+        Cow::Owned(text.replace("\r\n", "\n"))
+    } else {
+        Cow::Borrowed(text)
+    };
     let text = unquote(text);
     let lines: Vec<&str> = text.lines().collect();
-    if !lines.iter().take(4).any(|line| line.contains("QUERY PLAN")) && !lines.iter().take(60).any(|line| ruler(line)) {
-        return Undressed { text, duration, skipped };
+    if !lines.iter().take(4).any(|line| line.contains("QUERY PLAN"))
+        && !lines.iter().take(60).any(|line| ruler(line))
+    {
+        return Undressed {
+            text,
+            duration,
+            skipped,
+        };
     }
     let (plain, dropped) = undecorate(&lines);
     skipped += dropped;
-    Undressed { text: Cow::Owned(plain), duration, skipped }
+    Undressed {
+        text: Cow::Owned(plain),
+        duration,
+        skipped,
+    }
 }
 
 /// Cuts off `LOG:  duration: 12.3 ms  plan:` and the tabs that the log puts before the lines that follow.
 fn message(text: &str) -> (&str, Option<f64>, usize) {
-    let Some((before, plan)) = text.split_once("  plan:\n").or_else(|| text.split_once("  plan:\r\n")) else {
+    let Some((before, plan)) = text
+        .split_once("  plan:\n")
+        .or_else(|| text.split_once("  plan:\r\n"))
+    else {
         return (text, None, 0);
     };
     let Some((_, duration)) = before.rsplit_once("duration: ") else {
@@ -37,8 +54,15 @@ fn message(text: &str) -> (&str, Option<f64>, usize) {
     if duration.contains('\n') {
         return (text, None, 0);
     }
-    let duration = duration.split(' ').next().and_then(|number| number.parse().ok());
-    (plan, duration.filter(|number: &f64| number.is_finite() && *number >= 0.0), before.matches('\n').count() + 1)
+    let duration = duration
+        .split(' ')
+        .next()
+        .and_then(|number| number.parse().ok());
+    (
+        plan,
+        duration.filter(|number: &f64| number.is_finite() && *number >= 0.0),
+        before.matches('\n').count() + 1,
+    )
 }
 
 /// Takes away the tab that a log puts before each line after the first, and the quotes of spreadsheets and `psql --csv`.
@@ -46,7 +70,16 @@ fn unquote(text: Cow<'_, str>) -> Cow<'_, str> {
     let lines = || text.lines().filter(|line| !line.trim().is_empty());
     if lines().next().is_some_and(|line| line.starts_with('\t')) {
         // A line without the tab begins the next record of the log.
-        let plan: Vec<&str> = text.lines().map_while(|line| if line.is_empty() { Some(line) } else { line.strip_prefix('\t') }).collect();
+        let plan: Vec<&str> = text
+            .lines()
+            .map_while(|line| {
+                if line.is_empty() {
+                    Some(line)
+                } else {
+                    line.strip_prefix('\t')
+                }
+            })
+            .collect();
         return Cow::Owned(plan.join("\n"));
     }
     let trimmed = text.trim();
@@ -54,7 +87,11 @@ fn unquote(text: Cow<'_, str>) -> Cow<'_, str> {
     if trimmed.len() > 2 && trimmed.starts_with('"') && trimmed.ends_with('"') {
         let inner = &trimmed[1..trimmed.len() - 1];
         let by_line = inner.contains("\"\n\"");
-        let plan = if by_line { inner.replace("\"\n\"", "\n") } else { inner.to_owned() };
+        let plan = if by_line {
+            inner.replace("\"\n\"", "\n")
+        } else {
+            inner.to_owned()
+        };
         return Cow::Owned(plan.replace("\"\"", "\""));
     }
     text
@@ -63,19 +100,41 @@ fn unquote(text: Cow<'_, str>) -> Cow<'_, str> {
 /// Tells whether a line is a ruler of a table: `-----`, `+----+`, `├───┤`.
 fn ruler(line: &str) -> bool {
     let line = line.trim();
-    line.chars().count() >= 3 && line.chars().all(|next| matches!(next, '-' | '+' | '─' | '═' | '┌' | '┐' | '├' | '┤' | '└' | '┘' | '╞' | '╡' | '┼'))
+    line.chars().count() >= 3
+        && line.chars().all(|next| {
+            matches!(
+                next,
+                '-' | '+'
+                    | '─'
+                    | '═'
+                    | '┌'
+                    | '┐'
+                    | '├'
+                    | '┤'
+                    | '└'
+                    | '┘'
+                    | '╞'
+                    | '╡'
+                    | '┼'
+            )
+        })
 }
 
 /// Takes away header, borders and ends of lines of psql's tables; returns the plan and how many lines were before it.
 fn undecorate(lines: &[&str]) -> (String, usize) {
     let bordered = |line: &str| {
         let line = line.trim();
-        (line.starts_with('|') && line.ends_with(['|', '+'])) || (line.starts_with('│') && line.ends_with(['│', '↵']))
+        (line.starts_with('|') && line.ends_with(['|', '+']))
+            || (line.starts_with('│') && line.ends_with(['│', '↵']))
     };
     let mut plain: Vec<String> = Vec::new();
     let mut dropped = 0;
     for line in lines {
-        if ruler(line) || line.trim().starts_with("-[ RECORD ") || line.trim().starts_with("─[ RECORD ") || header(line) {
+        if ruler(line)
+            || line.trim().starts_with("-[ RECORD ")
+            || line.trim().starts_with("─[ RECORD ")
+            || header(line)
+        {
             dropped += usize::from(plain.is_empty());
             continue;
         }
@@ -84,9 +143,17 @@ fn undecorate(lines: &[&str]) -> (String, usize) {
             line = line.trim().trim_start_matches(['|', '│']);
             line = line.trim_end_matches(['|', '│']);
         }
-        if let Some(rest) = line.strip_prefix("QUERY PLAN").map(str::trim_start).and_then(|rest| rest.strip_prefix(['|', '│'])) {
+        if let Some(rest) = line
+            .strip_prefix("QUERY PLAN")
+            .map(str::trim_start)
+            .and_then(|rest| rest.strip_prefix(['|', '│']))
+        {
             line = rest;
-        } else if let Some(rest) = line.trim_start().strip_prefix("| ").filter(|_| line.starts_with("          ")) {
+        } else if let Some(rest) = line
+            .trim_start()
+            .strip_prefix("| ")
+            .filter(|_| line.starts_with("          "))
+        {
             line = rest;
         }
         plain.push(line.trim_end().to_owned());

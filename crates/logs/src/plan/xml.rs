@@ -8,7 +8,15 @@ use super::Error;
 const MAX_DEPTH: usize = 600;
 
 /// Elements that hold a list, whatever the names of what is in them.
-const LISTS: [&str; 7] = ["Plans", "Workers", "Triggers", "Target Tables", "Grouping Sets", "Group Keys", "Hash Keys"];
+const LISTS: [&str; 7] = [
+    "Plans",
+    "Workers",
+    "Triggers",
+    "Target Tables",
+    "Grouping Sets",
+    "Group Keys",
+    "Hash Keys",
+];
 
 struct Element<'a> {
     name: &'a str,
@@ -23,19 +31,31 @@ pub(super) fn read(text: &str) -> Result<Value, Error> {
     let line = |rest: &str| text[..text.len() - rest.len()].matches('\n').count();
     loop {
         let Some((before, after)) = rest.split_once('<') else {
-            return Err(Error::line(line(rest), "an element such as \"<explain>\" and its end", rest));
+            return Err(Error::line(
+                line(rest),
+                "an element such as \"<explain>\" and its end",
+                rest,
+            ));
         };
         if let Some(open) = stack.last_mut() {
             open.text.push_str(before);
         } else if !before.trim().is_empty() {
-            return Err(Error::line(line(rest), "nothing before \"<explain>\"", before));
+            return Err(Error::line(
+                line(rest),
+                "nothing before \"<explain>\"",
+                before,
+            ));
         }
         let Some((tag, next)) = after.split_once('>') else {
             return Err(Error::line(line(after), "the end of a tag", after));
         };
         if let Some(name) = tag.strip_prefix('/') {
             let Some(element) = stack.pop().filter(|element| element.name == name.trim()) else {
-                return Err(Error::line(line(after), "the end of the element that is open", tag));
+                return Err(Error::line(
+                    line(after),
+                    "the end of the element that is open",
+                    tag,
+                ));
             };
             let (name, value) = close(element);
             match stack.last_mut() {
@@ -47,7 +67,11 @@ pub(super) fn read(text: &str) -> Result<Value, Error> {
                 return Err(Error::TooLarge);
             }
             let empty = tag.ends_with('/');
-            let name = tag.trim_end_matches('/').split_whitespace().next().unwrap_or_default();
+            let name = tag
+                .trim_end_matches('/')
+                .split_whitespace()
+                .next()
+                .unwrap_or_default();
             let element = Element {
                 name,
                 text: String::new(),
@@ -66,7 +90,11 @@ pub(super) fn read(text: &str) -> Result<Value, Error> {
 /// Makes the value of an element that has ended.
 fn close(element: Element<'_>) -> (String, Value) {
     let name = words(element.name);
-    let items = !element.children.is_empty() && element.children.iter().all(|(child, _)| child == "Item" || *child == name);
+    let items = !element.children.is_empty()
+        && element
+            .children
+            .iter()
+            .all(|(child, _)| child == "Item" || *child == name);
     // auto_explain puts one plan into it without a list.
     let plans = name == "explain" && element.children.iter().all(|(child, _)| child == "Query");
     if items || plans || LISTS.contains(&name.as_str()) {
@@ -75,8 +103,13 @@ fn close(element: Element<'_>) -> (String, Value) {
     }
     if element.children.is_empty() {
         // Keys of an empty grouping set are a list without items.
-        let empty = matches!(name.as_str(), "Group Key" | "Hash Key") && element.text.trim().is_empty();
-        let value = if empty { Value::Array(Vec::new()) } else { unescape(&element.text).into() };
+        let empty =
+            matches!(name.as_str(), "Group Key" | "Hash Key") && element.text.trim().is_empty();
+        let value = if empty {
+            Value::Array(Vec::new())
+        } else {
+            unescape(&element.text).into()
+        };
         return (name, value);
     }
     (name, Value::Object(named(element.children)))
@@ -84,14 +117,23 @@ fn close(element: Element<'_>) -> (String, Value) {
 
 /// Makes an object of elements; those of an incremental sort have the same name twice, in the order that JSON has names for.
 fn named(children: Vec<(String, Value)>) -> Map<String, Value> {
-    let external = children.iter().any(|(name, value)| name == "Sort Methods Used" && value.to_string().contains("external"));
-    let spaces = children.iter().filter(|(name, _)| name == "Sort Space").count();
+    let external = children
+        .iter()
+        .any(|(name, value)| name == "Sort Methods Used" && value.to_string().contains("external"));
+    let spaces = children
+        .iter()
+        .filter(|(name, _)| name == "Sort Space")
+        .count();
     let mut map = Map::new();
     for (name, value) in children {
         let name = match name.as_str() {
-            "Incremental Sort Groups" if map.contains_key("Full-sort Groups") => "Pre-sorted Groups".to_owned(),
+            "Incremental Sort Groups" if map.contains_key("Full-sort Groups") => {
+                "Pre-sorted Groups".to_owned()
+            }
             "Incremental Sort Groups" => "Full-sort Groups".to_owned(),
-            "Sort Space" if map.contains_key("Sort Space Memory") || spaces == 1 && external => "Sort Space Disk".to_owned(),
+            "Sort Space" if map.contains_key("Sort Space Memory") || spaces == 1 && external => {
+                "Sort Space Disk".to_owned()
+            }
             "Sort Space" => "Sort Space Memory".to_owned(),
             _ => name,
         };
@@ -119,7 +161,16 @@ fn unescape(text: &str) -> String {
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('&') {
         out.push_str(before);
-        let known = [("lt;", '<'), ("gt;", '>'), ("quot;", '"'), ("apos;", '\''), ("#x0d;", '\r'), ("#xd;", '\r'), ("#10;", '\n'), ("amp;", '&')];
+        let known = [
+            ("lt;", '<'),
+            ("gt;", '>'),
+            ("quot;", '"'),
+            ("apos;", '\''),
+            ("#x0d;", '\r'),
+            ("#xd;", '\r'),
+            ("#10;", '\n'),
+            ("amp;", '&'),
+        ];
         let found = known.iter().find(|(name, _)| after.starts_with(name));
         if let Some((name, character)) = found {
             out.push(*character);

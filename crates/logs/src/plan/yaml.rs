@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::Error;
+use super::text::rows_line;
 
 /// Deepest nesting that is read.
 const MAX_DEPTH: usize = 600;
@@ -18,24 +19,36 @@ pub(super) fn read(text: &str) -> Result<Value, Error> {
     let mut lines: Vec<Line<'_>> = Vec::new();
     for (number, line) in text.lines().enumerate() {
         let content = line.trim();
-        if content.is_empty() || content == "---" {
+        if content.is_empty() || content == "---" || rows_line(content) {
             continue;
         }
         let mut column = line.len() - line.trim_start_matches(' ').len();
         let mut content = content;
         // `- Node Type: "x"` is a list item and, two columns further, the first line of what is in it.
         while let Some(rest) = content.strip_prefix("- ") {
-            lines.push(Line { column, content: "-", number });
+            lines.push(Line {
+                column,
+                content: "-",
+                number,
+            });
             column += content.len() - rest.trim_start().len();
             content = rest.trim_start();
         }
-        lines.push(Line { column, content, number });
+        lines.push(Line {
+            column,
+            content,
+            number,
+        });
     }
     let first = lines.first().ok_or(Error::Empty)?.column;
     let mut at = 0;
     let value = block(&lines, &mut at, first, 0)?;
     match lines.get(at) {
-        Some(line) => Err(Error::line(line.number, "a line of the same indentation as the first", line.content)),
+        Some(line) => Err(Error::line(
+            line.number,
+            "a line of the same indentation as the first",
+            line.content,
+        )),
         None => Ok(value),
     }
 }
@@ -56,9 +69,16 @@ fn block(lines: &[Line<'_>], at: &mut usize, column: usize, depth: usize) -> Res
         return scalar(line.content, line.number);
     }
     let mut map = Map::new();
-    while let Some(line) = lines.get(*at).filter(|line| line.column == column && line.content != "-") {
+    while let Some(line) = lines
+        .get(*at)
+        .filter(|line| line.column == column && line.content != "-")
+    {
         let Some((key, value)) = key(line.content) else {
-            return Err(Error::line(line.number, "a key such as \"Node Type: \"", line.content));
+            return Err(Error::line(
+                line.number,
+                "a key such as \"Node Type: \"",
+                line.content,
+            ));
         };
         *at += 1;
         let value = if value.is_empty() {
@@ -83,10 +103,15 @@ fn nested(lines: &[Line<'_>], at: &mut usize, column: usize, depth: usize) -> Re
 
 fn list(lines: &[Line<'_>], at: &mut usize, column: usize, depth: usize) -> Result<Value, Error> {
     let mut items = Vec::new();
-    while lines.get(*at).is_some_and(|line| line.column == column && line.content == "-") {
+    while lines
+        .get(*at)
+        .is_some_and(|line| line.column == column && line.content == "-")
+    {
         *at += 1;
         match lines.get(*at) {
-            Some(next) if next.column > column => items.push(block(lines, at, next.column, depth + 1)?),
+            Some(next) if next.column > column => {
+                items.push(block(lines, at, next.column, depth + 1)?)
+            }
             _ => items.push(Value::Null),
         }
     }
@@ -106,7 +131,8 @@ fn key(content: &str) -> Option<(&str, &str)> {
 
 fn scalar(text: &str, number: usize) -> Result<Value, Error> {
     if text.starts_with(['"', '[', '{']) {
-        return serde_json::from_str(text).map_err(|_| Error::line(number, "a text in double quotes", text));
+        return serde_json::from_str(text)
+            .map_err(|_| Error::line(number, "a text in double quotes", text));
     }
     Ok(match text {
         "true" => true.into(),

@@ -134,16 +134,19 @@ impl Plans {
     pub(crate) fn report(&self, shapes: &Shapes, options: &Options) -> report::Plans {
         let mut pairs: Vec<&Pair> = self.pairs.iter().collect();
         pairs.sort_by(|a, b| b.total.cmp(&a.total).then_with(|| a.key().cmp(&b.key())));
-        let items = pairs.into_iter().take(options.items).map(|pair| report::PlanShape {
-            shape: format!("{:016x}", pair.shape.0),
-            text: shapes.text(pair.shape).to_owned(),
-            plan: format!("{:016x}", pair.plan),
-            count: pair.count,
-            total: pair.total,
-            max: pair.max,
-            sample: pair.sample.clone(),
-            findings: pair.findings.clone(),
-        });
+        let items = pairs
+            .into_iter()
+            .take(options.items)
+            .map(|pair| report::PlanShape {
+                shape: format!("{:016x}", pair.shape.0),
+                text: shapes.text(pair.shape).to_owned(),
+                plan: format!("{:016x}", pair.plan),
+                count: pair.count,
+                total: pair.total,
+                max: pair.max,
+                sample: pair.sample.clone(),
+                findings: pair.findings.clone(),
+            });
         report::Plans {
             count: self.count,
             unread: self.unread,
@@ -184,7 +187,11 @@ fn microseconds(message: &str) -> Option<u64> {
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     let fraction = format!("{fraction:0<3}");
     let thousandths: u64 = fraction.get(..3)?.parse().ok()?;
-    whole.parse::<u64>().ok()?.checked_mul(1_000)?.checked_add(thousandths)
+    whole
+        .parse::<u64>()
+        .ok()?
+        .checked_mul(1_000)?
+        .checked_add(thousandths)
 }
 
 #[cfg(test)]
@@ -217,14 +224,21 @@ mod tests {
 
     fn tally(messages: &[String], shapes: &mut Shapes) -> Plans {
         let mut plans = Plans::default();
-        messages.iter().for_each(|message| take(&mut plans, shapes, message));
+        messages
+            .iter()
+            .for_each(|message| take(&mut plans, shapes, message));
         plans
     }
 
     #[test]
     fn plans_add_up_by_statement_and_plan() {
         let mut shapes = Shapes::default();
-        let messages = [message(1_500, 1, 7), message(2_750, 1, 7), message(900, 2, 7), "duration: 1.000 ms  plan:\nnonsense".to_owned()];
+        let messages = [
+            message(1_500, 1, 7),
+            message(2_750, 1, 7),
+            message(900, 2, 7),
+            "duration: 1.000 ms  plan:\nnonsense".to_owned(),
+        ];
         let plans = tally(&messages, &mut shapes);
         let report = plans.report(&shapes, &Options::default());
         assert_eq!((report.count, report.unread), (4, 1));
@@ -244,7 +258,9 @@ mod tests {
     #[test]
     fn the_same_pairs_stay_whatever_the_order() {
         let mut shapes = Shapes::default();
-        let messages: Vec<String> = (0..40).map(|n| message(1_000 + n, u8::try_from(n).unwrap(), n)).collect();
+        let messages: Vec<String> = (0..40)
+            .map(|n| message(1_000 + n, u8::try_from(n).unwrap(), n))
+            .collect();
         let mut forward = tally(&messages, &mut shapes);
         forward.pairs.truncate(MAX_PAIRS);
         let reversed: Vec<String> = messages.iter().rev().cloned().collect();

@@ -57,11 +57,23 @@ fn read(step: &Step<'_>) -> f64 {
 
 fn long_list(view: &View<'_>, found: &mut Found<'_>) {
     for step in view.steps() {
-        for key in ["Filter", "Index Cond", "Recheck Cond", "Join Filter", "Remote SQL"] {
-            let Some(text) = step.node.detail(key) else { continue };
+        for key in [
+            "Filter",
+            "Index Cond",
+            "Recheck Cond",
+            "Join Filter",
+            "Remote SQL",
+        ] {
+            let Some(text) = step.node.detail(key) else {
+                continue;
+            };
             let items = longest_list(text);
             if items >= ITEMS {
-                let title = format!("a list of {} constants in its {}", count(real(items as u64)), key.to_lowercase());
+                let title = format!(
+                    "a list of {} constants in its {}",
+                    count(real(items as u64)),
+                    key.to_lowercase()
+                );
                 let remedy = "pass one array parameter: = ANY ($1)".to_owned();
                 found.add(real(items as u64), step.node.title(), title, remedy);
                 break;
@@ -70,18 +82,31 @@ fn long_list(view: &View<'_>, found: &mut Found<'_>) {
         if step.node.kind == "Values Scan"
             && let rows = step.node.estimate.map_or(0.0, |estimate| estimate.rows)
             && rows > real(ITEMS as u64)
-            && view.parent(&step).is_some_and(|parent| parent.node.kind != "ModifyTable")
+            && view
+                .parent(&step)
+                .is_some_and(|parent| parent.node.kind != "ModifyTable")
         {
             let title = format!("a VALUES list of {} rows", count(rows));
-            found.add(rows, step.node.title(), title, "pass arrays: unnest($1, $2)".to_owned());
+            found.add(
+                rows,
+                step.node.title(),
+                title,
+                "pass arrays: unnest($1, $2)".to_owned(),
+            );
         }
     }
 }
 
 /// Returns how many items the longest array of an expression has: `'{1,2,3}'::integer[]`.
 fn longest_list(text: &str) -> usize {
-    let arrays = text.split("'{").skip(1).filter_map(|rest| rest.split_once("}'"));
-    arrays.map(|(items, _)| items.matches(',').count() + 1).max().unwrap_or_default()
+    let arrays = text
+        .split("'{")
+        .skip(1)
+        .filter_map(|rest| rest.split_once("}'"));
+    arrays
+        .map(|(items, _)| items.matches(',').count() + 1)
+        .max()
+        .unwrap_or_default()
 }
 
 fn scans<'a>(view: &'a View<'_>) -> impl Iterator<Item = (Step<'a>, &'a str)> {
@@ -91,9 +116,13 @@ fn scans<'a>(view: &'a View<'_>) -> impl Iterator<Item = (Step<'a>, &'a str)> {
 
 fn cast(view: &View<'_>, found: &mut Found<'_>) {
     for (step, filter) in scans(view) {
-        let Some((column, kind)) = cast_column(filter) else { continue };
+        let Some((column, kind)) = cast_column(filter) else {
+            continue;
+        };
         let title = format!("column {column} is cast to {kind} in {}", shortened(filter));
-        let remedy = format!("compare {column} with a value of its own type, or CREATE INDEX on (({column})::{kind})");
+        let remedy = format!(
+            "compare {column} with a value of its own type, or CREATE INDEX on (({column})::{kind})"
+        );
         found.add(read(&step), step.node.title(), title, remedy);
     }
 }
@@ -115,9 +144,16 @@ fn cast_column(filter: &str) -> Option<(&str, &str)> {
                 operator = rest;
             }
         }
-        let plain = column.chars().all(|next| next.is_alphanumeric() || matches!(next, '_' | '.' | '"')) && column.starts_with(|first: char| first.is_alphabetic() || matches!(first, '_' | '"'));
-        let compared = ["= ", "> ", "< ", ">= ", "<= ", "~~ "].iter().any(|word| operator.starts_with(word));
-        (plain && compared && (kind != "text" || !looks_like_text(filter, column))).then_some((column, kind))
+        let plain = column
+            .chars()
+            .all(|next| next.is_alphanumeric() || matches!(next, '_' | '.' | '"'))
+            && column
+                .starts_with(|first: char| first.is_alphabetic() || matches!(first, '_' | '"'));
+        let compared = ["= ", "> ", "< ", ">= ", "<= ", "~~ "]
+            .iter()
+            .any(|word| operator.starts_with(word));
+        (plain && compared && (kind != "text" || !looks_like_text(filter, column)))
+            .then_some((column, kind))
     })
 }
 
@@ -133,14 +169,23 @@ fn looks_like_text(filter: &str, column: &str) -> bool {
     };
     let constant = constant.split('\'').next().unwrap_or_default();
     // A number, a date or a UUID was meant as one.
-    constant.is_empty() || !constant.chars().all(|next| next.is_ascii_hexdigit() || matches!(next, '-' | ':' | '.' | ' ' | '%')) || !constant.chars().any(|next| next.is_ascii_digit())
+    constant.is_empty()
+        || !constant
+            .chars()
+            .all(|next| next.is_ascii_hexdigit() || matches!(next, '-' | ':' | '.' | ' ' | '%'))
+        || !constant.chars().any(|next| next.is_ascii_digit())
 }
 
 fn function(view: &View<'_>, found: &mut Found<'_>) {
     for (step, filter) in scans(view) {
-        let Some(call) = function_call(filter) else { continue };
+        let Some(call) = function_call(filter) else {
+            continue;
+        };
         let title = format!("the filter compares {}", shortened(call));
-        let remedy = format!("turn the condition around, or CREATE INDEX on ({})", shortened(call));
+        let remedy = format!(
+            "turn the condition around, or CREATE INDEX on ({})",
+            shortened(call)
+        );
         found.add(read(&step), step.node.title(), title, remedy);
     }
 }
@@ -149,17 +194,26 @@ fn function(view: &View<'_>, found: &mut Found<'_>) {
 fn function_call(filter: &str) -> Option<&str> {
     let bytes = filter.as_bytes();
     filter.match_indices('(').find_map(|(open, _)| {
-        let name = filter[..open].bytes().rev().take_while(|byte| byte.is_ascii_lowercase() || *byte == b'_' || byte.is_ascii_digit()).count();
+        let name = filter[..open]
+            .bytes()
+            .rev()
+            .take_while(|byte| byte.is_ascii_lowercase() || *byte == b'_' || byte.is_ascii_digit())
+            .count();
         if name == 0 || filter[..open - name].ends_with(['$', '\'', '"', '.']) {
             return None;
         }
         let end = closing(bytes, open)?;
         let inside = &filter[open + 1..end];
         let after = &filter[end + 1..];
-        let compared = [" = ", " > ", " < ", " >= ", " <= ", " ~~ "].iter().any(|word| after.starts_with(word));
+        let compared = [" = ", " > ", " < ", " >= ", " <= ", " ~~ "]
+            .iter()
+            .any(|word| after.starts_with(word));
         let column = inside.split([',', ':', ' ']).any(|word| {
             let word = word.trim_matches(['(', ')']);
-            word.starts_with(|first: char| first.is_ascii_lowercase()) && word.chars().all(|next| next.is_alphanumeric() || matches!(next, '_' | '.'))
+            word.starts_with(|first: char| first.is_ascii_lowercase())
+                && word
+                    .chars()
+                    .all(|next| next.is_alphanumeric() || matches!(next, '_' | '.'))
         });
         (compared && column && !inside.contains("SubPlan")).then(|| &filter[open - name..=end])
     })

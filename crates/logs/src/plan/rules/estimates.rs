@@ -23,7 +23,13 @@ pub(super) fn rules() -> Vec<Rule> {
             what: "A node returns more than ten times as many rows as the planner thought, or fewer than a tenth, and its inputs do not explain it.",
             why: "Joins, memory and parallel workers are chosen by estimated rows; one wrong estimate makes every choice above it a guess.",
             fix: "Run ANALYZE on the table; raise the column's statistics target; CREATE STATISTICS on columns that depend on each other.",
-            thresholds: const { &[at_least("factor", FACTOR, "times"), at_least("rows", ROWS, "rows"), at_least("time", TIME, "ms")] },
+            thresholds: const {
+                &[
+                    at_least("factor", FACTOR, "times"),
+                    at_least("rows", ROWS, "rows"),
+                    at_least("time", TIME, "ms"),
+                ]
+            },
             analyze: true,
             look: misestimate,
         },
@@ -65,46 +71,82 @@ fn misestimate(view: &View<'_>, found: &mut Found<'_>) {
     for step in view.steps() {
         let node = step.node;
         // A bitmap tells no rows of its own, and what writes returns none.
-        if matches!(node.kind.as_str(), "BitmapAnd" | "BitmapOr" | "ModifyTable" | "Hash" | "Sort" | "Materialize" | "Memoize" | "Gather" | "Gather Merge") {
+        if matches!(
+            node.kind.as_str(),
+            "BitmapAnd"
+                | "BitmapOr"
+                | "ModifyTable"
+                | "Hash"
+                | "Sort"
+                | "Materialize"
+                | "Memoize"
+                | "Gather"
+                | "Gather Merge"
+        ) {
             continue;
         }
-        let (Some(factor), Some(actual), Some(estimate)) = (factor(node), node.actual, node.estimate) else {
+        let (Some(factor), Some(actual), Some(estimate)) =
+            (factor(node), node.actual, node.estimate)
+        else {
             continue;
         };
         let most = (actual.rows * actual.loops).max(estimate.rows * actual.loops);
         if factor <= FACTOR || most < ROWS || stopped_early(view, &step) || explained(view, &step) {
             continue;
         }
-        let (few, many) = if actual.rows > estimate.rows { ("more", "fewer") } else { ("fewer", "more") };
-        let title = format!("{} rows where {} were estimated: {} times {few}", count(actual.rows), count(estimate.rows), count(factor.round()));
+        let (few, many) = if actual.rows > estimate.rows {
+            ("more", "fewer")
+        } else {
+            ("fewer", "more")
+        };
+        let title = format!(
+            "{} rows where {} were estimated: {} times {few}",
+            count(actual.rows),
+            count(estimate.rows),
+            count(factor.round())
+        );
         found.add(factor, node.title(), title, remedy(node, many));
     }
 }
 
 /// Tells whether an input is as wrong, so that it starts lower.
 fn explained(view: &View<'_>, step: &Step<'_>) -> bool {
-    view.inputs(step).any(|input| match input.node.kind.as_str() {
-        "Hash" | "Sort" | "Materialize" | "Memoize" | "Gather" | "Gather Merge" => {
-            factor(input.node).is_some_and(|factor| factor > FACTOR) || explained(view, &input)
-        }
-        "Bitmap Index Scan" => false,
-        _ => factor(input.node).is_some_and(|factor| factor > FACTOR) && !stopped_early(view, &input),
-    })
+    view.inputs(step)
+        .any(|input| match input.node.kind.as_str() {
+            "Hash" | "Sort" | "Materialize" | "Memoize" | "Gather" | "Gather Merge" => {
+                factor(input.node).is_some_and(|factor| factor > FACTOR) || explained(view, &input)
+            }
+            "Bitmap Index Scan" => false,
+            _ => {
+                factor(input.node).is_some_and(|factor| factor > FACTOR)
+                    && !stopped_early(view, &input)
+            }
+        })
 }
 
 /// Tells whether a node above stopped reading: a limit, a semi join, a merge join whose other side ended.
 fn stopped_early(view: &View<'_>, step: &Step<'_>) -> bool {
-    let fewer = step.node.actual.zip(step.node.estimate).is_some_and(|(actual, estimate)| actual.rows < estimate.rows);
+    let fewer = step
+        .node
+        .actual
+        .zip(step.node.estimate)
+        .is_some_and(|(actual, estimate)| actual.rows < estimate.rows);
     fewer
         && view.ancestors(step).any(|above| {
             matches!(above.node.kind.as_str(), "Limit" | "Merge Join")
                 || matches!(above.node.join.as_deref(), Some("Semi" | "Anti"))
-                || above.node.subplan.as_deref().is_some_and(|name| name.starts_with("SubPlan"))
+                || above
+                    .node
+                    .subplan
+                    .as_deref()
+                    .is_some_and(|name| name.starts_with("SubPlan"))
         })
 }
 
 fn remedy(node: &Node, _: &str) -> String {
-    let conditions = ["Filter", "Index Cond", "Recheck Cond"].iter().filter_map(|key| node.detail(key));
+    let conditions = ["Filter", "Index Cond", "Recheck Cond"]
+        .iter()
+        .filter_map(|key| node.detail(key));
     let several = conditions.into_iter().any(|text| text.contains(" AND "));
     match &node.relation {
         Some(relation) if node.kind == "Function Scan" => format!("declare the rows of function {relation} (ROWS), or a support function"),
@@ -120,7 +162,10 @@ fn remedy(node: &Node, _: &str) -> String {
 fn never_executed(view: &View<'_>, found: &mut Found<'_>) {
     for step in view.steps() {
         let idle = |node: &Node| node.actual.is_some_and(|actual| actual.loops == 0.0);
-        let cost = step.node.estimate.map_or(0.0, |estimate| estimate.total_cost);
+        let cost = step
+            .node
+            .estimate
+            .map_or(0.0, |estimate| estimate.total_cost);
         let below = view.parent(&step).is_some_and(|parent| idle(parent.node));
         if idle(step.node) && !below && cost >= COST {
             let title = format!("never executed, with an estimated cost of {}", count(cost));
@@ -133,19 +178,41 @@ fn never_executed(view: &View<'_>, found: &mut Found<'_>) {
 fn disabled(view: &View<'_>, found: &mut Found<'_>) {
     /// What PostgreSQL before 18 adds to the cost of a disabled node.
     const DISABLED_COST: f64 = 1e10;
-    let off: Vec<&str> = view.plan.settings.iter().filter(|(name, value)| name.starts_with("enable_") && *value == "off").map(|(name, _)| name.as_str()).collect();
+    let off: Vec<&str> = view
+        .plan
+        .settings
+        .iter()
+        .filter(|(name, value)| name.starts_with("enable_") && *value == "off")
+        .map(|(name, _)| name.as_str())
+        .collect();
     let remedy = || match off.first() {
         Some(setting) => format!("RESET {setting}; or add the index that would serve instead"),
-        None => "reset the enable_ setting that forbids it, or add the index that would serve instead".to_owned(),
+        None => {
+            "reset the enable_ setting that forbids it, or add the index that would serve instead"
+                .to_owned()
+        }
     };
     let lowest = |step: &Step<'_>| {
-        let own = |node: &Node| node.disabled || node.estimate.is_some_and(|estimate| estimate.startup_cost.max(estimate.total_cost) >= DISABLED_COST);
-        own(step.node) && !view.inputs(step).any(|input| own(input.node) && !step.node.disabled)
+        let own = |node: &Node| {
+            node.disabled
+                || node.estimate.is_some_and(|estimate| {
+                    estimate.startup_cost.max(estimate.total_cost) >= DISABLED_COST
+                })
+        };
+        own(step.node)
+            && !view
+                .inputs(step)
+                .any(|input| own(input.node) && !step.node.disabled)
     };
     let mut some = false;
     for step in view.steps().filter(lowest) {
         some = true;
-        found.add(1.0, step.node.title(), "used although an enable_ setting forbids it".to_owned(), remedy());
+        found.add(
+            1.0,
+            step.node.title(),
+            "used although an enable_ setting forbids it".to_owned(),
+            remedy(),
+        );
     }
     if !some && !off.is_empty() {
         let title = format!("planned with {} off", off.join(", "));

@@ -41,7 +41,13 @@ fn join_rules() -> Vec<Rule> {
             what: "A nested loop runs its inner side many times more often than estimated.",
             why: "Its cost grows with each outer row; a hash join would have read the inner table once.",
             fix: "Correct the estimate of the outer side (ANALYZE, CREATE STATISTICS); add an index for the inner side when it has none.",
-            thresholds: const { &[at_least("loops", LOOPS, "loops"), at_least("factor", FACTOR, "times"), at_least("time", SHARE * 100.0, "% of the time")] },
+            thresholds: const {
+                &[
+                    at_least("loops", LOOPS, "loops"),
+                    at_least("factor", FACTOR, "times"),
+                    at_least("time", SHARE * 100.0, "% of the time"),
+                ]
+            },
             analyze: true,
             look: blow_up,
         },
@@ -51,7 +57,12 @@ fn join_rules() -> Vec<Rule> {
             what: "A join makes many pairs of rows and throws nearly all of them away.",
             why: "Every pair is made and tested; with an equality or an index they would never be made.",
             fix: "Give the join an equality (no OR, no function around the column), or an index on the inner column.",
-            thresholds: const { &[at_least("removed", PAIRS, "pairs"), at_least("share", WASTE * 100.0, "% of pairs")] },
+            thresholds: const {
+                &[
+                    at_least("removed", PAIRS, "pairs"),
+                    at_least("share", WASTE * 100.0, "% of pairs"),
+                ]
+            },
             analyze: true,
             look: filter_waste,
         },
@@ -81,7 +92,12 @@ fn join_rules() -> Vec<Rule> {
             what: "A join multiplies rows, and a DISTINCT or GROUP BY above it removes most of them.",
             why: "Rows are made, sorted or hashed only to be dropped.",
             fix: "Write the join as EXISTS or IN when only one side is returned; or aggregate before joining.",
-            thresholds: const { &[at_least("rows", DUPLICATES, "rows"), at_least("factor", SHRINK, "times")] },
+            thresholds: const {
+                &[
+                    at_least("rows", DUPLICATES, "rows"),
+                    at_least("factor", SHRINK, "times"),
+                ]
+            },
             analyze: true,
             look: distinct,
         },
@@ -96,7 +112,12 @@ fn subplan_rules() -> Vec<Rule> {
             what: "A subquery runs once for each row of the outer query, many times.",
             why: "It is a nested loop that the planner cannot turn into another join.",
             fix: "Write it as a join or LATERAL with aggregation first; or index the columns that correlate it.",
-            thresholds: const { &[at_least("loops", LOOPS, "loops"), at_least("time", SHARE * 100.0, "% of the time")] },
+            thresholds: const {
+                &[
+                    at_least("loops", LOOPS, "loops"),
+                    at_least("time", SHARE * 100.0, "% of the time"),
+                ]
+            },
             analyze: true,
             look: correlated,
         },
@@ -130,15 +151,28 @@ fn rows(step: &Step<'_>) -> f64 {
 
 fn blow_up(view: &View<'_>, found: &mut Found<'_>) {
     for step in view.of_kind("Nested Loop") {
-        let Some((outer, inner)) = sides(view, &step) else { continue };
-        let estimated = outer.node.estimate.map_or(0.0, |estimate| estimate.rows) * outer.node.loops();
+        let Some((outer, inner)) = sides(view, &step) else {
+            continue;
+        };
+        let estimated =
+            outer.node.estimate.map_or(0.0, |estimate| estimate.rows) * outer.node.loops();
         let actual = outer.node.rows();
-        if inner.node.loops() < LOOPS || actual < estimated.max(1.0) * FACTOR || !view.matters(inner.spent.inclusive, SHARE) {
+        if inner.node.loops() < LOOPS
+            || actual < estimated.max(1.0) * FACTOR
+            || !view.matters(inner.spent.inclusive, SHARE)
+        {
             continue;
         }
         let time = milliseconds(inner.spent.inclusive);
-        let title = format!("the inner side ran {} times where {} were estimated, {time} in all", count(inner.node.loops()), count(estimated));
-        let remedy = format!("correct the estimate of {}: ANALYZE, CREATE STATISTICS", outer.node.title());
+        let title = format!(
+            "the inner side ran {} times where {} were estimated, {time} in all",
+            count(inner.node.loops()),
+            count(estimated)
+        );
+        let remedy = format!(
+            "correct the estimate of {}: ANALYZE, CREATE STATISTICS",
+            outer.node.title()
+        );
         found.add(inner.node.loops(), step.node.title(), title, remedy);
     }
 }
@@ -149,28 +183,55 @@ fn filter_waste(view: &View<'_>, found: &mut Found<'_>) {
         let kept = step.node.rows();
         if removed >= PAIRS && removed >= (removed + kept) * WASTE {
             let filter = expression(step.node, "Join Filter", "its filter");
-            let title = format!("{} of {} pairs were thrown away by {filter}", count(removed), count(removed + kept));
-            found.add(removed, step.node.title(), title, "an equality in the join condition, or an index for the inner side".to_owned());
+            let title = format!(
+                "{} of {} pairs were thrown away by {filter}",
+                count(removed),
+                count(removed + kept)
+            );
+            found.add(
+                removed,
+                step.node.title(),
+                title,
+                "an equality in the join condition, or an index for the inner side".to_owned(),
+            );
         }
     }
 }
 
 fn cartesian(view: &View<'_>, found: &mut Found<'_>) {
     for step in view.of_kind("Nested Loop") {
-        let Some((outer, inner)) = sides(view, &step) else { continue };
+        let Some((outer, inner)) = sides(view, &step) else {
+            continue;
+        };
         let inner_join = matches!(step.node.join.as_deref(), None | Some("Inner"));
         if !inner_join || step.node.detail("Join Filter").is_some() {
             continue;
         }
         // A column of the outer side, inside of the inner one, is a condition; what a function is called with, only VERBOSE tells.
         let correlated = view.below(&inner).any(|below| {
-            matches!(below.node.kind.as_str(), "Memoize" | "Function Scan" | "Foreign Scan" | "Custom Scan")
-                || below.node.details.iter().any(|(key, text)| key != "Output" && refers(view, &outer, text))
+            matches!(
+                below.node.kind.as_str(),
+                "Memoize" | "Function Scan" | "Foreign Scan" | "Custom Scan"
+            ) || below
+                .node
+                .details
+                .iter()
+                .any(|(key, text)| key != "Output" && refers(view, &outer, text))
         });
         let product = rows(&step);
         if !correlated && product >= PRODUCT && rows(&outer) > 1.0 {
-            let title = format!("{} rows, the product of {} and {}", count(product), outer.node.title(), inner.node.title());
-            found.add(product, step.node.title(), title, "add the missing join condition".to_owned());
+            let title = format!(
+                "{} rows, the product of {} and {}",
+                count(product),
+                outer.node.title(),
+                inner.node.title()
+            );
+            found.add(
+                product,
+                step.node.title(),
+                title,
+                "add the missing join condition".to_owned(),
+            );
         }
     }
 }
@@ -185,10 +246,18 @@ fn refers(view: &View<'_>, outer: &Step<'_>, condition: &str) -> bool {
 
 fn rescans(view: &View<'_>, found: &mut Found<'_>) {
     for step in view.of_kind("Materialize") {
-        let once = view.inputs(&step).next().map_or(0.0, |input| input.node.rows());
+        let once = view
+            .inputs(&step)
+            .next()
+            .map_or(0.0, |input| input.node.rows());
         let again = step.node.rows() - once;
         if step.node.loops() > 1.0 && again >= AGAIN {
-            let title = format!("{} rows read {} times: {} in all", count(once), count(step.node.loops()), count(step.node.rows()));
+            let title = format!(
+                "{} rows read {} times: {} in all",
+                count(once),
+                count(step.node.loops()),
+                count(step.node.rows())
+            );
             let remedy = "an index on the inner side, or an equality for a hash join".to_owned();
             found.add(again, step.node.title(), title, remedy);
         }
@@ -198,8 +267,13 @@ fn rescans(view: &View<'_>, found: &mut Found<'_>) {
 fn distinct(view: &View<'_>, found: &mut Found<'_>) {
     for step in view.steps() {
         let node = step.node;
-        let aggregates = node.detail("Output").is_some_and(|output| output.contains("count(") || output.contains("sum("));
-        let groups = node.kind == "Aggregate" && node.strategy.is_some() && node.partial.is_none() && !aggregates;
+        let aggregates = node
+            .detail("Output")
+            .is_some_and(|output| output.contains("count(") || output.contains("sum("));
+        let groups = node.kind == "Aggregate"
+            && node.strategy.is_some()
+            && node.partial.is_none()
+            && !aggregates;
         // Without VERBOSE nobody can tell DISTINCT from GROUP BY with aggregates: then only Unique is sure.
         let sure = node.kind == "Unique" || groups && node.detail("Output").is_some();
         if !sure {
@@ -207,15 +281,25 @@ fn distinct(view: &View<'_>, found: &mut Found<'_>) {
         }
         let mut input = view.inputs(&step).next();
         while let Some(below) = &input
-            && matches!(below.node.kind.as_str(), "Sort" | "Incremental Sort" | "Gather" | "Gather Merge")
+            && matches!(
+                below.node.kind.as_str(),
+                "Sort" | "Incremental Sort" | "Gather" | "Gather Merge"
+            )
         {
             input = view.inputs(below).next();
         }
-        let Some(join) = input.filter(|below| below.node.joins()) else { continue };
+        let Some(join) = input.filter(|below| below.node.joins()) else {
+            continue;
+        };
         let (before, after) = (join.node.rows(), node.rows());
         if before >= DUPLICATES && before >= after.max(1.0) * SHRINK {
             let title = format!("{} rows of a join become {}", count(before), count(after));
-            found.add(before, node.title(), title, "EXISTS instead of the join, or aggregate before it".to_owned());
+            found.add(
+                before,
+                node.title(),
+                title,
+                "EXISTS instead of the join, or aggregate before it".to_owned(),
+            );
         }
     }
 }
@@ -225,13 +309,27 @@ fn correlated(view: &View<'_>, found: &mut Found<'_>) {
         let hashed = || {
             let name = step.node.subplan.as_deref().unwrap_or_default();
             let parent = view.parent(&step);
-            parent.is_some_and(|parent| parent.node.details.values().any(|text| text.contains(&format!("hashed {name}"))))
+            parent.is_some_and(|parent| {
+                parent
+                    .node
+                    .details
+                    .values()
+                    .any(|text| text.contains(&format!("hashed {name}")))
+            })
         };
-        if step.node.relationship != Relationship::SubPlan || step.node.loops() < LOOPS || hashed() || !view.matters(step.spent.inclusive, SHARE) {
+        if step.node.relationship != Relationship::SubPlan
+            || step.node.loops() < LOOPS
+            || hashed()
+            || !view.matters(step.spent.inclusive, SHARE)
+        {
             continue;
         }
         let name = step.node.subplan.as_deref().unwrap_or("a subquery");
-        let time = if step.spent.inclusive > 0.0 { format!(", {} in all", milliseconds(step.spent.inclusive)) } else { String::new() };
+        let time = if step.spent.inclusive > 0.0 {
+            format!(", {} in all", milliseconds(step.spent.inclusive))
+        } else {
+            String::new()
+        };
         let title = format!("{name} ran {} times{time}", count(step.node.loops()));
         let remedy = "write it as a join, or index the columns that correlate it".to_owned();
         found.add(step.node.loops(), step.node.title(), title, remedy);
@@ -240,14 +338,32 @@ fn correlated(view: &View<'_>, found: &mut Found<'_>) {
 
 fn cte(view: &View<'_>, found: &mut Found<'_>) {
     for step in view.steps() {
-        let Some(name) = step.node.subplan.as_deref().and_then(|name| name.strip_prefix("CTE ")) else {
+        let Some(name) = step
+            .node
+            .subplan
+            .as_deref()
+            .and_then(|name| name.strip_prefix("CTE "))
+        else {
             continue;
         };
-        let scans = view.of_kind("CTE Scan").filter(|scan| scan.node.relation.as_deref() == Some(name)).count();
-        let changes = view.below(&step).any(|below| matches!(below.node.kind.as_str(), "ModifyTable" | "Recursive Union"));
+        let scans = view
+            .of_kind("CTE Scan")
+            .filter(|scan| scan.node.relation.as_deref() == Some(name))
+            .count();
+        let changes = view
+            .below(&step)
+            .any(|below| matches!(below.node.kind.as_str(), "ModifyTable" | "Recursive Union"));
         if scans == 1 && !changes && rows(&step) >= CTE {
-            let title = format!("CTE {name} stores {} rows for one reader", count(rows(&step)));
-            found.add(rows(&step), step.node.title(), title, format!("WITH {name} AS NOT MATERIALIZED (...)"));
+            let title = format!(
+                "CTE {name} stores {} rows for one reader",
+                count(rows(&step))
+            );
+            found.add(
+                rows(&step),
+                step.node.title(),
+                title,
+                format!("WITH {name} AS NOT MATERIALIZED (...)"),
+            );
         }
     }
 }

@@ -69,7 +69,12 @@ pub(super) fn rules() -> Vec<Rule> {
             what: "The cache of a Memoize threw out many keys, or had no room for some.",
             why: "A key that was thrown out is looked up again: the cache costs and does not save.",
             fix: "Raise work_mem or hash_mem_multiplier for this statement; or SET enable_memoize = off when the keys are mostly different.",
-            thresholds: const { &[at_least("evictions", EVICTIONS * 100.0, "% of lookups"), at_least("lookups", LOOKUPS, "lookups")] },
+            thresholds: const {
+                &[
+                    at_least("evictions", EVICTIONS * 100.0, "% of lookups"),
+                    at_least("lookups", LOOKUPS, "lookups"),
+                ]
+            },
             analyze: true,
             look: memoize,
         },
@@ -89,29 +94,50 @@ pub(super) fn rules() -> Vec<Rule> {
 fn sort_spill(view: &View<'_>, found: &mut Found<'_>) {
     for step in view.steps() {
         let node = step.node;
-        let workers = node.workers.iter().filter_map(|worker| worker.sort.as_ref());
+        let workers = node
+            .workers
+            .iter()
+            .filter_map(|worker| worker.sort.as_ref());
         let sorts = node.sort.iter().chain(workers).filter(|sort| sort.disk);
-        let spaces: Vec<f64> = sorts.map(|sort| real(sort.space)).chain(node.sort_groups.iter().map(|groups| real(groups.disk))).collect();
+        let spaces: Vec<f64> = sorts
+            .map(|sort| real(sort.space))
+            .chain(node.sort_groups.iter().map(|groups| real(groups.disk)))
+            .collect();
         let most = spaces.iter().copied().fold(0.0, f64::max);
         if most < SPILL {
             continue;
         }
-        let parts = if spaces.len() > 1 { " in the largest of its processes or groups" } else { "" };
+        let parts = if spaces.len() > 1 {
+            " in the largest of its processes or groups"
+        } else {
+            ""
+        };
         let title = format!("sorted through {} of files{parts}", kilobytes(most));
         let key = expression(node, "Sort Key", "its keys");
-        let remedy = format!("SET work_mem = '{}' for this statement; or an index on ({key})", work_mem(most * SORT_GROWTH));
+        let remedy = format!(
+            "SET work_mem = '{}' for this statement; or an index on ({key})",
+            work_mem(most * SORT_GROWTH)
+        );
         found.add(most, node.title(), title, remedy);
     }
 }
 
 /// Returns the hash tables of a node and its workers.
 fn tables<'a>(step: &'a Step<'_>) -> impl Iterator<Item = &'a HashTable> {
-    step.node.hash.iter().chain(step.node.workers.iter().filter_map(|worker| worker.hash.as_ref()))
+    step.node.hash.iter().chain(
+        step.node
+            .workers
+            .iter()
+            .filter_map(|worker| worker.hash.as_ref()),
+    )
 }
 
 fn hash_batches(view: &View<'_>, found: &mut Found<'_>) {
     for step in view.of_kind("Hash") {
-        let Some(table) = tables(&step).filter(|table| table.batches > 1).max_by_key(|table| table.batches) else {
+        let Some(table) = tables(&step)
+            .filter(|table| table.batches > 1)
+            .max_by_key(|table| table.batches)
+        else {
             continue;
         };
         let needed = real(table.memory) * real(table.batches);
@@ -119,13 +145,23 @@ fn hash_batches(view: &View<'_>, found: &mut Found<'_>) {
             continue;
         }
         let grown = if table.original_batches < table.batches {
-            format!(" (originally {}: more rows than estimated)", table.original_batches)
+            format!(
+                " (originally {}: more rows than estimated)",
+                table.original_batches
+            )
         } else {
             String::new()
         };
-        let title = format!("{} batches{grown} of {} each", table.batches, kilobytes(real(table.memory)));
+        let title = format!(
+            "{} batches{grown} of {} each",
+            table.batches,
+            kilobytes(real(table.memory))
+        );
         // hash_mem_multiplier is 2 since PostgreSQL 15; it can only make the advice too generous.
-        let remedy = format!("SET work_mem = '{}' for this statement, or half of it where hash_mem_multiplier is 2", work_mem(needed));
+        let remedy = format!(
+            "SET work_mem = '{}' for this statement, or half of it where hash_mem_multiplier is 2",
+            work_mem(needed)
+        );
         found.add(needed, step.node.title(), title, remedy);
     }
 }
@@ -136,9 +172,16 @@ fn aggregate_spill(view: &View<'_>, found: &mut Found<'_>) {
         let Some(table) = most.filter(|table| real(table.disk) >= SPILL) else {
             continue;
         };
-        let title = format!("{} of files in {} batches", kilobytes(real(table.disk)), table.batches);
+        let title = format!(
+            "{} of files in {} batches",
+            kilobytes(real(table.disk)),
+            table.batches
+        );
         // What was written is rows, not groups: that much memory is surely enough.
-        let remedy = format!("SET work_mem = '{}' for this statement; check the estimate of its groups", work_mem(real(table.disk + table.memory)));
+        let remedy = format!(
+            "SET work_mem = '{}' for this statement; check the estimate of its groups",
+            work_mem(real(table.disk + table.memory))
+        );
         found.add(real(table.disk), step.node.title(), title, remedy);
     }
 }
@@ -149,13 +192,27 @@ fn temp_io(view: &View<'_>, found: &mut Found<'_>) {
     if written < TEMP {
         return;
     }
-    let worst = view.steps().max_by_key(|step| view.own_blocks(step, |node| node.buffers.temp_written));
+    let worst = view
+        .steps()
+        .max_by_key(|step| view.own_blocks(step, |node| node.buffers.temp_written));
     let node = worst.map_or_else(|| root.title(), |step| step.node.title());
     let read = kilobytes(real(root.buffers.temp_read) * BLOCK / 1024.0);
     let waited = root.buffers.temp_read_time + root.buffers.temp_write_time;
-    let waited = if waited > 0.0 { format!(", waiting {} for them", milliseconds(waited)) } else { String::new() };
-    let title = format!("{} of temporary files written and {read} read{waited}", kilobytes(written));
-    found.add(written, node, title, "raise work_mem for this statement; set temp_file_limit as a guard".to_owned());
+    let waited = if waited > 0.0 {
+        format!(", waiting {} for them", milliseconds(waited))
+    } else {
+        String::new()
+    };
+    let title = format!(
+        "{} of temporary files written and {read} read{waited}",
+        kilobytes(written)
+    );
+    found.add(
+        written,
+        node,
+        title,
+        "raise work_mem for this statement; set temp_file_limit as a guard".to_owned(),
+    );
 }
 
 fn memoize(view: &View<'_>, found: &mut Found<'_>) {
@@ -168,8 +225,14 @@ fn memoize(view: &View<'_>, found: &mut Found<'_>) {
                 continue;
             }
             let hits = real(cache.hits) / lookups * 100.0;
-            let title = format!("{lost:.0} of {lookups:.0} lookups threw out a key; {hits:.0} % found theirs in {}", kilobytes(real(cache.memory)));
-            let remedy = format!("SET work_mem = '{}' for this statement, or SET enable_memoize = off", work_mem(real(cache.memory) * 4.0));
+            let title = format!(
+                "{lost:.0} of {lookups:.0} lookups threw out a key; {hits:.0} % found theirs in {}",
+                kilobytes(real(cache.memory))
+            );
+            let remedy = format!(
+                "SET work_mem = '{}' for this statement, or SET enable_memoize = off",
+                work_mem(real(cache.memory) * 4.0)
+            );
             found.add(lost, step.node.title(), title, remedy);
         }
     }
@@ -182,7 +245,10 @@ fn storage(view: &View<'_>, found: &mut Found<'_>) {
             && real(*size) >= SPILL
         {
             let title = format!("kept {} of rows in files", kilobytes(real(*size)));
-            let remedy = format!("SET work_mem = '{}' for this statement", work_mem(real(*size) * SORT_GROWTH));
+            let remedy = format!(
+                "SET work_mem = '{}' for this statement",
+                work_mem(real(*size) * SORT_GROWTH)
+            );
             found.add(real(*size), step.node.title(), title, remedy);
         }
     }

@@ -80,7 +80,15 @@ impl Found<'_> {
 /// Returns all rules, in reading order.
 pub fn rules() -> &'static [Rule] {
     static RULES: LazyLock<Vec<Rule>> = LazyLock::new(|| {
-        let parts = [estimates::rules(), memory::rules(), scans::rules(), joins::rules(), conditions::rules(), parallel::rules(), statement::rules()];
+        let parts = [
+            estimates::rules(),
+            memory::rules(),
+            scans::rules(),
+            joins::rules(),
+            conditions::rules(),
+            parallel::rules(),
+            statement::rules(),
+        ];
         parts.into_iter().flatten().collect()
     });
     &RULES
@@ -95,9 +103,20 @@ pub fn review(plan: &Plan) -> Vec<PlanFinding> {
             continue;
         }
         let mut findings = Vec::new();
-        (rule.look)(&view, &mut Found { rule, findings: &mut findings });
+        (rule.look)(
+            &view,
+            &mut Found {
+                rule,
+                findings: &mut findings,
+            },
+        );
         findings.sort_by(|a, b| b.0.total_cmp(&a.0));
-        all.extend(findings.into_iter().take(MAX_FINDINGS).map(|(_, finding)| finding));
+        all.extend(
+            findings
+                .into_iter()
+                .take(MAX_FINDINGS)
+                .map(|(_, finding)| finding),
+        );
     }
     all.sort_by_key(|finding| std::cmp::Reverse(finding.level));
     all

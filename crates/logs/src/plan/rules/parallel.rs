@@ -34,17 +34,24 @@ pub(super) fn rules() -> Vec<Rule> {
 }
 
 fn gathers<'a>(view: &'a View<'_>) -> impl Iterator<Item = Step<'a>> {
-    view.steps().filter(|step| matches!(step.node.kind.as_str(), "Gather" | "Gather Merge"))
+    view.steps()
+        .filter(|step| matches!(step.node.kind.as_str(), "Gather" | "Gather Merge"))
 }
 
 fn not_launched(view: &View<'_>, found: &mut Found<'_>) {
     for step in gathers(view) {
-        let (Some(planned), Some(launched)) = (step.node.workers_planned, step.node.workers_launched) else {
+        let (Some(planned), Some(launched)) =
+            (step.node.workers_planned, step.node.workers_launched)
+        else {
             continue;
         };
         let whole = view.time();
         if launched < planned && step.node.loops() > 0.0 && (whole <= 0.0 || whole >= TIME) {
-            let time = if whole > 0.0 { format!(", in {}", milliseconds(step.spent.inclusive)) } else { String::new() };
+            let time = if whole > 0.0 {
+                format!(", in {}", milliseconds(step.spent.inclusive))
+            } else {
+                String::new()
+            };
             let title = format!("{launched} of {planned} planned workers were started{time}");
             let remedy = "raise max_parallel_workers and max_worker_processes".to_owned();
             found.add(real(planned - launched), step.node.title(), title, remedy);
@@ -59,7 +66,12 @@ fn without_parallel(view: &View<'_>, found: &mut Found<'_>) {
         let single = step.node.detail("Single Copy").is_some();
         if single || !parallel {
             let title = "no parallel scan below: one process does all the work".to_owned();
-            found.add(1.0, step.node.title(), title, "RESET debug_parallel_query (force_parallel_mode before PostgreSQL 16)".to_owned());
+            found.add(
+                1.0,
+                step.node.title(),
+                title,
+                "RESET debug_parallel_query (force_parallel_mode before PostgreSQL 16)".to_owned(),
+            );
         }
     }
 }

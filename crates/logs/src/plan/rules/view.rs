@@ -64,8 +64,16 @@ impl<'a> View<'a> {
     /// Returns the inputs of a node; subplans are none.
     pub(super) fn inputs(&self, step: &Step<'_>) -> impl Iterator<Item = Step<'a>> + '_ {
         let children = self.flat[step.index].children.clone();
-        let input = |step: &Step<'_>| !matches!(step.node.relationship, Relationship::InitPlan | Relationship::SubPlan);
-        children.into_iter().map(|child| self.step(child)).filter(input)
+        let input = |step: &Step<'_>| {
+            !matches!(
+                step.node.relationship,
+                Relationship::InitPlan | Relationship::SubPlan
+            )
+        };
+        children
+            .into_iter()
+            .map(|child| self.step(child))
+            .filter(input)
     }
 
     /// Returns a node and all below it, subplans too.
@@ -81,7 +89,9 @@ impl<'a> View<'a> {
             }
             false
         };
-        (top..self.flat.len()).take_while(inside).map(|index| self.step(index))
+        (top..self.flat.len())
+            .take_while(inside)
+            .map(|index| self.step(index))
     }
 
     /// Returns the milliseconds of the statement; 0 without ANALYZE.
@@ -97,20 +107,27 @@ impl<'a> View<'a> {
 
     /// Returns the buffers that a node touched without those of its children: read and temporary blocks.
     pub(super) fn own_blocks(&self, step: &Step<'_>, blocks: fn(&Node) -> u64) -> u64 {
-        let children = self.flat[step.index].children.iter().map(|child| blocks(self.flat[*child].node));
+        let children = self.flat[step.index]
+            .children
+            .iter()
+            .map(|child| blocks(self.flat[*child].node));
         blocks(step.node).saturating_sub(children.sum())
     }
 }
 
 /// Returns a count as a number to reckon with.
-#[expect(clippy::cast_precision_loss, reason = "counts of blocks and kilobytes are far below 2^53")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "counts of blocks and kilobytes are far below 2^53"
+)]
 pub(super) fn real(count: u64) -> f64 {
     count as f64
 }
 
 /// Returns a condition or key of a node without its constants, or what to say when there is none.
 pub(super) fn expression(node: &Node, key: &str, otherwise: &str) -> String {
-    node.detail(key).map_or_else(|| otherwise.to_owned(), shortened)
+    node.detail(key)
+        .map_or_else(|| otherwise.to_owned(), shortened)
 }
 
 /// Returns an expression without its constants, cut to what fits into a sentence.
@@ -143,7 +160,11 @@ pub(super) fn work_mem(size: f64) -> String {
 
 /// Writes milliseconds as people do.
 pub(super) fn milliseconds(time: f64) -> String {
-    if time < 1000.0 { format!("{time:.1} ms") } else { format!("{:.1} s", time / 1000.0) }
+    if time < 1000.0 {
+        format!("{time:.1} ms")
+    } else {
+        format!("{:.1} s", time / 1000.0)
+    }
 }
 
 pub(super) use crate::plan::outline::count;
