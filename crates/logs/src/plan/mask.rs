@@ -9,6 +9,7 @@ const MASK: char = '?';
 
 /// Keys whose values are the server's own, in all formats: their numbers and words stay.
 const KEPT: [&str; 29] = [
+const KEPT: [&str; 30] = [
     "Alias",
     "Async",
     "Batches",
@@ -31,6 +32,7 @@ const KEPT: [&str; 29] = [
     "Planning Time",
     "Relation Name",
     "Schema",
+    "Settings",
     "Sort Method",
     "Storage",
     "Strategy",
@@ -75,7 +77,7 @@ fn mask_json(value: &mut Value, key: &str) {
         Value::String(text) if key == "Query Parameters" => *text = MASK.to_string(),
         Value::String(text) if !kept(key) => *text = constants(text),
         Value::Array(values) => values.iter_mut().for_each(|value| mask_json(value, key)),
-        Value::Object(fields) => {
+        Value::Object(fields) if key != "Settings" => {
             for (key, value) in fields {
                 mask_json(value, key);
             }
@@ -144,7 +146,10 @@ impl Masker {
                 self.out.push('"');
             }
         }
-        self.out.push('\n');
+        // A constant that goes on is one mask, on one line.
+        if self.inside != Some('\'') {
+            self.out.push('\n');
+        }
     }
 }
 
@@ -155,11 +160,20 @@ fn own(key: &str, value: &str) -> bool {
     let number = number.split("</").next().unwrap_or_default();
     let numeric = number.parse::<f64>().is_ok() && !matches!(key, "Filter" | "Output");
     numeric
+        || setting(key)
         || kept(key)
         || kept(key.split(' ').next().unwrap_or_default())
         || key.starts_with("Rows Removed")
         || key.starts_with("Trigger ")
         || key.ends_with("Groups")
+}
+
+/// Tells whether a key is the name of a setting, which YAML and XML have as keys of their own.
+fn setting(key: &str) -> bool {
+    !key.is_empty()
+        && key
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || matches!(byte, b'_' | b'.'))
 }
 
 /// Splits `Key: value` or `<Key>value`.
@@ -169,12 +183,12 @@ fn key(content: &str) -> Option<(String, &str)> {
         return Some((tag.replace('-', " ").replace("I O", "I/O"), value));
     }
     let (key, value) = content.split_once(": ")?;
-    let words = key.starts_with(|first: char| first.is_ascii_uppercase());
+    let words = key.starts_with(|first: char| first.is_ascii_uppercase()) || setting(key);
     words.then(|| (key.to_owned(), value))
 }
 
 /// Returns an expression with its constants masked.
-fn constants(text: &str) -> String {
+pub(super) fn constants(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     mask_into(&mut out, text, None);
     out
@@ -183,12 +197,12 @@ fn constants(text: &str) -> String {
 /// Writes a text with its constants masked; returns the quote that is open at its end.
 fn mask_into(out: &mut String, text: &str, mut inside: Option<char>) -> Option<char> {
     let mut before = ' ';
-    let mut characters = text.chars().peekable();
-    while let Some(next) = characters.next() {
+    let mut characters = text.char_indices().peekable();
+    while let Some((at, next)) = characters.next() {
         match inside {
             Some('\'') => {
                 if next == '\'' {
-                    if characters.peek() == Some(&'\'') {
+                    if characters.peek().is_some_and(|(_, next)| *next == '\'') {
                         characters.next();
                         continue;
                     }
@@ -210,10 +224,26 @@ fn mask_into(out: &mut String, text: &str, mut inside: Option<char>) -> Option<c
                 inside = Some('"');
                 out.push(next);
             }
+            None if next == '$' && !word(before) => {
+                let rest: &str = &text[at + 1..];
+                if let Some(skip) = dollar_quoted(rest) {
+                    out.push(MASK);
+                    while characters
+                        .peek()
+                        .is_some_and(|(next, _)| *next < at + 1 + skip)
+                    {
+                        characters.next();
+                    }
+                    before = '0';
+                    continue;
+                }
+                out.push(next);
+            }
             None if next.is_ascii_digit() && !word(before) => {
                 while characters
                     .peek()
                     .is_some_and(|next| next.is_ascii_alphanumeric() || *next == '.')
+                    .is_some_and(|(_, next)| next.is_ascii_alphanumeric() || *next == '.')
                 {
                     characters.next();
                 }
@@ -226,6 +256,26 @@ fn mask_into(out: &mut String, text: &str, mut inside: Option<char>) -> Option<c
         before = next;
     }
     inside
+}
+
+/// Returns the length of what follows the first dollar of `$tag$text$tag$`; all the rest when it does not end.
+fn dollar_quoted(rest: &str) -> Option<usize> {
+    let end = rest.find('$')?;
+    let tag = &rest[..=end];
+    let name = &tag[..end];
+    if name.starts_with(|first: char| first.is_ascii_digit())
+        || !name
+            .chars()
+            .all(|next| next.is_alphanumeric() || next == '_')
+    {
+        return None;
+    }
+    let body = &rest[end + 1..];
+    let closing = format!("${tag}");
+    Some(
+        body.find(&closing)
+            .map_or(rest.len(), |at| end + 1 + at + closing.len()),
+    )
 }
 
 /// Tells whether a digit after this character belongs to a name: `events_2024`, `$1`.

@@ -166,3 +166,91 @@ fn mentions(text: &str, word: &str) -> bool {
     text.match_indices(word)
         .any(|(at, _)| !text[at + word.len()..].starts_with(|next: char| next.is_ascii_digit()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::read;
+
+    /// Checks what each node spent itself, in the order of EXPLAIN.
+    fn check(text: &str, expected: &[f64]) {
+        let plan = read(text).unwrap();
+        let own: Vec<f64> = spent(&plan).iter().map(|spent| spent.exclusive).collect();
+        assert_eq!(own.len(), expected.len());
+        for (own, expected) in own.iter().zip(expected) {
+            assert!(
+                (own - expected).abs() < 0.001,
+                "{own} and {expected} in {plan}"
+            );
+        }
+    }
+
+    #[test]
+    fn loops_count() {
+        check(
+            "Nested Loop  (actual time=1.0..100.0 rows=10 loops=1)
+  ->  Seq Scan on a  (actual time=0.1..10.0 rows=20 loops=1)
+  ->  Index Scan using b_pkey on b  (actual time=0.1..4.0 rows=1 loops=20)",
+            &[10.0, 10.0, 80.0],
+        );
+    }
+
+    #[test]
+    fn workers_run_beside_each_other() {
+        check(
+            "Gather  (actual time=1.0..50.0 rows=30 loops=1)
+  Workers Planned: 2
+  Workers Launched: 2
+  ->  Parallel Hash Join  (actual time=1.0..45.0 rows=10 loops=3)
+        ->  Parallel Seq Scan on a  (actual time=1.0..30.0 rows=10 loops=3)
+        ->  Parallel Hash  (actual time=10.0..10.0 rows=10 loops=3)
+              ->  Parallel Seq Scan on b  (actual time=1.0..24.0 rows=10 loops=1)",
+            &[5.0, 5.0, 30.0, 0.0, 24.0],
+        );
+    }
+
+    #[test]
+    fn a_leader_that_stands_aside_is_no_process() {
+        check(
+            "Gather  (actual time=1.0..50.0 rows=30 loops=1)
+  Workers Planned: 2
+  Workers Launched: 2
+  ->  Parallel Seq Scan on a  (actual time=1.0..30.0 rows=10 loops=2)",
+            &[20.0, 30.0],
+        );
+    }
+
+    #[test]
+    fn a_cte_is_paid_by_its_reader() {
+        check(
+            "Hash Join  (actual time=1.0..100.0 rows=1 loops=1)
+  CTE w
+    ->  Seq Scan on a  (actual time=1.0..60.0 rows=1 loops=1)
+  ->  CTE Scan on w  (actual time=1.0..70.0 rows=1 loops=1)
+  ->  Hash  (actual time=5.0..5.0 rows=1 loops=1)
+        ->  Seq Scan on b  (actual time=1.0..4.0 rows=1 loops=1)",
+            &[25.0, 60.0, 10.0, 1.0, 4.0],
+        );
+    }
+
+    #[test]
+    fn an_init_plan_is_paid_by_the_node_that_needs_it() {
+        check(
+            "Aggregate  (actual time=1.0..100.0 rows=1 loops=1)
+  InitPlan 1 (returns $0)
+    ->  Seq Scan on a  (actual time=1.0..60.0 rows=1 loops=1)
+  ->  Seq Scan on b  (actual time=1.0..90.0 rows=1 loops=1)
+        Filter: (x > $0)",
+            &[10.0, 60.0, 30.0],
+        );
+        check(
+            "Seq Scan on b  (actual time=1.0..90.0 rows=1 loops=1)
+  Filter: (x > (InitPlan 1).col1)
+  InitPlan 1
+    ->  Seq Scan on a  (actual time=1.0..60.0 rows=1 loops=1)
+  SubPlan 2
+    ->  Seq Scan on c  (actual time=1.0..2.0 rows=1 loops=10)",
+            &[10.0, 60.0, 20.0],
+        );
+    }
+}

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::Error;
+use super::text::rows_line;
 
 /// Deepest nesting that is read.
 const MAX_DEPTH: usize = 600;
@@ -18,7 +19,7 @@ pub(super) fn read(text: &str) -> Result<Value, Error> {
     let mut lines: Vec<Line<'_>> = Vec::new();
     for (number, line) in text.lines().enumerate() {
         let content = line.trim();
-        if content.is_empty() || content == "---" {
+        if content.is_empty() || content == "---" || rows_line(content) {
             continue;
         }
         let mut column = line.len() - line.trim_start_matches(' ').len();

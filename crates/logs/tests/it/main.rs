@@ -13,3 +13,4 @@ mod resume;
 mod shapes;
 mod sections;
 mod split;
+mod plan_garbage;

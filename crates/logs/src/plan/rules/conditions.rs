@@ -2,7 +2,7 @@
 
 use pawang_core::Level;
 
-use super::view::{Step, View, count, real};
+use super::view::{Step, View, count, real, shortened};
 use super::{Found, Rule, at_least};
 
 /// Items of a list that make it long.
@@ -182,7 +182,10 @@ fn function(view: &View<'_>, found: &mut Found<'_>) {
             continue;
         };
         let title = format!("the filter compares {}", shortened(call));
-        let remedy = format!("turn the condition around, or CREATE INDEX on ({call})");
+        let remedy = format!(
+            "turn the condition around, or CREATE INDEX on ({})",
+            shortened(call)
+        );
         found.add(read(&step), step.node.title(), title, remedy);
     }
 }
@@ -233,12 +236,4 @@ fn closing(bytes: &[u8], open: usize) -> Option<usize> {
         }
     }
     None
-}
-
-fn shortened(text: &str) -> String {
-    const SHOWN: usize = 100;
-    if text.chars().count() <= SHOWN {
-        return text.to_owned();
-    }
-    text.chars().take(SHOWN).chain("...".chars()).collect()
 }

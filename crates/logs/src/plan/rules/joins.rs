@@ -2,7 +2,7 @@
 
 use pawang_core::Level;
 
-use super::view::{Step, View, count, milliseconds};
+use super::view::{Step, View, count, expression, milliseconds};
 use super::{Found, Rule, at_least};
 use crate::plan::node::Relationship;
 
@@ -183,6 +183,7 @@ fn filter_waste(view: &View<'_>, found: &mut Found<'_>) {
         let kept = step.node.rows();
         if removed >= PAIRS && removed >= (removed + kept) * WASTE {
             let filter = step.node.detail("Join Filter").unwrap_or_default();
+            let filter = expression(step.node, "Join Filter", "its filter");
             let title = format!(
                 "{} of {} pairs were thrown away by {filter}",
                 count(removed),

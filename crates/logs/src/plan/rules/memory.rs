@@ -2,7 +2,7 @@
 
 use pawang_core::Level;
 
-use super::view::{BLOCK, Step, View, kilobytes, milliseconds, real, work_mem};
+use super::view::{BLOCK, Step, View, expression, kilobytes, milliseconds, real, work_mem};
 use super::{Found, Rule, at_least};
 use crate::plan::node::HashTable;
 
@@ -114,6 +114,7 @@ fn sort_spill(view: &View<'_>, found: &mut Found<'_>) {
         };
         let title = format!("sorted through {} of files{parts}", kilobytes(most));
         let key = node.detail("Sort Key").unwrap_or("its keys");
+        let key = expression(node, "Sort Key", "its keys");
         let remedy = format!(
             "SET work_mem = '{}' for this statement; or an index on ({key})",
             work_mem(most * SORT_GROWTH)

@@ -2,7 +2,7 @@
 
 use pawang_core::Level;
 
-use super::view::{BLOCK, Step, View, count, kilobytes, milliseconds, real};
+use super::view::{BLOCK, Step, View, count, expression, kilobytes, milliseconds, real};
 use super::{Found, Rule, at_least};
 use crate::plan::node::Node;
 
@@ -193,6 +193,7 @@ fn seq_scan_filter(view: &View<'_>, found: &mut Found<'_>) {
             format!(
                 "CREATE INDEX CONCURRENTLY on {relation} for {}",
                 node.detail("Filter").unwrap_or("its filter")
+                expression(node, "Filter", "its filter")
             )
         });
     }
@@ -209,6 +210,7 @@ fn index_filter(view: &View<'_>, found: &mut Found<'_>) {
                 format!(
                     "an index with the columns of {index} and then those of {}",
                     node.detail("Filter").unwrap_or("the filter")
+                    expression(node, "Filter", "the filter")
                 )
             });
         }
@@ -229,6 +231,7 @@ fn foreign_filter(view: &View<'_>, found: &mut Found<'_>) {
             let remedy = format!(
                 "make the other server filter: {}",
                 step.node.detail("Filter").unwrap_or("its filter")
+                expression(step.node, "Filter", "its filter")
             );
             found.add(removed, step.node.title(), title, remedy);
         }
@@ -256,6 +259,7 @@ fn bitmap_and(view: &View<'_>, found: &mut Found<'_>) {
                 scan.node
                     .detail("Recheck Cond")
                     .unwrap_or("both conditions")
+                expression(scan.node, "Recheck Cond", "both conditions")
             );
             found.add(rows, scan.node.title(), title, remedy);
         }

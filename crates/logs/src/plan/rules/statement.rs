@@ -2,7 +2,7 @@
 
 use pawang_core::Level;
 
-use super::view::{Step, View, count, milliseconds, real};
+use super::view::{Step, View, count, expression, milliseconds, real};
 use super::{Found, Rule, at_least};
 use crate::plan::node::Relationship;
 
@@ -162,6 +162,7 @@ fn top_n(view: &View<'_>, found: &mut Found<'_>) {
         let returned = step.node.rows().max(1.0);
         if input.node.rows() >= returned * SORTED {
             let key = step.node.detail("Sort Key").unwrap_or("the sort key");
+            let key = expression(step.node, "Sort Key", "the sort key");
             let title = format!(
                 "{} rows were sorted for the first {}",
                 count(input.node.rows()),

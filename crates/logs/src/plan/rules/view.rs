@@ -1,5 +1,6 @@
 //! A plan with what most rules ask for.
 
+use crate::plan::mask::constants;
 use crate::plan::node::{Node, Plan, Relationship};
 use crate::plan::spent::{self, Flat, Spent};
 
@@ -121,6 +122,22 @@ impl<'a> View<'a> {
 )]
 pub(super) fn real(count: u64) -> f64 {
     count as f64
+}
+
+/// Returns a condition or key of a node without its constants, or what to say when there is none.
+pub(super) fn expression(node: &Node, key: &str, otherwise: &str) -> String {
+    node.detail(key)
+        .map_or_else(|| otherwise.to_owned(), shortened)
+}
+
+/// Returns an expression without its constants, cut to what fits into a sentence.
+pub(super) fn shortened(text: &str) -> String {
+    const SHOWN: usize = 120;
+    let masked = constants(text);
+    if masked.chars().count() <= SHOWN {
+        return masked;
+    }
+    masked.chars().take(SHOWN).chain("...".chars()).collect()
 }
 
 /// Writes kilobytes as people do: `512 kB`, `1.5 MB`, `2.0 GB`.
