@@ -318,13 +318,16 @@ fn shapes(report: &Report) -> BTreeMap<&str, &Shape> {
         &statements.by_count,
         &statements.by_mean,
     ];
-    statements
+    let all = statements
         .by_time
         .items
         .iter()
-        .chain(rest.into_iter().flatten())
-        .map(|shape| (shape.id.as_str(), shape))
-        .collect()
+        .chain(rest.into_iter().flatten());
+    let mut shapes = BTreeMap::new();
+    for shape in all {
+        shapes.entry(shape.id.as_str()).or_insert(shape);
+    }
+    shapes
 }
 
 fn statements(before: &Report, after: &Report, hours: (f64, f64)) -> Vec<ShapeChange> {

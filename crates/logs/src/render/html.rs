@@ -7,7 +7,7 @@ use pawang_chart::{CSS as CHART_CSS, Chart, PALETTE};
 use pawang_core::{ColumnKind, Level, Point, Reading, Span, Timestamp};
 
 use super::part::{Drawing, Figure, Form, Part, Row, Section, Table};
-use super::style::{Clock, cut, level_word, one_line, stamp};
+use super::style::{Clock, cut, level_word, lines_of, one_line, stamp};
 use crate::report::{Report, Series};
 
 /// What the file weighs at most.
@@ -118,8 +118,7 @@ fn page(report: &Report, title: &str, limits: Limits) -> String {
         }
     };
     // A page may be printed on a terminal, and no browser shows them.
-    page.into_string()
-        .replace(|c: char| c.is_control() && c != '\n', " ")
+    lines_of(&page.into_string())
 }
 
 fn lead(report: &Report, clock: &Clock) -> String {
@@ -149,13 +148,13 @@ fn subject(section: Section, part: &Part<'_>, report: &Report, limits: Limits) -
         section id=(section.name()) {
             h2 { a href={ "#" (section.name()) } { (section.title()) } }
             @if !part.figures.is_empty() { (figures(&part.figures)) }
-            @for note in &part.notes { p .note { (one_line(note)) } }
+            @for note in &part.notes { p .note { (cut(&one_line(note), limits.text)) } }
             @if !part.charts.is_empty() {
                 div .charts { @for drawing in &part.charts { (draw(drawing, report)) } }
             }
             @for (index, table) in part.tables.iter().enumerate() {
                 @if section == Section::Advice {
-                    (advice(table))
+                    (advice(table, limits))
                 } @else if index == 0 || table.rows.iter().any(|row| row.level >= Some(Level::Warning)) {
                     @if !table.title.is_empty() { h3 { (table.title) } }
                     (grid(table, limits))
@@ -186,7 +185,7 @@ fn glyph(level: Level) -> Markup {
     markup! { span .glyph.(level.as_str()) title=(level.as_str()) { (sign) span .unseen { " " (level_word(level).trim()) } } }
 }
 
-fn advice(table: &Table) -> Markup {
+fn advice(table: &Table, limits: Limits) -> Markup {
     markup! {
         ul .advice { @for row in &table.rows {
             @let level = row.level.unwrap_or(Level::Info);
@@ -194,9 +193,9 @@ fn advice(table: &Table) -> Markup {
                 (glyph(level))
                 div {
                     @for (index, cell) in row.cells.iter().enumerate() {
-                        p .title[index == 0] { (one_line(cell)) }
+                        p .title[index == 0] { (cut(&one_line(cell), limits.text)) }
                     }
-                    @for detail in &row.details { pre { (detail.text) } }
+                    @for detail in &row.details { pre { (shortened(&detail.text, limits.text)) } }
                 }
             }
         } }

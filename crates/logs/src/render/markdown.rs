@@ -6,7 +6,7 @@ use pawang_core::Level;
 
 use super::Style;
 use super::part::{Form, Part, Section, Table};
-use super::style::{Clock, cut, one_line};
+use super::style::{Clock, cut, lines_of, one_line};
 use crate::report::Report;
 
 /// Characters of a cell.
@@ -145,10 +145,7 @@ fn code(text: &str) -> String {
 fn fenced(out: &mut String, text: &str) {
     let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or(0);
     let fence = "`".repeat(longest.max(2) + 1);
-    let text: String = text
-        .chars()
-        .map(|c| if c.is_control() && c != '\n' { ' ' } else { c })
-        .collect();
+    let text = lines_of(text);
     let _ = writeln!(out, "\n{fence}sql\n{}\n{fence}", text.trim_end());
 }
 

@@ -152,14 +152,29 @@ pub(super) fn percent(part: u64, whole: u64) -> String {
     }
 }
 
-/// Returns `text` on one line: control characters of a log must not reach a terminal, nor those that turn the direction of writing around.
+/// Says whether a character of a log may be shown: control characters must not reach a terminal, nor those that turn the direction of
+/// writing around and so make a name look like another.
+pub(super) fn shown(c: char) -> bool {
+    let turns =
+        matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    !c.is_control() && !turns
+}
+
+/// Returns `text` on one line, with a space for what may not be shown.
 pub(super) fn one_line(text: &str) -> String {
-    let safe = |c: char| {
-        let turns = matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        if c.is_control() || turns { ' ' } else { c }
-    };
-    let text: String = text.chars().map(safe).collect();
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+    let mut out = String::with_capacity(text.len());
+    for word in text.split(|c: char| c.is_whitespace() || !shown(c)) {
+        if !word.is_empty() && !out.is_empty() {
+            out.push(' ');
+        }
+        out.push_str(word);
+    }
+    out
+}
+
+/// Returns `text` with its lines, and a space for what may not be shown.
+pub(super) fn lines_of(text: &str) -> String {
+    text.replace(|c: char| c != '\n' && !shown(c), " ")
 }
 
 /// Cuts a text to a number of characters and marks the cut with `...`.

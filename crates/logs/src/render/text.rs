@@ -6,13 +6,26 @@ use pawang_core::Level;
 
 use super::Style;
 use super::part::{Figure, Form, Part, Row, Section, Table};
-use super::style::{Clock, bytes, cut, one_line, whole};
+use super::style::{Clock, bytes, cut, lines_of, one_line, whole};
 use crate::report::Report;
 
 /// Columns of a line where the terminal does not say.
 const COLUMNS: usize = 100;
 /// Columns that a column of words keeps at least before others are cut for it.
 const WORDS_MIN: usize = 24;
+/// Columns that a column of words should have; minor columns are left out for it.
+const WORDS_WANTED: usize = 48;
+/// Columns that are left out where words have too little room, the last first.
+const MINOR: [&str; 8] = [
+    "first",
+    "share",
+    "severity",
+    "since",
+    "waits itself",
+    "mean",
+    "slowest",
+    "p95",
+];
 /// Columns of a short word beyond which it is cut on a terminal.
 const WORD_MAX: usize = 32;
 /// Rows of the first table of a subject in the whole report; the subject alone shows all that there are.
@@ -95,14 +108,15 @@ fn head(out: &mut String, report: &Report, style: &Style, clock: &Clock) {
         of("zone"),
         of("span")
     );
-    let _ = writeln!(out, "{}", style.heading(&span));
-    let _ = writeln!(
-        out,
+    let fitted = |line: &str| cut(line, style.width.unwrap_or(usize::MAX));
+    let _ = writeln!(out, "{}", style.heading(&fitted(&span)));
+    let records = format!(
         "{} records, {}  from {}",
         whole(totals.records),
         of("rate"),
         files(report)
     );
+    let _ = writeln!(out, "{}", fitted(&records));
     let bad: Vec<String> = part
         .figures
         .iter()
@@ -119,7 +133,9 @@ fn head(out: &mut String, report: &Report, style: &Style, clock: &Clock) {
         }
     );
     for note in &part.notes {
-        let _ = writeln!(out, "{}  {}", style.level(Level::Warning), one_line(note));
+        let width = style.width.unwrap_or(usize::MAX).saturating_sub(6);
+        let note = cut(&one_line(note), width);
+        let _ = writeln!(out, "{}  {note}", style.level(Level::Warning));
     }
 }
 
@@ -168,6 +184,7 @@ fn figures(out: &mut String, figures: &[Figure], style: &Style) {
     let mut used = 0;
     for figure in figures {
         let text = format!("{} {}", figure.name, one_line(&figure.value));
+        let text = cut(&text, width);
         let length = text.chars().count();
         if used > 0 && used + 3 + length > width {
             out.push('\n');
@@ -219,87 +236,113 @@ fn advice(out: &mut String, table: &Table, style: &Style) {
 /// Writes a table: numbers at the right, and what is left of the line for words.
 fn grid(out: &mut String, table: &Table, style: &Style, long: bool) {
     let levels = table.rows.iter().any(|row| row.level.is_some());
-    let rows: Vec<Vec<String>> = table
-        .rows
-        .iter()
-        .map(|row| row.cells.iter().map(|cell| one_line(cell)).collect())
-        .collect();
-    let widths = widths(table, &rows, style.width, levels);
+    let mut columns: Vec<usize> = (0..table.columns.len()).collect();
+    let mut widths = widths(table, &columns, style.width, levels);
+    // What can be done without makes room for the words.
+    while narrow(table, &columns, &widths) {
+        let minor = |index: &usize| MINOR.contains(&table.columns[*index].name);
+        let Some(place) = columns.iter().rposition(minor) else {
+            break;
+        };
+        columns.remove(place);
+        widths = self::widths(table, &columns, style.width, levels);
+    }
     let blank = if levels { "      " } else { "" };
-    let names: Vec<String> = table.columns.iter().map(|c| c.name.to_owned()).collect();
-    let _ = writeln!(out, "{blank}{}", line(table, &names, &widths));
-    for (row, cells) in table.rows.iter().zip(&rows) {
+    let names = |index: &usize| table.columns[*index].name.to_owned();
+    let names: Vec<String> = columns.iter().map(names).collect();
+    let _ = writeln!(out, "{blank}{}", line(table, &columns, &names, &widths));
+    for row in &table.rows {
         let level = match (levels, row.level) {
             (true, Some(level)) => style.level(level) + "  ",
             (true, None) => blank.to_owned(),
             (false, _) => String::new(),
         };
-        let _ = writeln!(out, "{level}{}", line(table, cells, &widths));
+        let cells = columns.iter().map(|index| one_line(&row.cells[*index]));
+        let cells: Vec<String> = cells.collect();
+        let _ = writeln!(out, "{level}{}", line(table, &columns, &cells, &widths));
         if long {
             more(out, row);
         }
     }
 }
 
+/// Says whether a column of words is too narrow to say much although it has more to say.
+fn narrow(table: &Table, columns: &[usize], widths: &[usize]) -> bool {
+    columns.iter().zip(widths).any(|(index, width)| {
+        let soft = matches!(table.columns[*index].form, Form::Words | Form::Code);
+        soft && *width < WORDS_WANTED && *width < most(table, *index)
+    })
+}
+
+/// Returns the characters of the widest cell of a column.
+fn most(table: &Table, index: usize) -> usize {
+    let cells = table
+        .rows
+        .iter()
+        .map(|row| one_line(&row.cells[index]).chars().count());
+    let name = table.columns[index].name.chars().count();
+    cells.max().unwrap_or(0).max(name)
+}
+
 fn more(out: &mut String, row: &Row) {
     for detail in &row.details {
         for (index, line) in detail.text.lines().enumerate() {
             let name = if index == 0 { detail.name } else { "" };
-            let line: String = line
-                .chars()
-                .map(|c| if c.is_control() { ' ' } else { c })
-                .collect();
+            let line = lines_of(line);
             let _ = writeln!(out, "          {name:<16} {}", line.trim_end());
         }
     }
 }
 
 /// Returns the width of each column; words give way until the line fits.
-fn widths(table: &Table, rows: &[Vec<String>], width: Option<usize>, levels: bool) -> Vec<usize> {
-    let mut widths: Vec<usize> = table
-        .columns
-        .iter()
-        .enumerate()
-        .map(|(index, column)| {
-            let cells = rows.iter().map(|row| row[index].chars().count());
-            let most = cells.max().unwrap_or(0).max(column.name.chars().count());
-            match (column.form, width) {
-                (Form::Word, Some(_)) => most.min(WORD_MAX),
-                _ => most,
-            }
-        })
-        .collect();
+fn widths(table: &Table, columns: &[usize], width: Option<usize>, levels: bool) -> Vec<usize> {
+    let natural = |index: &usize| {
+        let most = most(table, *index);
+        match (table.columns[*index].form, width) {
+            (Form::Word, Some(_)) => most.min(WORD_MAX),
+            _ => most,
+        }
+    };
+    let mut widths: Vec<usize> = columns.iter().map(natural).collect();
     let Some(width) = width else {
         return widths;
     };
-    let soft: Vec<usize> = (0..table.columns.len())
-        .filter(|index| matches!(table.columns[*index].form, Form::Words | Form::Code))
-        .collect();
+    let soft = |place: &usize| {
+        let form = table.columns[columns[*place]].form;
+        matches!(form, Form::Words | Form::Code)
+    };
+    let soft: Vec<usize> = (0..columns.len()).filter(soft).collect();
     let used = |widths: &[usize]| {
-        widths.iter().sum::<usize>()
-            + 2 * widths.len().saturating_sub(1)
-            + if levels { 6 } else { 0 }
+        let gaps = 2 * widths.len().saturating_sub(1) + if levels { 6 } else { 0 };
+        widths.iter().sum::<usize>() + gaps
     };
     // The last column of words is the one that tells most: the others give way first.
-    for (place, index) in soft.iter().enumerate() {
+    for (order, place) in soft.iter().enumerate() {
         let excess = used(&widths).saturating_sub(width);
-        let least = if place + 1 == soft.len() {
+        let least = if order + 1 == soft.len() {
             8
         } else {
             WORDS_MIN
         };
-        widths[*index] = widths[*index]
-            .saturating_sub(excess)
-            .max(least.min(widths[*index]));
+        let least = least.min(widths[*place]);
+        widths[*place] = widths[*place].saturating_sub(excess).max(least);
+    }
+    // A terminal that is too narrow even so shortens names.
+    for place in 0..columns.len() {
+        let excess = used(&widths).saturating_sub(width);
+        if table.columns[columns[place]].form == Form::Word {
+            let least = widths[place].min(8);
+            widths[place] = widths[place].saturating_sub(excess).max(least);
+        }
     }
     widths
 }
 
-fn line(table: &Table, cells: &[String], widths: &[usize]) -> String {
+fn line(table: &Table, columns: &[usize], cells: &[String], widths: &[usize]) -> String {
     let mut line = String::new();
-    for ((column, cell), width) in table.columns.iter().zip(cells).zip(widths) {
+    for ((index, cell), width) in columns.iter().zip(cells).zip(widths) {
         let cell = cut(cell, *width);
-        let _ = match column.form {
+        let _ = match table.columns[*index].form {
             Form::Number | Form::Share => write!(line, "{cell:>width$}  "),
             _ => write!(line, "{cell:<width$}  "),
         };
@@ -344,10 +387,16 @@ mod tests {
             ],
             ..Table::default()
         };
-        let rows = vec![vec!["12".to_owned(), "select ".repeat(40)]];
-        let widths = widths(&table, &rows, Some(80), true);
+        let table = Table {
+            rows: vec![Row {
+                cells: vec!["12".to_owned(), "select ".repeat(40)],
+                ..Row::default()
+            }],
+            ..table
+        };
+        let widths = widths(&table, &[0, 1], Some(80), true);
         assert_eq!(widths.iter().sum::<usize>() + 2 + 6, 80);
-        let shown = line(&table, &rows[0], &widths);
+        let shown = line(&table, &[0, 1], &table.rows[0].cells, &widths);
         assert!(
             shown.chars().count() <= 74 && shown.ends_with("..."),
             "{shown}"

@@ -8,6 +8,9 @@ use crate::render::style::{Clock, bytes, one_line, percent, stamp, whole};
 use crate::report::{OddLine, Report, Series, SourceFile, Top};
 use crate::severity::Severity;
 
+/// Files that were not read whole, of which one is told each.
+const NOTES_MAX: usize = 10;
+
 /// Returns how long the log is, in seconds.
 pub(in crate::render) fn seconds(report: &Report) -> Option<f64> {
     let first = stamp(report.totals.first_at?)?;
@@ -69,7 +72,7 @@ pub(super) fn summary<'a>(report: &'a Report, clock: &Clock) -> Part<'a> {
         figures,
         tables: vec![files],
         charts: severities(report),
-        notes: notes.collect(),
+        notes: notes.take(NOTES_MAX).collect(),
         nothing: None,
     }
 }
