@@ -8,7 +8,6 @@ use super::undress;
 const MASK: char = '?';
 
 /// Keys whose values are the server's own, in all formats: their numbers and words stay.
-const KEPT: [&str; 29] = [
 const KEPT: [&str; 30] = [
     "Alias",
     "Async",
@@ -242,7 +241,6 @@ fn mask_into(out: &mut String, text: &str, mut inside: Option<char>) -> Option<c
             None if next.is_ascii_digit() && !word(before) => {
                 while characters
                     .peek()
-                    .is_some_and(|next| next.is_ascii_alphanumeric() || *next == '.')
                     .is_some_and(|(_, next)| next.is_ascii_alphanumeric() || *next == '.')
                 {
                     characters.next();

@@ -420,7 +420,6 @@ fn unclosed(text: &str) -> bool {
 }
 
 /// Tells whether a line is psql's count of rows, in any language.
-fn rows_line(content: &str) -> bool {
 pub(super) fn rows_line(content: &str) -> bool {
     let inner = content
         .strip_prefix('(')

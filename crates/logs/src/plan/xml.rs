@@ -8,7 +8,6 @@ use super::Error;
 const MAX_DEPTH: usize = 600;
 
 /// Elements that hold a list, whatever the names of what is in them.
-const LISTS: [&str; 8] = [
 const LISTS: [&str; 7] = [
     "Plans",
     "Workers",
@@ -17,7 +16,6 @@ const LISTS: [&str; 7] = [
     "Grouping Sets",
     "Group Keys",
     "Hash Keys",
-    "explain",
 ];
 
 struct Element<'a> {
@@ -97,7 +95,6 @@ fn close(element: Element<'_>) -> (String, Value) {
             .children
             .iter()
             .all(|(child, _)| child == "Item" || *child == name);
-    if items || LISTS.contains(&name.as_str()) {
     // auto_explain puts one plan into it without a list.
     let plans = name == "explain" && element.children.iter().all(|(child, _)| child == "Query");
     if items || plans || LISTS.contains(&name.as_str()) {

@@ -116,10 +116,8 @@ impl Tally {
         match group {
             Group::Statements => {
                 self.statements.take(&event);
-                self.plans.take(&event);
-                self.audit.take(&event, &mut self.shapes);
                 self.plans.take(&event, &mut self.shapes);
-                self.audit.take(&event);
+                self.audit.take(&event, &mut self.shapes);
             }
             Group::Locks => self.locks.take(&event, &mut self.shapes, &self.processes),
             Group::Connections | Group::Server => self.sessions.take(&event),

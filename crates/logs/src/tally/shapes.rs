@@ -134,11 +134,6 @@ impl Shapes {
             let end = text.floor_char_boundary(TEXT_BYTES_MAX);
             self.texts.insert(id, text[..end].into());
         }
-        let text = String::from_utf8_lossy(statement).into_owned();
-        let id = ShapeId(statement.iter().fold(7, |hash: u64, &byte| {
-            hash.wrapping_mul(0x0000_0100_0000_01b3) ^ u64::from(byte)
-        }));
-        self.texts.entry(id).or_insert(text);
         id
     }
 

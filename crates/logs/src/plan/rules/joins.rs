@@ -182,7 +182,6 @@ fn filter_waste(view: &View<'_>, found: &mut Found<'_>) {
         let removed = step.node.removed.join_filter * step.node.loops();
         let kept = step.node.rows();
         if removed >= PAIRS && removed >= (removed + kept) * WASTE {
-            let filter = step.node.detail("Join Filter").unwrap_or_default();
             let filter = expression(step.node, "Join Filter", "its filter");
             let title = format!(
                 "{} of {} pairs were thrown away by {filter}",

@@ -113,7 +113,6 @@ fn sort_spill(view: &View<'_>, found: &mut Found<'_>) {
             ""
         };
         let title = format!("sorted through {} of files{parts}", kilobytes(most));
-        let key = node.detail("Sort Key").unwrap_or("its keys");
         let key = expression(node, "Sort Key", "its keys");
         let remedy = format!(
             "SET work_mem = '{}' for this statement; or an index on ({key})",

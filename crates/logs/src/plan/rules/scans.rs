@@ -97,6 +97,11 @@ fn filters() -> Vec<Rule> {
             analyze: true,
             look: bitmap_and,
         },
+    ]
+}
+
+fn others() -> Vec<Rule> {
+    vec![
         Rule {
             id: "partitions-not-pruned",
             level: Level::Info,
@@ -107,11 +112,6 @@ fn filters() -> Vec<Rule> {
             analyze: false,
             look: partitions,
         },
-    ]
-}
-
-fn others() -> Vec<Rule> {
-    vec![
         Rule {
             id: "heap-fetches",
             level: Level::Warning,
@@ -192,7 +192,6 @@ fn seq_scan_filter(view: &View<'_>, found: &mut Found<'_>) {
             let relation = node.relation.as_deref().unwrap_or("the table");
             format!(
                 "CREATE INDEX CONCURRENTLY on {relation} for {}",
-                node.detail("Filter").unwrap_or("its filter")
                 expression(node, "Filter", "its filter")
             )
         });
@@ -209,7 +208,6 @@ fn index_filter(view: &View<'_>, found: &mut Found<'_>) {
                 let index = node.index.as_deref().unwrap_or("the index");
                 format!(
                     "an index with the columns of {index} and then those of {}",
-                    node.detail("Filter").unwrap_or("the filter")
                     expression(node, "Filter", "the filter")
                 )
             });
@@ -230,7 +228,6 @@ fn foreign_filter(view: &View<'_>, found: &mut Found<'_>) {
             );
             let remedy = format!(
                 "make the other server filter: {}",
-                step.node.detail("Filter").unwrap_or("its filter")
                 expression(step.node, "Filter", "its filter")
             );
             found.add(removed, step.node.title(), title, remedy);
@@ -256,9 +253,6 @@ fn bitmap_and(view: &View<'_>, found: &mut Found<'_>) {
             );
             let remedy = format!(
                 "one index on the columns of {}",
-                scan.node
-                    .detail("Recheck Cond")
-                    .unwrap_or("both conditions")
                 expression(scan.node, "Recheck Cond", "both conditions")
             );
             found.add(rows, scan.node.title(), title, remedy);

@@ -161,7 +161,6 @@ fn top_n(view: &View<'_>, found: &mut Found<'_>) {
         }
         let returned = step.node.rows().max(1.0);
         if input.node.rows() >= returned * SORTED {
-            let key = step.node.detail("Sort Key").unwrap_or("the sort key");
             let key = expression(step.node, "Sort Key", "the sort key");
             let title = format!(
                 "{} rows were sorted for the first {}",
