@@ -129,7 +129,11 @@ impl Prefix {
                 let cut = |name: &&[u8]| memchr::memchr(b'\n', name).is_some();
                 fields.names_fit() && fields.names().iter().any(cut)
             })
-            .max_by_key(|fields| fields.label_at)
+            .max_by_key(|fields| {
+                // A tab after the line end is the server's own, of a message that quotes the name.
+                let quoted = |name: &&[u8]| memchr::memmem::find(name, b"\n\t").is_some();
+                (!fields.names().iter().any(quoted), fields.label_at)
+            })
     }
 
     fn choose<'t>(&self, line: &'t [u8], clock: &mut Clock) -> Fields<'t> {
@@ -387,7 +391,7 @@ impl<'p, 't, 'c> Attempt<'p, 't, 'c> {
         let fields = &mut self.fields;
         match escape {
             Escape::Milliseconds | Escape::Seconds | Escape::Started => {
-                return self.time(index, at, escape);
+                self.time(index, at, escape)
             }
             Escape::Epoch => {
                 let (instant, bytes) = epoch(text)?;

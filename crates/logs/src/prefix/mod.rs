@@ -202,6 +202,12 @@ impl Prefix {
         self.steps.iter().any(tells)
     }
 
+    /// How many fields it has that have no grammar.
+    fn free_fields(&self) -> usize {
+        let free = |step: &&Step| matches!(step, Step::Field(escape, _) if escape.is_free());
+        self.steps.iter().filter(free).count()
+    }
+
     /// How many escapes and literals it has.
     fn len(&self) -> usize {
         self.steps.len()
