@@ -236,14 +236,12 @@ impl<'p, 't, 'c> Attempt<'p, 't, 'c> {
                     self.last_name_at = 0;
                     return self.finish(at);
                 }
-                Step::Field(escape, padding) if escape.is_free() => {
-                    return self.free(index, at, *escape, *padding);
-                }
-                Step::Field(escape, 0) => match self.fixed(index, at, *escape) {
+                Step::Free(escape, padding) => return self.free(index, at, *escape, *padding),
+                Step::Fixed(escape) => match self.fixed(index, at, *escape) {
                     Some(bytes) => at += bytes,
                     None => return false,
                 },
-                Step::Field(escape, padding) => match self.padded(index, at, *escape, *padding) {
+                Step::Padded(escape, padding) => match self.padded(index, at, *escape, *padding) {
                     Some(bytes) => at += bytes,
                     None => return false,
                 },
