@@ -14,6 +14,9 @@ const LINES_MAX: usize = 2000;
 /// A further prefix must explain at least this share of the lines that look like a record.
 const SHARE_MIN: f64 = 0.002;
 
+/// What a field without a grammar costs by itself, so that a name with a separator in it is not taken for two.
+const FIELD_COST: usize = 6;
+
 /// Prefixes that are common: PostgreSQL's own, of distributions, of clouds, of the documentation of log analysers.
 const CANDIDATES: &[&str] = &[
     "%m [%p] ",
@@ -151,9 +154,10 @@ impl Candidate {
             loose: 0,
             steps: self.prefix.len(),
         };
+        let fields = self.prefix.free_fields() * FIELD_COST;
         for cost in costs.filter_map(|(cost, _)| *cost) {
             score.lines += 1;
-            score.loose += cost * 100;
+            score.loose += (cost + fields) * 100;
         }
         score
     }

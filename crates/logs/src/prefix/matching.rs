@@ -129,7 +129,11 @@ impl Prefix {
                 let cut = |name: &&[u8]| memchr::memchr(b'\n', name).is_some();
                 fields.names_fit() && fields.names().iter().any(cut)
             })
-            .max_by_key(|fields| fields.label_at)
+            .max_by_key(|fields| {
+                // A tab after the line end is the server's own, of a message that quotes the name.
+                let quoted = |name: &&[u8]| memchr::memmem::find(name, b"\n\t").is_some();
+                (!fields.names().iter().any(quoted), fields.label_at)
+            })
     }
 
     fn choose<'t>(&self, line: &'t [u8], clock: &mut Clock) -> Fields<'t> {
@@ -232,14 +236,12 @@ impl<'p, 't, 'c> Attempt<'p, 't, 'c> {
                     self.last_name_at = 0;
                     return self.finish(at);
                 }
-                Step::Field(escape, padding) if escape.is_free() => {
-                    return self.free(index, at, *escape, *padding);
-                }
-                Step::Field(escape, 0) => match self.fixed(index, at, *escape) {
+                Step::Free(escape, padding) => return self.free(index, at, *escape, *padding),
+                Step::Fixed(escape) => match self.fixed(index, at, *escape) {
                     Some(bytes) => at += bytes,
                     None => return false,
                 },
-                Step::Field(escape, padding) => match self.padded(index, at, *escape, *padding) {
+                Step::Padded(escape, padding) => match self.padded(index, at, *escape, *padding) {
                     Some(bytes) => at += bytes,
                     None => return false,
                 },
@@ -387,7 +389,7 @@ impl<'p, 't, 'c> Attempt<'p, 't, 'c> {
         let fields = &mut self.fields;
         match escape {
             Escape::Milliseconds | Escape::Seconds | Escape::Started => {
-                return self.time(index, at, escape);
+                self.time(index, at, escape)
             }
             Escape::Epoch => {
                 let (instant, bytes) = epoch(text)?;
@@ -465,14 +467,87 @@ fn find(text: &[u8], limit: usize, literal: &Literal) -> Option<usize> {
     let first = literal.bytes[0];
     let mut from = 0;
     loop {
-        let window = text.get(from..text.len().min(limit + 1))?;
-        // Fields are short: looking at one byte after the other beats the start of a vector search.
-        from += window.iter().position(|byte| *byte == first)?;
+        from += find_byte(text.get(from..)?, first)?;
+        if from > limit {
+            return None;
+        }
         if literal.begins(&text[from..]) {
             return Some(from);
         }
         from += 1;
     }
+}
+
+/// The same byte eight times.
+const ONES: u64 = 0x0101_0101_0101_0101;
+const HIGHS: u64 = ONES << 7;
+
+/// Finds a byte eight bytes at a time: fields are short, so that this beats the start of a vector search.
+#[inline]
+fn find_byte(text: &[u8], byte: u8) -> Option<usize> {
+    let wanted = u64::from(byte) * ONES;
+    let mut chunks = text.chunks_exact(8);
+    let mut at = 0;
+    for chunk in chunks.by_ref() {
+        let found = eight(chunk)? ^ wanted;
+        let zero = found.wrapping_sub(ONES) & !found & HIGHS;
+        if zero != 0 {
+            return Some(at + zero.trailing_zeros() as usize / 8);
+        }
+        at += 8;
+    }
+    let rest = chunks.remainder().iter().position(|other| *other == byte);
+    rest.map(|rest| at + rest)
+}
+
+#[inline]
+fn eight(text: &[u8]) -> Option<u64> {
+    text.first_chunk().map(|chunk| u64::from_le_bytes(*chunk))
+}
+
+/// Reads an unsigned number, eight digits at a time; returns it and its bytes, which are 0 when there is none.
+#[inline]
+fn decimal(text: &[u8]) -> (u64, usize) {
+    const POWERS: [u64; 9] = [
+        1,
+        10,
+        100,
+        1000,
+        10_000,
+        100_000,
+        1_000_000,
+        10_000_000,
+        100_000_000,
+    ];
+    let mut value: u64 = 0;
+    let mut at = 0;
+    while let Some(chunk) = text.get(at..).and_then(eight).filter(|_| at < 24) {
+        let digits = chunk ^ (ONES * 0x30);
+        let others = (digits.wrapping_add(ONES * 0x76) | digits) & HIGHS;
+        let count = others.trailing_zeros() as usize / 8;
+        if count == 0 {
+            return (value, at);
+        }
+        // The digits move to the end of the number, zeros before them.
+        let digits = digits << (64 - 8 * count);
+        let pairs = digits.wrapping_mul(2561) >> 8 & 0x00ff_00ff_00ff_00ff;
+        let fours = pairs.wrapping_mul(6_553_601) >> 16 & 0x0000_ffff_0000_ffff;
+        let part = fours.wrapping_mul(42_949_672_960_001) >> 32;
+        value = value.wrapping_mul(POWERS[count]).wrapping_add(part);
+        at += count;
+        if count < 8 {
+            return (value, at);
+        }
+    }
+    for byte in text
+        .iter()
+        .skip(at)
+        .take_while(|byte| byte.is_ascii_digit())
+    {
+        value = value.wrapping_mul(10).wrapping_add(u64::from(byte - b'0'));
+        at += 1;
+    }
+    (value, at)
 }
 
 fn unpadded(value: &[u8], padding: i32) -> &[u8] {
@@ -520,51 +595,43 @@ pub(crate) fn sqlstate(text: &[u8; 5]) -> bool {
 
 #[inline]
 fn digits(text: &[u8]) -> Option<(u32, usize)> {
-    let mut value: u32 = 0;
-    let mut bytes = 0;
-    for byte in text.iter().take(10) {
-        let digit = byte.wrapping_sub(b'0');
-        if digit > 9 {
-            break;
-        }
-        value = value.wrapping_mul(10).wrapping_add(u32::from(digit));
-        bytes += 1;
-    }
-    (bytes > 0).then_some((value, bytes))
+    let (value, bytes) = decimal(text);
+    let number = u32::try_from(value).ok()?;
+    (bytes > 0).then_some((number, bytes))
 }
 
 #[inline]
 fn signed(text: &[u8]) -> Option<(i64, usize)> {
     let minus = usize::from(text.first() == Some(&b'-'));
-    let mut value: i64 = 0;
-    let mut bytes = minus;
-    for byte in text.iter().skip(minus).take(19) {
-        let digit = byte.wrapping_sub(b'0');
-        if digit > 9 {
-            break;
-        }
-        // Downwards, since the least number has no positive counterpart.
-        value = value.wrapping_mul(10).wrapping_sub(i64::from(digit));
-        bytes += 1;
-    }
+    let (value, bytes) = decimal(&text[minus..]);
     let value = if minus == 1 {
-        value
+        0_i64.wrapping_sub_unsigned(value)
     } else {
-        value.wrapping_neg()
+        value.cast_signed()
     };
-    (bytes > minus).then_some((value, bytes))
+    (bytes > 0).then_some((value, bytes + minus))
 }
+
+/// Values of hexadecimal digits as the server writes them; 16 for all other bytes.
+const HEXADECIMALS: [u8; 256] = {
+    let mut values = [16; 256];
+    let mut digit = 0;
+    while digit < 16 {
+        values[b"0123456789abcdef"[digit] as usize] = digit as u8;
+        digit += 1;
+    }
+    values
+};
 
 #[inline]
 fn hexadecimals(text: &[u8]) -> Option<(u32, usize)> {
     let mut value: u32 = 0;
     let mut bytes = 0;
     for byte in text.iter().take(8) {
-        let digit = match byte {
-            b'0'..=b'9' => byte - b'0',
-            b'a'..=b'f' => byte - b'a' + 10,
-            _ => break,
-        };
+        let digit = HEXADECIMALS[usize::from(*byte)];
+        if digit > 15 {
+            break;
+        }
         value = value << 4 | u32::from(digit);
         bytes += 1;
     }
@@ -582,4 +649,42 @@ fn virtual_xid(text: &[u8]) -> usize {
         return 0;
     }
     digits(&text[slash + 1..]).map_or(0, |(_, second)| slash + 1 + second)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_any_length_are_read() {
+        for text in [
+            "0",
+            "7",
+            "12345678",
+            "123456789",
+            "9223372036854775808",
+            "18446744073709551615",
+        ] {
+            let value: u64 = text.parse().unwrap();
+            for after in ["", " ", "/", ":rest of the line", "x234567890"] {
+                let line = format!("{text}{after}");
+                assert_eq!(decimal(line.as_bytes()), (value, text.len()), "{line}");
+            }
+        }
+        assert_eq!(decimal(b""), (0, 0));
+        assert_eq!(decimal(b"\xff1234567"), (0, 0));
+        assert_eq!(decimal(b"1\xff234567"), (1, 1));
+        assert_eq!(digits(b"4294967296"), None);
+        assert_eq!(signed(b"-9223372036854775808 "), Some((i64::MIN, 20)));
+        assert_eq!(signed(b"-"), None);
+    }
+
+    #[test]
+    fn bytes_are_found_where_they_are_first() {
+        let text = b"0123456789abcdefghij\x80\xff@";
+        for (index, byte) in text.iter().enumerate() {
+            assert_eq!(find_byte(text, *byte), Some(index));
+        }
+        assert_eq!(find_byte(text, b'Z'), None);
+    }
 }

@@ -121,8 +121,12 @@ impl Escape {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Step {
     Literal(Literal),
-    /// A field and its padding: the least width, negative when the text stands left.
-    Field(Escape, i32),
+    /// A field with a grammar.
+    Fixed(Escape),
+    /// A field with a grammar and its padding: the least width, negative when the text stands left.
+    Padded(Escape, i32),
+    /// A field without a grammar, and its padding.
+    Free(Escape, i32),
     /// `%q`: the prefix of a background process ends here.
     Stop,
 }
@@ -181,7 +185,8 @@ impl Prefix {
             use Escape::{Epoch, Milliseconds, Pid, Seconds, Session};
             matches!(
                 step,
-                Step::Field(Epoch | Milliseconds | Pid | Seconds | Session, _)
+                Step::Fixed(Epoch | Milliseconds | Pid | Seconds | Session)
+                    | Step::Padded(Epoch | Milliseconds | Pid | Seconds | Session, _)
             )
         });
         Prefix {
@@ -198,8 +203,17 @@ impl Prefix {
 
     /// Whether it tells a field.
     pub fn has(&self, escape: Escape) -> bool {
-        let tells = |step: &Step| matches!(step, Step::Field(found, _) if *found == escape);
+        let tells = |step: &Step| match step {
+            Step::Fixed(found) | Step::Padded(found, _) | Step::Free(found, _) => *found == escape,
+            Step::Literal(_) | Step::Stop => false,
+        };
         self.steps.iter().any(tells)
+    }
+
+    /// How many fields it has that have no grammar.
+    fn free_fields(&self) -> usize {
+        let free = |step: &&Step| matches!(step, Step::Free(..));
+        self.steps.iter().filter(free).count()
     }
 
     /// How many escapes and literals it has.
@@ -239,7 +253,14 @@ fn compile(text: &[u8]) -> Vec<Step> {
         }
         let Some(letter) = bytes.next() else { break };
         let step = match Escape::of(letter) {
-            Some(escape) => Step::Field(escape, if left { -width } else { width }),
+            Some(escape) => {
+                let padding = if left { -width } else { width };
+                match padding {
+                    _ if escape.is_free() => Step::Free(escape, padding),
+                    0 => Step::Fixed(escape),
+                    _ => Step::Padded(escape, padding),
+                }
+            }
             None if letter == b'q' => Step::Stop,
             None => continue,
         };

@@ -3,6 +3,8 @@
 //! The server writes a severity as `ERROR:  `. The other labels are translated with their colon, so that French has `ASTUCE :  ` and
 //! Korean `쿼리:`.
 
+use std::sync::LazyLock;
+
 use crate::severity::Severity;
 
 /// What a line of a record that is not its first one tells.
@@ -249,21 +251,21 @@ pub const UNKNOWN: &[&str] = &[
 /// The longest label in bytes, with its colon and spaces.
 pub const LABEL_BYTES_MAX: usize = 40;
 
-/// The bytes that a label can begin with: most positions of a line are ruled out by this.
-const FIRST: [bool; 256] = {
-    let mut first = [false; 256];
-    let mut index = 0;
-    while index < SEVERITIES.len() {
-        first[SEVERITIES[index].1.as_bytes()[0] as usize] = true;
-        index += 1;
+/// The labels of other languages than English by their first byte.
+static OTHERS: LazyLock<Vec<Vec<(String, Label)>>> = LazyLock::new(|| {
+    let mut others = vec![Vec::new(); 256];
+    let mut add = |label: String, meaning| {
+        let first = usize::from(label.as_bytes()[0]);
+        others[first].push((label, meaning));
+    };
+    for (_, word, severity) in SEVERITIES {
+        add(format!("{word}:  "), Label::Severity(*severity));
     }
-    index = 0;
-    while index < PARTS.len() {
-        first[PARTS[index].1.as_bytes()[0] as usize] = true;
-        index += 1;
+    for (_, label, part) in PARTS {
+        add((*label).to_string(), Label::Part(*part));
     }
-    first
-};
+    others
+});
 
 /// Returns what a text begins with, and how many bytes that takes; none when it begins with no label.
 #[inline]
@@ -271,34 +273,29 @@ pub fn label(text: &[u8]) -> Option<(Label, usize)> {
     if text.starts_with(b"LOG:  ") {
         return Some((Label::Severity(Severity::Log), 6));
     }
-    match text.first() {
-        Some(&first) if FIRST[usize::from(first)] => other_label(text),
-        _ => None,
-    }
-}
-
-fn other_label(text: &[u8]) -> Option<(Label, usize)> {
-    if text.starts_with(b"ERROR:  ") {
-        return Some((Label::Severity(Severity::Error), 8));
+    if text.starts_with(b"DETAIL:  ") {
+        return Some((Label::Part(Part::Detail), 9));
     }
     if text.starts_with(b"STATEMENT:  ") {
         return Some((Label::Part(Part::Statement), 12));
     }
+    if text.starts_with(b"ERROR:  ") {
+        return Some((Label::Severity(Severity::Error), 8));
+    }
+    match text.first() {
+        Some(first) if first.is_ascii_uppercase() || *first >= 0x80 => other_label(text, *first),
+        _ => None,
+    }
+}
+
+fn other_label(text: &[u8], first: u8) -> Option<(Label, usize)> {
     let window = &text[..text.len().min(LABEL_BYTES_MAX)];
     // A label without a colon is none, and a colon is rare in what is only tried.
     memchr::memchr(b':', window)?;
-    let severity = SEVERITIES.iter().find(|(_, word, _)| {
-        window
-            .strip_prefix(word.as_bytes())
-            .is_some_and(|rest| rest.starts_with(b":  "))
-    });
-    if let Some((_, word, severity)) = severity {
-        return Some((Label::Severity(*severity), word.len() + 3));
-    }
-    let part = PARTS
+    let found = OTHERS[usize::from(first)]
         .iter()
-        .find(|(_, label, _)| window.starts_with(label.as_bytes()));
-    part.map(|(_, label, part)| (Label::Part(*part), label.len()))
+        .find(|(label, _)| window.starts_with(label.as_bytes()));
+    found.map(|(label, meaning)| (*meaning, label.len()))
 }
 
 /// Whether a name is what the server writes for one that it does not know yet.

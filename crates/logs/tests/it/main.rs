@@ -14,3 +14,4 @@ mod shapes;
 mod sections;
 mod split;
 mod plan_garbage;
+mod stderr;
