@@ -3,7 +3,7 @@
 use memchr::memchr;
 
 use super::lines::{self, Lines};
-use super::walk::{Quoted, Value, Walk, unescape};
+use super::walk::{Quoted, Walk, unescape};
 use super::{Scanner, field, stamp};
 use crate::record::{Odd, Record, Sink};
 
@@ -185,8 +185,8 @@ impl<'a, 's> Members<'a, 's> {
         };
         loop {
             match walk.key() {
-                Some(Some(key)) => match walk.value() {
-                    Some(value) => self.put(key, value),
+                Some(Some(key)) => match walk.text() {
+                    Some(text) => self.put(key, text),
                     None if cut => break,
                     None => return None,
                 },
@@ -202,9 +202,8 @@ impl<'a, 's> Members<'a, 's> {
         Some(())
     }
 
-    #[inline]
-    fn put(&mut self, key: &[u8], value: Value<'a>) {
-        let quoted = value.quoted();
+    #[inline(always)]
+    fn put(&mut self, key: &[u8], quoted: Quoted<'a>) {
         let record = &mut self.record;
         let text = match key {
             b"timestamp" => {

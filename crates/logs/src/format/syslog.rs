@@ -351,7 +351,7 @@ fn unescape(text: &[u8]) -> Cow<'_, [u8]> {
             return None;
         };
         let code = (high - b'0') << 6 | (middle - b'0') << 3 | (low - b'0');
-        (code < b' ' || code >= 0x7f).then_some(code)
+        (!(b' '..0x7f).contains(&code)).then_some(code)
     };
     let mut output = Vec::new();
     let mut kept = 0;
