@@ -96,6 +96,35 @@ impl<'a> Walk<'a> {
         Some(Some(&rest[..length]))
     }
 
+    /// Goes behind the bytes if they are next: a key, its colon and perhaps the first quote of its value.
+    #[inline(always)]
+    pub(crate) fn passes(&mut self, next: &[u8]) -> bool {
+        let is_next = self.bytes[self.position..].starts_with(next);
+        if is_next {
+            self.position += next.len();
+        }
+        is_next
+    }
+
+    /// Returns the string whose first quote was passed, and goes behind its comma.
+    #[inline(always)]
+    pub(crate) fn passed_string(&mut self) -> Option<Quoted<'a>> {
+        let quoted = self.string()?;
+        self.comma()?;
+        Some(quoted)
+    }
+
+    /// Returns the number that is next, and goes behind its comma.
+    #[inline(always)]
+    pub(crate) fn number(&mut self) -> Option<&'a [u8]> {
+        let rest = self.bytes.get(self.position..)?;
+        let is_part = |byte: &&u8| byte.is_ascii_digit() || **byte == b'-';
+        let length = rest.iter().take_while(is_part).count();
+        self.position += length;
+        self.comma()?;
+        (length > 0).then_some(&rest[..length])
+    }
+
     /// Returns the text of the value after a key, as [`Value::quoted`] does, and goes behind its comma.
     #[inline(always)]
     pub(crate) fn text(&mut self) -> Option<Quoted<'a>> {
