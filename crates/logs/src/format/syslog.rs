@@ -23,7 +23,7 @@ pub struct Assumed {
     pub offset: i32,
 }
 
-/// Reads the server's lines in a syslog; those of other programs are skipped.
+/// Reads the server's lines in one syslog; those of other programs are skipped.
 pub struct Syslog {
     heads: Heads,
     assembly: Assembly,
