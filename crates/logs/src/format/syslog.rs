@@ -17,7 +17,8 @@ const AHEAD_SECONDS: i64 = 86_400;
 /// What a head of RFC 3164 leaves open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Assumed {
-    /// About when the log ends (its file's time of change), in seconds since 1970-01-01 UTC: a time without a year is of the year before it.
+    /// About when the log ends (its file's time of change), in seconds since 1970-01-01 UTC: a time without a year is of the twelve
+    /// months before it.
     pub end: i64,
     /// Seconds east of UTC of the times.
     pub offset: i32,

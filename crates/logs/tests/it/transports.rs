@@ -315,6 +315,35 @@ fn cloud_sql_is_unwrapped() {
 }
 
 #[test]
+fn wrapped_statements_of_ten_megabytes_are_cut() {
+    let long = "x\n\t\"y ".repeat(10 * 1024 * 1024 / 7);
+    let text = [
+        cloud_sql("[7] LOG:  one"),
+        cloud_sql(&format!("[7] LOG:  {long}")),
+        cloud_sql("[7] LOG:  three"),
+    ]
+    .concat();
+    check_cut(wrapped, text.as_bytes());
+    let line = |message: &str| {
+        let record = serde_json::json!({"log_time": "2026-11-22 04:23:06.226 UTC", "error_severity": "LOG", "message": message});
+        format!("{{\"logger\":\"postgres\",\"msg\":\"record\",\"record\":{record}}}\n")
+    };
+    // Its keys come in the order of the alphabet here, so that the message is after what a record needs.
+    let text = [line("one"), line(&long), line("three")].concat();
+    check_cut(CloudNativePg::default, text.as_bytes());
+}
+
+fn check_cut<S: Scanner>(scanner: impl Fn() -> S, text: &[u8]) {
+    let found = whole(scanner(), text);
+    let cut: Vec<bool> = records(&found).iter().map(|record| record.cut).collect();
+    assert_eq!(cut, [false, true, false]);
+    assert!(records(&found)[1].message.starts_with(b"x\n"));
+    assert_eq!(records(&found)[2].message, b"three");
+    let cuts: Vec<usize> = (0..text.len()).step_by(1_000_003).collect();
+    assert!(pieces(scanner(), text, &cuts) == found);
+}
+
+#[test]
 fn azure_gives_whole_lines_and_parts() {
     let text = format!(
         "{}\n{}\n{}\n[7] LOG:  as it is\n",
@@ -571,5 +600,8 @@ proptest! {
     fn wrapped_texts_in_pieces(cuts in prop::collection::vec(0_usize..2000, 0..6), order in prop::collection::vec(0..PAYLOADS.len(), 0..20)) {
         let text: String = order.iter().map(|index| cloud_sql(PAYLOADS[*index])).collect();
         prop_assert_eq!(pieces(wrapped(), text.as_bytes(), &cuts), whole(wrapped(), text.as_bytes()));
+        let text = CLOUD_NATIVE.repeat(order.len());
+        let found = whole(CloudNativePg::default(), text.as_bytes());
+        prop_assert_eq!(pieces(CloudNativePg::default(), text.as_bytes(), &cuts), found);
     }
 }
