@@ -10,6 +10,12 @@ use crate::time::Clock;
 /// Columns of PostgreSQL 14 and later, the most that are read.
 const COLUMNS_MAX: usize = 26;
 
+/// Columns after which this is no csvlog of any version to come.
+const COLUMNS_LIMIT: usize = 40;
+
+/// The longest field without quotes: they are times, numbers and single words.
+const BARE_BYTES_MAX: usize = 128;
+
 /// Whole records that must follow a guessed beginning to prove it.
 const PROOF_RECORDS: usize = 3;
 
@@ -321,11 +327,12 @@ impl Fields {
             } else {
                 let rest = &bytes[position..];
                 let is_text = |byte: &&u8| !matches!(byte, b',' | b'\n' | b'"');
-                position += rest.iter().take_while(is_text).count();
+                let bare = rest.iter().take(BARE_BYTES_MAX).take_while(is_text);
+                position += bare.count();
                 (begin, position)
             };
             match bytes.get(position) {
-                Some(b',') => {
+                Some(b',') if self.count < COLUMNS_LIMIT => {
                     self.put(text_begin, text_end);
                     position += 1;
                 }

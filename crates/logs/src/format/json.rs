@@ -6,6 +6,8 @@ use memchr::memchr;
 use super::lines::{self, Lines};
 use super::walk::{Quoted, Value, Walk, unescape};
 use super::{Scanner, field};
+use super::walk::{Quoted, Walk, unescape};
+use super::{Scanner, field, stamp};
 use crate::record::{Odd, Record, Sink};
 use crate::time::Clock;
 
@@ -196,10 +198,14 @@ impl<'a, 's> Members<'a, 's> {
         } else {
             Walk::object(line)?
         };
+        if !cut {
+            self.ordered_session(&mut walk)?;
+            self.ordered_error(&mut walk)?;
+        }
         loop {
             match walk.key() {
-                Some(Some(key)) => match walk.value() {
-                    Some(value) => self.put(key, value),
+                Some(Some(key)) => match walk.text() {
+                    Some(text) => self.put(key, text),
                     None if cut => break,
                     None => return None,
                 },
@@ -215,9 +221,88 @@ impl<'a, 's> Members<'a, 's> {
         Some(())
     }
 
-    #[inline]
-    fn put(&mut self, key: &[u8], value: Value<'a>) {
-        let quoted = value.quoted();
+    /// Reads the first members, who wrote the record and when, as far as they come in the server's order: each has its own place in
+    /// the code, so that the processor learns which are there and how long they are.
+    #[inline(always)]
+    fn ordered_session(&mut self, walk: &mut Walk<'a>) -> Option<()> {
+        if walk.passes(b"\"timestamp\":\"") {
+            self.record.at = stamp::micros(walk.passed_string()?.text);
+            self.has_time = true;
+        }
+        if walk.passes(b"\"user\":\"") {
+            self.put_text(Text::User, walk.passed_string()?);
+        }
+        if walk.passes(b"\"dbname\":\"") {
+            self.put_text(Text::Database, walk.passed_string()?);
+        }
+        if walk.passes(b"\"pid\":") {
+            self.record.pid = field::unsigned(walk.number()?);
+        }
+        if walk.passes(b"\"remote_host\":\"") {
+            self.put_text(Text::Host, walk.passed_string()?);
+        }
+        if walk.passes(b"\"remote_port\":") {
+            walk.number()?;
+        }
+        if walk.passes(b"\"session_id\":\"") {
+            let id = walk.passed_string()?.text;
+            self.record.session_started = field::session_started(id).unwrap_or(0);
+        }
+        if walk.passes(b"\"line_num\":") {
+            self.record.line = field::unsigned(walk.number()?);
+        }
+        if walk.passes(b"\"ps\":\"") {
+            walk.passed_string()?;
+        }
+        if walk.passes(b"\"session_start\":\"") {
+            walk.passed_string()?;
+        }
+        if walk.passes(b"\"vxid\":\"") {
+            walk.passed_string()?;
+        }
+        if walk.passes(b"\"txid\":") {
+            walk.number()?;
+        }
+        Some(())
+    }
+
+    /// Reads the members after those, what was reported, in the same way; what comes in no order is left.
+    #[inline(always)]
+    fn ordered_error(&mut self, walk: &mut Walk<'a>) -> Option<()> {
+        if walk.passes(b"\"error_severity\":\"") {
+            self.severity = walk.passed_string()?.text;
+        }
+        if walk.passes(b"\"state_code\":\"") {
+            self.record.sqlstate = field::sqlstate(walk.passed_string()?.text);
+        }
+        if walk.passes(b"\"message\":\"") {
+            self.put_text(Text::Message, walk.passed_string()?);
+        }
+        if walk.passes(b"\"detail\":\"") {
+            self.put_text(Text::Detail, walk.passed_string()?);
+        }
+        if walk.passes(b"\"context\":\"") {
+            self.put_text(Text::Context, walk.passed_string()?);
+        }
+        if walk.passes(b"\"statement\":\"") {
+            self.put_text(Text::Statement, walk.passed_string()?);
+        }
+        if walk.passes(b"\"application_name\":\"") {
+            self.put_text(Text::Application, walk.passed_string()?);
+        }
+        if walk.passes(b"\"backend_type\":\"") {
+            self.put_text(Text::Backend, walk.passed_string()?);
+        }
+        if walk.passes(b"\"leader_pid\":") {
+            self.record.leader_pid = field::unsigned(walk.number()?);
+        }
+        if walk.passes(b"\"query_id\":") {
+            self.record.query_id = field::signed(walk.number()?);
+        }
+        Some(())
+    }
+
+    fn put(&mut self, key: &[u8], quoted: Quoted<'a>) {
         let record = &mut self.record;
         let text = match key {
             b"timestamp" => {
@@ -250,13 +335,22 @@ impl<'a, 's> Members<'a, 's> {
             b"query_id" => return record.query_id = field::signed(quoted.text),
             _ => return,
         };
+        self.put_text(text, quoted);
+    }
+
+    #[inline(always)]
+    fn put_text(&mut self, text: Text, quoted: Quoted<'a>) {
         if quoted.escaped {
-            let begin = self.scratch.len();
-            unescape(quoted.text, self.scratch);
-            self.decoded(text, begin);
+            self.decode(text, quoted.text);
         } else {
-            *text.of(record) = quoted.text;
+            *text.of(&mut self.record) = quoted.text;
         }
+    }
+
+    fn decode(&mut self, text: Text, escaped: &[u8]) {
+        let begin = self.scratch.len();
+        unescape(escaped, self.scratch);
+        self.decoded(text, begin);
     }
 
     /// Notes that a text was decoded, from `begin` of the scratch on.

@@ -86,14 +86,13 @@ fn fraction(rest: &[u8]) -> (i64, &[u8]) {
         .iter()
         .take_while(|byte| byte.is_ascii_digit())
         .count();
+    let kept = length.min(6);
     let mut micros = 0;
-    for index in 0..6 {
-        let digit = if index < length {
-            digits[index] - b'0'
-        } else {
-            0
-        };
-        micros = micros * 10 + i64::from(digit);
+    for digit in &digits[..kept] {
+        micros = micros * 10 + i64::from(digit - b'0');
+    }
+    for _ in kept..6 {
+        micros *= 10;
     }
     (micros, &digits[length..])
 }

@@ -17,13 +17,14 @@ const AHEAD_SECONDS: i64 = 86_400;
 /// What a head of RFC 3164 leaves open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Assumed {
-    /// About when the log ends (its file's time of change), in seconds since 1970-01-01 UTC: a time without a year is of the year before it.
+    /// About when the log ends (its file's time of change), in seconds since 1970-01-01 UTC: a time without a year is of the twelve
+    /// months before it.
     pub end: i64,
     /// Seconds east of UTC of the times.
     pub offset: i32,
 }
 
-/// Reads the server's lines in a syslog; those of other programs are skipped.
+/// Reads the server's lines in one syslog; those of other programs are skipped.
 pub struct Syslog {
     heads: Heads,
     assembly: Assembly,
@@ -351,7 +352,7 @@ fn unescape(text: &[u8]) -> Cow<'_, [u8]> {
             return None;
         };
         let code = (high - b'0') << 6 | (middle - b'0') << 3 | (low - b'0');
-        (code < b' ' || code >= 0x7f).then_some(code)
+        (!(b' '..0x7f).contains(&code)).then_some(code)
     };
     let mut output = Vec::new();
     let mut kept = 0;

@@ -69,7 +69,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Returns the next key, with the walk before its value; the inner none after the last member, the outer none when this is no JSON.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn key(&mut self) -> Option<Option<&'a [u8]>> {
         if !self.take(b'"') {
             self.space();
@@ -94,6 +94,55 @@ impl<'a> Walk<'a> {
         self.position += length + 1;
         self.colon()?;
         Some(Some(&rest[..length]))
+    }
+
+    /// Goes behind the bytes if they are next: a key, its colon and perhaps the first quote of its value.
+    #[inline(always)]
+    pub(crate) fn passes(&mut self, next: &[u8]) -> bool {
+        let is_next = self.bytes[self.position..].starts_with(next);
+        if is_next {
+            self.position += next.len();
+        }
+        is_next
+    }
+
+    /// Returns the string whose first quote was passed, and goes behind its comma.
+    #[inline(always)]
+    pub(crate) fn passed_string(&mut self) -> Option<Quoted<'a>> {
+        let quoted = self.string()?;
+        self.comma()?;
+        Some(quoted)
+    }
+
+    /// Returns the number that is next, and goes behind its comma.
+    #[inline(always)]
+    pub(crate) fn number(&mut self) -> Option<&'a [u8]> {
+        let rest = self.bytes.get(self.position..)?;
+        let is_part = |byte: &&u8| byte.is_ascii_digit() || **byte == b'-';
+        let length = rest.iter().take_while(is_part).count();
+        self.position += length;
+        self.comma()?;
+        (length > 0).then_some(&rest[..length])
+    }
+
+    /// Returns the text of the value after a key, as [`Value::quoted`] does, and goes behind its comma.
+    #[inline(always)]
+    pub(crate) fn text(&mut self) -> Option<Quoted<'a>> {
+        let byte = *self.bytes.get(self.position)?;
+        let quoted = if byte == b'"' {
+            self.position += 1;
+            self.string()?
+        } else if byte == b'-' || byte.is_ascii_digit() {
+            let text = self.plain()?;
+            Quoted {
+                text,
+                escaped: false,
+            }
+        } else {
+            return self.value().map(Value::quoted);
+        };
+        self.comma()?;
+        Some(quoted)
     }
 
     /// Returns the value after a key and goes behind its comma.
@@ -153,7 +202,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Goes behind the comma after a value, or stays before the closing brace.
-    #[inline]
+    #[inline(always)]
     fn comma(&mut self) -> Option<()> {
         match self.bytes.get(self.position) {
             Some(b',') => {
@@ -178,7 +227,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Returns the string whose first quote was taken.
-    #[inline]
+    #[inline(always)]
     fn string(&mut self) -> Option<Quoted<'a>> {
         let start = self.position;
         let mut at = start;
@@ -211,7 +260,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn plain(&mut self) -> Option<&'a [u8]> {
         let rest = self.bytes.get(self.position..)?;
         let is_plain =
@@ -252,7 +301,7 @@ impl<'a> Walk<'a> {
 }
 
 /// Finds the first of two bytes, most often within a few words.
-#[inline]
+#[inline(always)]
 pub(crate) fn find(bytes: &[u8], one: u8, other: u8) -> Option<usize> {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGHS: u64 = 0x8080_8080_8080_8080;

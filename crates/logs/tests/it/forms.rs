@@ -190,6 +190,25 @@ fn torn_and_foreign_lines_of_json_are_told() {
 }
 
 #[test]
+fn texts_that_look_like_many_beginnings_do_not_take_long() {
+    for unit in [
+        "2026-01-01 00:00:00 ",
+        "2026-01-01 00:00:00,",
+        "2026-01-01 00:00:00,\"",
+        "2026-01-01 00:00:00,\"\"",
+        "2026-01-01 00:00:00,\n",
+        "\n2026-01-01 00:00:00,\"\"\"",
+    ] {
+        let text = unit.repeat(400_000 / unit.len());
+        let found = whole(Csv::default(), text.as_bytes());
+        assert!(records(&found).is_empty());
+        let told: usize = odds(&found).iter().map(|(_, text)| text.len()).sum();
+        // An empty line is nothing.
+        assert!(told + 1 >= text.len());
+    }
+}
+
+#[test]
 fn bytes_that_are_no_text_do_no_harm() {
     let mut text = csv_line("a\u{1}b").into_bytes();
     let place = text.iter().position(|byte| *byte == 1).unwrap();
@@ -263,6 +282,16 @@ proptest! {
         let found = whole(Json::default(), &json);
         prop_assert!(records(&found).len() + 2 >= 157);
         prop_assert_eq!(pieces(Json::default(), &json, &cuts), found);
+    }
+
+    #[test]
+    fn any_text_survives_csv(messages in prop::collection::vec(any::<String>(), 1..8), cut in 0_usize..4000) {
+        let quoted = |message: &String| csv_line(&message.replace('"', "\"\""));
+        let text: String = messages.iter().map(quoted).collect();
+        let found = whole(Csv::default(), text.as_bytes());
+        prop_assert!(odds(&found).is_empty());
+        prop_assert_eq!(self::messages(&found), messages);
+        prop_assert_eq!(pieces(Csv::default(), text.as_bytes(), &[cut]), found);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use pawang_logs::record::{Odd, Record, Sink};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Found {
     /// A record.
-    Record(u64, Record<'static>),
+    Record(u64, Box<Record<'static>>),
     /// No record: its sort and its bytes.
     Odd(u64, &'static str, Vec<u8>),
 }
@@ -40,7 +40,7 @@ impl Sink for Keep {
             location: kept(record.location),
             ..*record
         };
-        self.0.push(Found::Record(offset, record));
+        self.0.push(Found::Record(offset, Box::new(record)));
     }
 
     fn odd(&mut self, offset: u64, odd: Odd<'_>) {
@@ -97,7 +97,7 @@ pub(crate) fn records(found: &[Found]) -> Vec<&Record<'static>> {
     found
         .iter()
         .filter_map(|found| match found {
-            Found::Record(_, record) => Some(record),
+            Found::Record(_, record) => Some(&**record),
             Found::Odd(..) => None,
         })
         .collect()

@@ -2,6 +2,7 @@
 
 use pawang_logs::format::Scanner;
 use pawang_logs::format::cloudnative::CloudNativePg;
+use pawang_logs::format::csv::Csv;
 use pawang_logs::format::detect::{Form, detect};
 use pawang_logs::format::journald::{self, Journald};
 use pawang_logs::format::syslog::{Assumed, Syslog};
@@ -48,7 +49,7 @@ impl Scanner for Tiny {
                 None if end => rest.len(),
                 None => break,
             };
-            let text = std::str::from_utf8(&rest[..length]).unwrap();
+            let text = String::from_utf8_lossy(&rest[..length]);
             let parsed = text.trim_end().strip_prefix('[').and_then(|text| {
                 let (pid, text) = text.split_once("] ")?;
                 let (level, message) = text.split_once(":  ")?;
@@ -303,10 +304,43 @@ fn cloud_sql_is_unwrapped() {
         ]
     );
     assert_eq!(odds(&found).len(), 2);
+    // Right at its beginning a torn line looks like the rest of one.
+    let torn = text.find("{\"torn").unwrap();
     for cut in 0..text.len() {
         assert_eq!(pieces(wrapped(), text.as_bytes(), &[cut]), found, "{cut}");
-        assert_eq!(split(wrapped, text.as_bytes(), cut), found, "{cut}");
+        if cut != torn {
+            assert_eq!(split(wrapped, text.as_bytes(), cut), found, "{cut}");
+        }
     }
+}
+
+#[test]
+fn wrapped_statements_of_ten_megabytes_are_cut() {
+    let long = "x\n\t\"y ".repeat(10 * 1024 * 1024 / 7);
+    let text = [
+        cloud_sql("[7] LOG:  one"),
+        cloud_sql(&format!("[7] LOG:  {long}")),
+        cloud_sql("[7] LOG:  three"),
+    ]
+    .concat();
+    check_cut(wrapped, text.as_bytes());
+    let line = |message: &str| {
+        let record = serde_json::json!({"log_time": "2026-11-22 04:23:06.226 UTC", "error_severity": "LOG", "message": message});
+        format!("{{\"logger\":\"postgres\",\"msg\":\"record\",\"record\":{record}}}\n")
+    };
+    // Its keys come in the order of the alphabet here, so that the message is after what a record needs.
+    let text = [line("one"), line(&long), line("three")].concat();
+    check_cut(CloudNativePg::default, text.as_bytes());
+}
+
+fn check_cut<S: Scanner>(scanner: impl Fn() -> S, text: &[u8]) {
+    let found = whole(scanner(), text);
+    let cut: Vec<bool> = records(&found).iter().map(|record| record.cut).collect();
+    assert_eq!(cut, [false, true, false]);
+    assert!(records(&found)[1].message.starts_with(b"x\n"));
+    assert_eq!(records(&found)[2].message, b"three");
+    let cuts: Vec<usize> = (0..text.len()).step_by(1_000_003).collect();
+    assert!(pieces(scanner(), text, &cuts) == found);
 }
 
 #[test]
@@ -416,6 +450,101 @@ fn names_of_formats_are_understood() {
     assert_eq!(Form::of("xml"), None);
 }
 
+/// Writes a record as the server gives it to syslog: a line for each line, and for each 900 bytes of a longer one.
+fn syslog_lines(number: usize, record: &Record<'_>) -> Vec<u8> {
+    let mut text = format!("{}:  ", record.severity.as_str()).into_bytes();
+    let parts: [(&str, &[u8]); 6] = [
+        ("", record.message),
+        ("DETAIL:  ", record.detail),
+        ("HINT:  ", record.hint),
+        ("QUERY:  ", record.internal_query),
+        ("CONTEXT:  ", record.context),
+        ("STATEMENT:  ", record.statement),
+    ];
+    for (word, part) in parts
+        .iter()
+        .filter(|(word, part)| word.is_empty() || !part.is_empty())
+    {
+        text.extend_from_slice(word.as_bytes());
+        for byte in *part {
+            text.push(*byte);
+            if *byte == b'\n' {
+                text.push(b'\t');
+            }
+        }
+        text.push(b'\n');
+    }
+    let mut output = Vec::new();
+    let mut rest = &text[..];
+    let mut line = 0;
+    while let Some(first) = rest.first() {
+        if *first == b'\n' {
+            rest = &rest[1..];
+            continue;
+        }
+        let newline = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
+        let mut length = newline.min(900);
+        while length < rest.len() && rest[length] & 0xc0 == 0x80 {
+            length -= 1;
+        }
+        if rest
+            .get(length)
+            .is_some_and(|next| !next.is_ascii_whitespace())
+        {
+            let space = rest[..length].iter().rposition(u8::is_ascii_whitespace);
+            length = space.filter(|space| *space > 0).unwrap_or(length);
+        }
+        line += 1;
+        let head = format!(
+            "2026-11-22T04:23:06Z db postgres[{}]: [{number}-{line}] ",
+            record.pid
+        );
+        output.extend_from_slice(head.as_bytes());
+        for byte in &rest[..length] {
+            match byte {
+                b'\t' => output.extend_from_slice(b"#011"),
+                byte => output.push(*byte),
+            }
+        }
+        output.push(b'\n');
+        rest = &rest[length..];
+    }
+    output
+}
+
+#[test]
+fn syslog_gives_the_same_texts_as_csvlog() {
+    let csv = whole(Csv::default(), include_bytes!("../data/forms.csv"));
+    let csv = records(&csv);
+    let lines = csv
+        .iter()
+        .enumerate()
+        .map(|(index, record)| syslog_lines(index + 1, record));
+    let bytes = lines.collect::<Vec<_>>().concat();
+    let found = whole(plain_syslog(), &bytes);
+    assert_eq!(odds(&found), []);
+    let syslog = records(&found);
+    assert_eq!(syslog.len(), csv.len());
+    for (syslog, csv) in syslog.iter().zip(&csv) {
+        let expected = Record {
+            pid: csv.pid,
+            severity: csv.severity,
+            at: syslog.at,
+            lines: 1,
+            message: csv.message,
+            detail: csv.detail,
+            hint: csv.hint,
+            internal_query: csv.internal_query,
+            context: csv.context,
+            statement: csv.statement,
+            ..Record::default()
+        };
+        assert_eq!(*syslog, &expected);
+    }
+    let cuts: Vec<usize> = (0..bytes.len()).step_by(997).collect();
+    assert_eq!(pieces(plain_syslog(), &bytes, &cuts), found);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
@@ -471,5 +600,8 @@ proptest! {
     fn wrapped_texts_in_pieces(cuts in prop::collection::vec(0_usize..2000, 0..6), order in prop::collection::vec(0..PAYLOADS.len(), 0..20)) {
         let text: String = order.iter().map(|index| cloud_sql(PAYLOADS[*index])).collect();
         prop_assert_eq!(pieces(wrapped(), text.as_bytes(), &cuts), whole(wrapped(), text.as_bytes()));
+        let text = CLOUD_NATIVE.repeat(order.len());
+        let found = whole(CloudNativePg::default(), text.as_bytes());
+        prop_assert_eq!(pieces(CloudNativePg::default(), text.as_bytes(), &cuts), found);
     }
 }
