@@ -12,7 +12,13 @@ const TABLE: &str = "crates/logs/data/messages.zst";
 /// Folders of the source tree whose messages can be in a log.
 const FOLDERS: [&str; 5] = ["src/backend", "src/pl", "src/common", "src/port", "contrib"];
 /// Macros that write a record, all with the level first.
-const CALLS: [&str; 5] = ["ereport(", "elog(", "errsave(", "ereturn(", "ereport_domain("];
+const CALLS: [&str; 5] = [
+    "ereport(",
+    "elog(",
+    "errsave(",
+    "ereturn(",
+    "ereport_domain(",
+];
 /// Messages with less literal text would match too much.
 const TEXT_MIN: usize = 8;
 /// Best compression; the table is made once per version of PostgreSQL.
@@ -31,37 +37,56 @@ pub(crate) fn run(tree: &str) -> Result<(), String> {
     }
     let mut table = Table::new();
     for file in &files {
-        let bytes = std::fs::read(file).map_err(|error| format!("could not read {}: {error}", file.display()))?;
-        read(&without_comments(&String::from_utf8_lossy(&bytes)), &codes, &mut table);
+        let bytes = std::fs::read(file)
+            .map_err(|error| format!("could not read {}: {error}", file.display()))?;
+        read(
+            &without_comments(&String::from_utf8_lossy(&bytes)),
+            &codes,
+            &mut table,
+        );
     }
     let mut text = String::new();
     for ((severity, pattern), codes) in &table {
-        let code = codes.iter().max_by_key(|(code, count)| (*count, std::cmp::Reverse(*code)));
+        let code = codes
+            .iter()
+            .max_by_key(|(code, count)| (*count, std::cmp::Reverse(*code)));
         let Some((code, _)) = code else { continue };
         text.push_str(&format!("{severity}\t{code}\t{pattern}\n"));
     }
-    let packed = zstd::bulk::compress(text.as_bytes(), LEVEL).map_err(|error| format!("could not compress: {error}"))?;
+    let packed = zstd::bulk::compress(text.as_bytes(), LEVEL)
+        .map_err(|error| format!("could not compress: {error}"))?;
     std::fs::write(TABLE, &packed).map_err(|error| format!("could not write {TABLE}: {error}"))?;
-    println!("{} messages of {} files, {} bytes, {} packed", table.len(), files.len(), text.len(), packed.len());
+    println!(
+        "{} messages of {} files, {} bytes, {} packed",
+        table.len(),
+        files.len(),
+        text.len(),
+        packed.len()
+    );
     Ok(())
 }
 
 /// Reads the names of SQLSTATEs.
 fn codes(tree: &Path) -> Result<BTreeMap<String, String>, String> {
     let path = tree.join("src/backend/utils/errcodes.txt");
-    let text = std::fs::read_to_string(&path).map_err(|error| format!("could not read {}: {error}", path.display()))?;
+    let text = std::fs::read_to_string(&path)
+        .map_err(|error| format!("could not read {}: {error}", path.display()))?;
     let names = text.lines().filter_map(|line| {
         let mut words = line.split_whitespace();
         let (code, _, name) = (words.next()?, words.next()?, words.next()?);
-        name.starts_with("ERRCODE_").then(|| (name.to_owned(), code.to_owned()))
+        name.starts_with("ERRCODE_")
+            .then(|| (name.to_owned(), code.to_owned()))
     });
     Ok(names.collect())
 }
 
 /// Collects the C files below a folder.
 fn sources(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), String> {
-    let entries = std::fs::read_dir(folder).map_err(|error| format!("could not read {}: {error}", folder.display()))?;
-    let mut paths: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    let entries = std::fs::read_dir(folder)
+        .map_err(|error| format!("could not read {}: {error}", folder.display()))?;
+    let mut paths: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .collect();
     paths.sort();
     for path in paths {
         let extension = path.extension().and_then(|extension| extension.to_str());
@@ -88,7 +113,8 @@ fn without_comments(text: &str) -> String {
 fn read(text: &str, codes: &BTreeMap<String, String>, table: &mut Table) {
     for call in CALLS {
         for (at, _) in text.match_indices(call) {
-            let longer = text[..at].ends_with(|before: char| before.is_alphanumeric() || before == '_');
+            let longer =
+                text[..at].ends_with(|before: char| before.is_alphanumeric() || before == '_');
             if longer {
                 continue;
             }
@@ -124,7 +150,12 @@ fn severities(call: &str, level: &str) -> Vec<char> {
     }
     let has = |word: &str| level.contains(word);
     let mut letters = Vec::new();
-    if has("ERROR") && !has("COMMERROR") || has("FATAL") || has("PANIC") || has("elevel") || has("emode") {
+    if has("ERROR") && !has("COMMERROR")
+        || has("FATAL")
+        || has("PANIC")
+        || has("elevel")
+        || has("emode")
+    {
         letters.push('E');
     }
     if has("WARNING") || has("elevel") {
@@ -142,11 +173,15 @@ fn code(call: &str, severity: char, codes: &BTreeMap<String, String>) -> String 
     }
     let name = call.find("ERRCODE_").map(|at| {
         let rest = &call[at..];
-        let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
+        let end = rest
+            .find(|c: char| !c.is_alphanumeric() && c != '_')
+            .unwrap_or(rest.len());
         &rest[..end]
     });
     let other = if severity == 'W' { "01000" } else { "XX000" };
-    name.and_then(|name| codes.get(name)).map_or(other, String::as_str).to_owned()
+    name.and_then(|name| codes.get(name))
+        .map_or(other, String::as_str)
+        .to_owned()
 }
 
 /// Returns what is inside of the parentheses that are already open.
@@ -192,7 +227,9 @@ fn literal(text: &str) -> Option<String> {
             all.push_str(inside.get(..end)?);
             rest = inside.get(end + 1..)?;
         } else if rest.starts_with(|c: char| c.is_ascii_uppercase()) {
-            let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
+            let end = rest
+                .find(|c: char| !c.is_alphanumeric() && c != '_')
+                .unwrap_or(rest.len());
             all.push_str("%d");
             rest = &rest[end..];
         } else {
@@ -245,12 +282,23 @@ mod tests {
             ereport(LOG, (errmsg("nothing of interest")));
         "#;
         read(&without_comments(text), &codes, &mut table);
-        let found: Vec<_> = table.into_iter().map(|((severity, pattern), codes)| (severity, pattern, codes.into_keys().next())).collect();
+        let found: Vec<_> = table
+            .into_iter()
+            .map(|((severity, pattern), codes)| (severity, pattern, codes.into_keys().next()))
+            .collect();
         assert_eq!(
             found,
             [
-                ('E', "cannot divide \"*\" by (*) today".to_owned(), Some("22012".to_owned())),
-                ('W', "something * leaked".to_owned(), Some("01000".to_owned())),
+                (
+                    'E',
+                    "cannot divide \"*\" by (*) today".to_owned(),
+                    Some("22012".to_owned())
+                ),
+                (
+                    'W',
+                    "something * leaked".to_owned(),
+                    Some("01000".to_owned())
+                ),
             ]
         );
     }

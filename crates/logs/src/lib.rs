@@ -6,6 +6,7 @@
 pub mod advice;
 pub mod format;
 pub mod kind;
+pub mod language;
 pub mod record;
 pub mod report;
 pub mod severity;

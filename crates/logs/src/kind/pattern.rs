@@ -3,7 +3,7 @@
 use memchr::memmem;
 
 /// How much of a message is searched for the middle parts of a pattern; a statement in a message can be 100 MB long.
-const HEAD: usize = 2048;
+const HEAD: usize = 1024;
 
 /// A pattern that must match a whole text.
 #[derive(Clone, Debug)]
@@ -11,7 +11,7 @@ pub(super) struct Pattern {
     /// Text before the first `*`, or all of it.
     prefix: Box<[u8]>,
     /// Texts between two `*`.
-    middle: Box<[Box<[u8]>]>,
+    middle: Box<[memmem::Finder<'static>]>,
     /// Text after the last `*`; none when the pattern has no `*`.
     suffix: Option<Box<[u8]>>,
     /// Bytes of literal text.
@@ -29,7 +29,10 @@ impl Pattern {
         parts.retain(|part| !part.is_empty());
         Pattern {
             prefix,
-            middle: parts.into(),
+            middle: parts
+                .iter()
+                .map(|part| memmem::Finder::new(part).into_owned())
+                .collect(),
             suffix,
             weight: u16::try_from(weight).unwrap_or(u16::MAX),
         }
@@ -66,10 +69,10 @@ impl Pattern {
         };
         let mut rest = &rest[..rest.len().min(HEAD)];
         for part in &self.middle {
-            let Some(at) = memmem::find(rest, part) else {
+            let Some(at) = part.find(rest) else {
                 return false;
             };
-            rest = &rest[at + part.len()..];
+            rest = &rest[at + part.needle().len()..];
         }
         true
     }
