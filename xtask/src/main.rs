@@ -10,6 +10,8 @@
 mod bench;
 mod demo;
 mod docs;
+mod languages;
+mod messages;
 mod postgres;
 mod run;
 mod system;
@@ -31,6 +33,8 @@ usage: cargo xtask <task>
   tidy                              check the rules that no compiler checks
   docs [--check]                    write docs/reference, or tell which pages are stale
   postgres fetch <major>... | all   get other PostgreSQL servers for the tests
+  messages <source tree>            make the table of server messages and their SQLSTATEs of pawang logs
+  languages [folder]                make the tables of translated messages of pawang logs from PostgreSQL's catalogues
   postgres list                     show the servers that the tests find";
 
 fn main() -> ExitCode {
@@ -52,6 +56,9 @@ fn main() -> ExitCode {
         ["docs"] => docs::run(false),
         ["docs", "--check"] => docs::run(true),
         ["postgres", "fetch", ref majors @ ..] if !majors.is_empty() => postgres::fetch(majors),
+        ["messages", tree] => messages::run(tree),
+        ["languages"] => languages::run("/usr/share/locale"),
+        ["languages", folder] => languages::run(folder),
         ["postgres", "list"] => postgres::list(),
         _ => Err(USAGE.to_owned()),
     };

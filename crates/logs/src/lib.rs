@@ -14,6 +14,7 @@ pub mod input;
 pub mod kind;
 pub mod plan;
 pub mod prefix;
+pub mod language;
 pub mod record;
 pub mod regression;
 pub mod render;

@@ -1,11 +1,30 @@
 //! What a record is about: its kind, told by SQLSTATE, message and severity, as data in `data/kinds.toml`.
+//!
+//! The order of decision:
+//! 1. who wrote it: PgBouncer and lines outside of records have rules of their own;
+//! 2. what code of a user raised (SQLSTATE `P0001`, or a CONTEXT that ends in `at RAISE`), whatever its text says;
+//! 3. a CONTEXT that alone tells the kind: the worker of a subscription;
+//! 4. the patterns of messages, of which the one with the most literal text wins;
+//! 5. the SQLSTATE, or, in a log that does not say it, the one that PostgreSQL's source gives to this message;
+//! 6. the class of the SQLSTATE: an ERROR with a code that no kind names gets the kind of its class, such as `data-exception` for 22;
+//! 7. `unclassified`.
+//!
+//! So a log whose prefix has no `%e` gives the same kinds as one that has it, for all messages of the server itself.
 
+mod catalogue;
+mod classify;
+mod matcher;
+mod pattern;
+
+pub use classify::{classify, classify_raw};
+
+use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use pawang_core::Level;
 use serde::{Deserialize, Serialize};
 
-use crate::record::Record;
+use crate::severity::Severity;
 
 /// Position of a kind in [`kinds`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -39,7 +58,54 @@ pub enum Group {
     Unclassified,
 }
 
-/// A kind of event.
+impl Group {
+    /// All groups, in the order of a report.
+    pub const ALL: [Group; 11] = [
+        Group::Server,
+        Group::Resources,
+        Group::Wal,
+        Group::Replication,
+        Group::Connections,
+        Group::Locks,
+        Group::Statements,
+        Group::Maintenance,
+        Group::Sql,
+        Group::Pgbouncer,
+        Group::Unclassified,
+    ];
+
+    /// Returns its name on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Group::Server => "server",
+            Group::Resources => "resources",
+            Group::Wal => "wal",
+            Group::Replication => "replication",
+            Group::Connections => "connections",
+            Group::Locks => "locks",
+            Group::Statements => "statements",
+            Group::Maintenance => "maintenance",
+            Group::Sql => "sql",
+            Group::Pgbouncer => "pgbouncer",
+            Group::Unclassified => "unclassified",
+        }
+    }
+}
+
+/// Whose records the patterns of a kind apply to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum From {
+    /// The server's.
+    #[default]
+    Server,
+    /// PgBouncer's.
+    Pgbouncer,
+    /// Lines outside of records.
+    Raw,
+}
+
+/// A kind of event, with the rules that tell it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Kind {
@@ -55,84 +121,72 @@ pub struct Kind {
     pub cause: String,
     /// What to do, a command where there is one.
     pub remedy: String,
+    /// Patterns of the primary message, any of which is enough.
+    #[serde(default)]
+    pub message: Vec<String>,
+    /// Severities that the patterns apply to; all when empty.
+    #[serde(default)]
+    pub severity: Vec<Severity>,
+    /// Pattern that DETAIL must match as well.
+    #[serde(default)]
+    pub detail: Option<String>,
+    /// Pattern of CONTEXT that alone tells this kind, for errors.
+    #[serde(default)]
+    pub context: Option<String>,
+    /// Codes that alone tell this kind.
+    #[serde(default)]
+    pub sqlstate: Vec<String>,
+    /// Classes of codes that no kind names.
+    #[serde(default)]
+    pub class: Vec<String>,
+    /// Whose records the patterns apply to.
+    #[serde(default)]
+    pub origin: From,
+    /// The patterns lose against those of other kinds, which tell more than that a file could not be read.
+    #[serde(default)]
+    pub weak: bool,
+    /// Messages of this kind, as `SEVERITY SQLSTATE: message`.
+    #[serde(default)]
+    pub example: Vec<String>,
+    /// The message is free text, so that only the code tells the kind.
+    #[serde(default)]
+    pub sqlstate_only: bool,
+    /// No message tells the kind: its context does, or whoever reads the log finds it.
+    #[serde(default)]
+    pub context_only: bool,
 }
 
-/// Returns all kinds; `unclassified` is the last.
-pub fn kinds() -> &'static [Kind] {
+static KINDS: LazyLock<Vec<Kind>> = LazyLock::new(|| {
     #[derive(Deserialize)]
     struct File {
         kind: Vec<Kind>,
     }
-    static KINDS: LazyLock<Vec<Kind>> = LazyLock::new(|| {
-        toml::from_str::<File>(include_str!("../../data/kinds.toml"))
-            .unwrap_or_else(|error| unreachable!("kinds.toml: {error}"))
-            .kind
-    });
+    toml::from_str::<File>(include_str!("../../data/kinds.toml"))
+        .unwrap_or_else(|error| unreachable!("kinds.toml: {error}"))
+        .kind
+});
+
+/// Returns all kinds in the order of the file; `unclassified` is the last.
+pub fn kinds() -> &'static [Kind] {
     &KINDS
 }
 
 /// Returns the kind of an id.
 pub fn find(id: &str) -> Option<KindId> {
-    let index = kinds().iter().position(|kind| kind.id == id)?;
-    u16::try_from(index).ok().map(KindId)
+    static IDS: LazyLock<HashMap<&str, KindId>> = LazyLock::new(|| {
+        let ids = (0_u16..).zip(kinds());
+        ids.map(|(index, kind)| (kind.id.as_str(), KindId(index)))
+            .collect()
+    });
+    IDS.get(id).copied()
 }
 
-/// Tells the kind of a record of an English log, or of one that the `language` module translated.
-///
-/// A sketch until the real rules come: it knows the kinds that the report's sections live on.
-pub fn classify(record: &Record<'_>) -> KindId {
-    const STARTS: [(&str, &str); 26] = [
-        ("duration: ", "duration"),
-        ("statement: ", "statement"),
-        ("temporary file: ", "temp-file"),
-        ("connection received: ", "connection-received"),
-        ("connection authenticated: ", "connection-authenticated"),
-        ("connection authorized: ", "connection-authorized"),
-        ("disconnection: ", "disconnection"),
-        ("checkpoint starting: ", "checkpoint-start"),
-        ("checkpoint complete: ", "checkpoint-done"),
-        ("restartpoint starting: ", "restartpoint-start"),
-        ("restartpoint complete: ", "restartpoint-done"),
-        (
-            "checkpoints are occurring too frequently",
-            "checkpoint-too-frequent",
-        ),
-        ("automatic vacuum of ", "autovacuum-done"),
-        ("automatic aggressive vacuum ", "autovacuum-done"),
-        ("automatic analyze of ", "autoanalyze-done"),
-        ("canceling autovacuum task", "autovacuum-cancelled"),
-        ("deadlock detected", "deadlock"),
-        ("canceling statement due to lock timeout", "lock-timeout"),
-        (
-            "canceling statement due to statement timeout",
-            "statement-timeout",
-        ),
-        ("canceling statement due to user request", "user-cancel"),
-        ("could not obtain lock on ", "lock-nowait"),
-        ("server process (PID ", "backend-crash"),
-        ("AUDIT: ", "audit"),
-        ("out of memory", "out-of-memory"),
-        ("starting PostgreSQL ", "server-starting"),
-        (
-            "database system is ready to accept connections",
-            "server-ready",
-        ),
-    ];
-    let message = record.message;
-    let mut id = STARTS
-        .iter()
-        .find(|(start, _)| message.starts_with(start.as_bytes()))
-        .map_or("unclassified", |(_, id)| id);
-    if id == "duration" && memchr::memmem::find(message, b"  plan:").is_some() {
-        id = "plan";
+impl KindId {
+    /// Returns the kind itself.
+    pub fn kind(self) -> &'static Kind {
+        &kinds()[usize::from(self.0)]
     }
-    if message.starts_with(b"process ") {
-        let has = |text: &[u8]| memchr::memmem::find(message, text).is_some();
-        if has(b" still waiting for ") {
-            id = "lock-waiting";
-        } else if has(b" acquired ") {
-            id = "lock-acquired";
-        }
-    }
-    find(id).unwrap_or_else(|| unreachable!("{id} is in kinds.toml"))
 }
+
+#[cfg(test)]
+mod tests;
