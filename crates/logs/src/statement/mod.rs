@@ -53,8 +53,8 @@ mod tests {
                 "select * from orders where id = ?",
             ),
             (
-                "select a - 5, -5, a -5, (-5.5e-3), .5, 0x1F, 1_000",
-                "select a - ?, ?, a - ?, (?), ?, ?, ?",
+                "select a - 5, -5, a -5, (-5.5e-3), .5, 0x1F, 1_000, -5::int",
+                "select a - ?, ?, a - ?, (?), ?, ?, ?, - ?::int",
             ),
             (
                 "select E'it\\'s', 'it''s', U&'x', B'1', X'F', $1, $$a'b$$, $t$ $$ $t$, N'x'",

@@ -117,7 +117,8 @@ fn report(mut tally: Tally, constants: bool) -> Report {
 }
 
 fn stored(tally: &Tally) -> Tally {
-    serde_json::from_str(&serde_json::to_string(tally).unwrap()).unwrap()
+    let text = serde_json::to_string(tally).expect("a tally is text");
+    serde_json::from_str(&text).expect("its text is a tally")
 }
 
 proptest! {
