@@ -125,7 +125,11 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(100))]
 
     #[test]
-    fn parts_give_the_report_of_the_whole(lines in prop::collection::vec(line(), 0..60), mut cuts in prop::collection::vec(0..60_usize, 0..4), constants in any::<bool>()) {
+    fn parts_give_the_report_of_the_whole(
+        lines in prop::collection::vec(line(), 0..60),
+        mut cuts in prop::collection::vec(0..60_usize, 0..4),
+        constants in any::<bool>(),
+    ) {
         cuts.iter_mut().for_each(|cut| *cut = (*cut).min(lines.len()));
         cuts.extend([0, lines.len()]);
         cuts.sort_unstable();
