@@ -107,7 +107,11 @@ impl Normaliser {
         while self.out.last() == Some(&b';') {
             self.out.pop();
         }
-        String::from_utf8_lossy(&self.out)
+        // The check alone is several times faster than the search for what to replace.
+        match std::str::from_utf8(&self.out) {
+            Ok(text) => Cow::Borrowed(text),
+            Err(_) => String::from_utf8_lossy(&self.out),
+        }
     }
 }
 

@@ -286,9 +286,11 @@ mod tests {
         }
     }
 
+    const PART: &str = "[a-zA-Z0-9 '\"=:@/,\\\\-]{0,6}|password|://|token|é|Bearer |AKIA";
+
     proptest! {
         #[test]
-        fn redacting_twice_changes_nothing(parts in prop::collection::vec("[a-zA-Z0-9 '\"=:@/,\\\\-]{0,6}|password|://|token|é|Bearer |AKIA", 0..20)) {
+        fn redacting_twice_changes_nothing(parts in prop::collection::vec(PART, 0..20)) {
             let text = parts.concat();
             let once = redact(&text).into_owned();
             prop_assert_eq!(redact(&once), once.as_str());

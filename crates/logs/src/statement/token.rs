@@ -93,15 +93,29 @@ impl<'a> Lexer<'a> {
         self.text.get(self.at + ahead).copied().unwrap_or(0)
     }
 
-    /// Tells whether a number follows, which a minus sign before it would belong to.
+    /// Tells whether a number follows, which a minus sign before it would belong to; a cast would be done before the sign.
     pub(super) fn number_follows(&self) -> bool {
+        let mut ahead = Lexer {
+            at: self.at,
+            ..Lexer::new(self.text)
+        };
+        ahead.skip_space();
+        let digit = ahead.peek(0).is_ascii_digit()
+            || (ahead.peek(0) == b'.' && ahead.peek(1).is_ascii_digit());
+        if !digit {
+            return false;
+        }
+        ahead.number();
+        ahead.skip_space();
+        !(ahead.peek(0) == b':' && ahead.peek(1) == b':')
+    }
+
+    fn skip_space(&mut self) {
         let rest = &self.text[self.at..];
-        let skip = rest
+        let space = rest
             .iter()
-            .take_while(|&&byte| CLASS[usize::from(byte)] == SPACE)
-            .count();
-        let digit = |index: usize| rest.get(index).is_some_and(u8::is_ascii_digit);
-        digit(skip) || (rest.get(skip) == Some(&b'.') && digit(skip + 1))
+            .take_while(|&&byte| CLASS[usize::from(byte)] == SPACE);
+        self.at += space.count();
     }
 
     /// Returns the next token.

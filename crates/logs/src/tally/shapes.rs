@@ -14,6 +14,8 @@ use crate::statement::{Normaliser, fingerprint, told};
 pub const SHAPES_MAX: usize = 50_000;
 /// Longest text of a shape that is kept; its id is of the whole.
 const TEXT_BYTES_MAX: usize = 8 * 1024;
+/// Most bytes of texts in all.
+const TEXTS_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Texts whose shape is remembered; a power of two.
 const CACHE_ENTRIES: usize = 1 << 16;
 
@@ -52,10 +54,12 @@ impl Hasher for ShapeHasher {
 
 /// The shapes of a part of a log and their texts.
 ///
-/// Of more than [`SHAPES_MAX`] shapes the texts of those that came first are kept.
+/// Of more than [`SHAPES_MAX`] shapes, or of more text than is kept in all, the texts of those that came first are kept.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Shapes {
     texts: ByShape<Box<str>>,
+    /// Bytes of the texts.
+    bytes: usize,
     /// Whether texts were dropped for the bound.
     dropped: bool,
     #[serde(skip)]
@@ -125,16 +129,22 @@ impl Shapes {
     fn normalised(&mut self, statement: &[u8]) -> ShapeId {
         let text = self.normaliser.normalise(statement);
         let id = ShapeId(fingerprint(&text));
-        if self.texts.contains_key(&id) {
-            return id;
-        }
-        if self.texts.len() >= SHAPES_MAX {
-            self.dropped = true;
-        } else {
+        if !self.texts.contains_key(&id) {
             let end = text.floor_char_boundary(TEXT_BYTES_MAX);
-            self.texts.insert(id, text[..end].into());
+            let text = text[..end].into();
+            self.put(id, text);
         }
         id
+    }
+
+    /// Keeps a text, or notes that it is dropped for the bounds.
+    fn put(&mut self, id: ShapeId, text: Box<str>) {
+        if self.texts.len() < SHAPES_MAX && self.bytes + text.len() <= TEXTS_BYTES_MAX {
+            self.bytes += text.len();
+            self.texts.insert(id, text);
+        } else {
+            self.dropped = true;
+        }
     }
 
     /// Returns the normalised text of a shape; empty when it was dropped for the bound on shapes.
@@ -150,19 +160,12 @@ impl Shapes {
     /// Adds the shapes of the part that follows.
     pub(crate) fn absorb(&mut self, later: Shapes) {
         self.dropped |= later.dropped;
-        // In order, so that the same ones are dropped in every run.
         let mut texts: Vec<(ShapeId, Box<str>)> = later.texts.into_iter().collect();
-        if self.texts.len() + texts.len() > SHAPES_MAX {
-            texts.sort_unstable_by_key(|(id, _)| *id);
-        }
+        // In order, so that the same ones are dropped in every run.
+        texts.sort_unstable_by_key(|(id, _)| *id);
         for (id, text) in texts {
-            if self.texts.contains_key(&id) {
-                continue;
-            }
-            if self.texts.len() < SHAPES_MAX {
-                self.texts.insert(id, text);
-            } else {
-                self.dropped = true;
+            if !self.texts.contains_key(&id) {
+                self.put(id, text);
             }
         }
     }

@@ -117,14 +117,19 @@ fn report(mut tally: Tally, constants: bool) -> Report {
 }
 
 fn stored(tally: &Tally) -> Tally {
-    serde_json::from_str(&serde_json::to_string(tally).unwrap()).unwrap()
+    let text = serde_json::to_string(tally).expect("a tally is text");
+    serde_json::from_str(&text).expect("its text is a tally")
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(100))]
 
     #[test]
-    fn parts_give_the_report_of_the_whole(lines in prop::collection::vec(line(), 0..60), mut cuts in prop::collection::vec(0..60_usize, 0..4), constants in any::<bool>()) {
+    fn parts_give_the_report_of_the_whole(
+        lines in prop::collection::vec(line(), 0..60),
+        mut cuts in prop::collection::vec(0..60_usize, 0..4),
+        constants in any::<bool>(),
+    ) {
         cuts.iter_mut().for_each(|cut| *cut = (*cut).min(lines.len()));
         cuts.extend([0, lines.len()]);
         cuts.sort_unstable();
