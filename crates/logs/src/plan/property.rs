@@ -41,55 +41,95 @@ pub(super) fn number(text: &str) -> Value {
     digits.parse::<f64>().map_or(Value::Null, Value::from)
 }
 
+/// Names of the text format and of JSON.
+type Names = &'static [(&'static str, &'static str)];
+
+/// Lines of columns that have other names in JSON: `Buckets: 1024  Batches: 1  Memory Usage: 9kB`.
+const COLUMNS: [(&[&str], Names); 3] = [
+    (
+        &["Buckets"],
+        &[
+            ("Buckets", "Hash Buckets"),
+            ("Batches", "Hash Batches"),
+            ("Memory Usage", "Peak Memory Usage"),
+        ],
+    ),
+    (
+        &["Batches", "Planned Partitions"],
+        &[
+            ("Planned Partitions", "Planned Partitions"),
+            ("Batches", "HashAgg Batches"),
+            ("Memory Usage", "Peak Memory Usage"),
+            ("Disk Usage", "Disk Usage"),
+        ],
+    ),
+    (
+        &["Hits"],
+        &[
+            ("Hits", "Cache Hits"),
+            ("Misses", "Cache Misses"),
+            ("Evictions", "Cache Evictions"),
+            ("Overflows", "Cache Overflows"),
+            ("Memory Usage", "Peak Memory Usage"),
+        ],
+    ),
+];
+
+/// Lines of pairs: `exact=12 lossy=3`.
+const PAIRS: [(&str, Names); 5] = [
+    (
+        "Memory",
+        &[("used", "Memory Used"), ("allocated", "Memory Allocated")],
+    ),
+    (
+        "Heap Blocks",
+        &[
+            ("exact", "Exact Heap Blocks"),
+            ("lossy", "Lossy Heap Blocks"),
+        ],
+    ),
+    (
+        "WAL",
+        &[
+            ("records", "WAL Records"),
+            ("fpi", "WAL FPI"),
+            ("bytes", "WAL Bytes"),
+            ("buffers full", "WAL Buffers Full"),
+        ],
+    ),
+    (
+        "Tuples",
+        &[
+            ("inserted", "Tuples Inserted"),
+            ("updated", "Tuples Updated"),
+            ("deleted", "Tuples Deleted"),
+            ("skipped", "Tuples Skipped"),
+        ],
+    ),
+    (
+        "Estimates",
+        &[
+            ("capacity", "Estimated Capacity"),
+            ("distinct keys", "Estimated Distinct Lookup Keys"),
+            ("lookups", "Estimated Lookups"),
+            ("hit percent", "Estimated Hit Percent"),
+        ],
+    ),
+];
+
 /// Adds what one line says to the fields of its node.
 pub(super) fn property(fields: &mut Fields, key: &str, value: &str) {
+    if let Some((_, names)) = COLUMNS.iter().find(|(keys, _)| keys.contains(&key)) {
+        return renamed(fields, key, value, names);
+    }
+    if let Some((_, names)) = PAIRS.iter().find(|(first, _)| *first == key)
+        && value.contains('=')
+    {
+        return pairs(fields, value, names);
+    }
     match key {
-        "Sort Method" => {
-            for (name, value) in columns(key, value) {
-                match name {
-                    "Sort Method" => set(fields, name, value.into()),
-                    "Memory" | "Disk" => {
-                        set(fields, "Sort Space Type", name.into());
-                        set(fields, "Sort Space Used", number(value));
-                    }
-                    _ => {}
-                }
-            }
-        }
+        "Sort Method" => sort_method(fields, value),
         "Full-sort Groups" | "Pre-sorted Groups" => sort_groups(group(fields, key), value),
-        "Buckets" => renamed(
-            fields,
-            key,
-            value,
-            &[
-                ("Buckets", "Hash Buckets"),
-                ("Batches", "Hash Batches"),
-                ("Memory Usage", "Peak Memory Usage"),
-            ],
-        ),
-        "Batches" | "Planned Partitions" => renamed(
-            fields,
-            key,
-            value,
-            &[
-                ("Planned Partitions", "Planned Partitions"),
-                ("Batches", "HashAgg Batches"),
-                ("Memory Usage", "Peak Memory Usage"),
-                ("Disk Usage", "Disk Usage"),
-            ],
-        ),
-        "Hits" => renamed(
-            fields,
-            key,
-            value,
-            &[
-                ("Hits", "Cache Hits"),
-                ("Misses", "Cache Misses"),
-                ("Evictions", "Cache Evictions"),
-                ("Overflows", "Cache Overflows"),
-                ("Memory Usage", "Peak Memory Usage"),
-            ],
-        ),
         "Storage" => {
             for (name, value) in columns(key, value) {
                 let value = if name == "Storage" {
@@ -100,43 +140,10 @@ pub(super) fn property(fields: &mut Fields, key: &str, value: &str) {
                 set(fields, name, value);
             }
         }
-        "Memory" if value.starts_with("used=") => pairs(
-            fields,
-            value,
-            &[("used", "Memory Used"), ("allocated", "Memory Allocated")],
-        ),
-        "Heap Blocks" => pairs(
-            fields,
-            value,
-            &[
-                ("exact", "Exact Heap Blocks"),
-                ("lossy", "Lossy Heap Blocks"),
-            ],
-        ),
-        "WAL" => pairs(
-            fields,
-            value.replace("buffers full", "full").as_str(),
-            &[
-                ("records", "WAL Records"),
-                ("fpi", "WAL FPI"),
-                ("bytes", "WAL Bytes"),
-                ("full", "WAL Buffers Full"),
-            ],
-        ),
-        "Tuples" => pairs(
-            fields,
-            value,
-            &[
-                ("inserted", "Tuples Inserted"),
-                ("updated", "Tuples Updated"),
-                ("deleted", "Tuples Deleted"),
-                ("skipped", "Tuples Skipped"),
-            ],
-        ),
-        "Estimates" => estimates(fields, value),
         "Buffers" => buffers(fields, value),
         "I/O Timings" => timings(fields, value),
         "Group Key" | "Hash Key" | "Sort Key" => match fields.get_mut(key) {
+            // Grouping sets have several.
             Some(Value::String(keys)) => {
                 keys.push_str("; ");
                 keys.push_str(value);
@@ -144,6 +151,19 @@ pub(super) fn property(fields: &mut Fields, key: &str, value: &str) {
             _ => set(fields, key, value.into()),
         },
         _ => set(fields, key, value.into()),
+    }
+}
+
+fn sort_method(fields: &mut Fields, value: &str) {
+    for (name, value) in columns("Sort Method", value) {
+        match name {
+            "Sort Method" => set(fields, name, value.into()),
+            "Memory" | "Disk" => {
+                set(fields, "Sort Space Type", name.into());
+                set(fields, "Sort Space Used", number(value));
+            }
+            _ => {}
+        }
     }
 }
 
@@ -173,40 +193,17 @@ fn renamed(fields: &mut Fields, key: &str, value: &str, names: &[(&str, &str)]) 
     }
 }
 
-/// Reads `exact=12 lossy=3` under the names of JSON.
+/// Reads `exact=12 lossy=3` under the names of JSON; a name may have several words.
 fn pairs(fields: &mut Fields, value: &str, names: &[(&str, &str)]) {
-    for pair in value.split_whitespace() {
-        let Some((key, value)) = pair.split_once('=') else {
-            continue;
-        };
-        if let Some((_, renamed)) = names.iter().find(|(from, _)| *from == key) {
+    let mut parts = value.split('=');
+    let mut name = parts.next().unwrap_or_default().trim();
+    for part in parts {
+        let part = part.trim();
+        let (value, next) = part.split_once(' ').unwrap_or((part, ""));
+        if let Some((_, renamed)) = names.iter().find(|(from, _)| *from == name) {
             set(fields, renamed, number(value));
         }
-    }
-}
-
-fn estimates(fields: &mut Fields, value: &str) {
-    const NAMES: [(&str, &str); 4] = [
-        ("capacity", "Estimated Capacity"),
-        ("distinct keys", "Estimated Distinct Lookup Keys"),
-        ("lookups", "Estimated Lookups"),
-        ("hit percent", "Estimated Hit Percent"),
-    ];
-    for pair in value
-        .split_whitespace()
-        .collect::<Vec<_>>()
-        .join(" ")
-        .replace("distinct keys", "distinct_keys")
-        .replace("hit percent", "hit_percent")
-        .split(' ')
-    {
-        let Some((key, value)) = pair.split_once('=') else {
-            continue;
-        };
-        let key = key.replace('_', " ");
-        if let Some((_, renamed)) = NAMES.iter().find(|(from, _)| *from == key) {
-            set(fields, renamed, number(value));
-        }
+        name = next.trim();
     }
 }
 

@@ -97,6 +97,11 @@ fn filters() -> Vec<Rule> {
             analyze: true,
             look: bitmap_and,
         },
+    ]
+}
+
+fn others() -> Vec<Rule> {
+    vec![
         Rule {
             id: "partitions-not-pruned",
             level: Level::Info,
@@ -107,11 +112,6 @@ fn filters() -> Vec<Rule> {
             analyze: false,
             look: partitions,
         },
-    ]
-}
-
-fn others() -> Vec<Rule> {
-    vec![
         Rule {
             id: "heap-fetches",
             level: Level::Warning,
