@@ -129,6 +129,11 @@ fn undecorate(lines: &[&str]) -> (String, usize) {
     };
     let mut plain: Vec<String> = Vec::new();
     let mut dropped = 0;
+    let width = lines
+        .iter()
+        .find(|line| ruler(line))
+        .map(|line| line.chars().count());
+    let mut cells = 0;
     for line in lines {
         if ruler(line)
             || line.trim().starts_with("-[ RECORD ")
@@ -156,15 +161,31 @@ fn undecorate(lines: &[&str]) -> (String, usize) {
         {
             line = rest;
         }
-        plain.push(line.trim_end().to_owned());
+        let mut line = line.trim_end();
+        // The first line of a cell that goes on is as wide as the ruler, with the mark at its end.
+        if width == Some(line.chars().count())
+            && let Some(cut) = line.strip_suffix(['+', '↵'])
+        {
+            line = cut.trim_end();
+        } else if line.ends_with(['+', '↵']) {
+            cells += 1;
+        }
+        plain.push(line.to_owned());
     }
-    // Lines of one cell that go on end with a plus, those of aligned tables after blanks.
-    let marks = |line: &&String| line.ends_with('+') || line.ends_with('↵');
-    let some = plain.iter().filter(|line| !line.trim().is_empty()).count();
-    if some > 1 && plain.iter().filter(marks).count() * 3 >= some {
+    // Unaligned and other tables have the marks too, on most lines.
+    if cells > 1 && cells * 3 >= plain.len() {
         for line in &mut plain {
             if let Some(cut) = line.strip_suffix(['+', '↵']) {
                 *line = cut.trim_end().to_owned();
+            }
+        }
+    }
+    // An aligned table has a blank before each line, also before those of a constant that goes on.
+    let padded = |line: &String| line.is_empty() || line.starts_with([' ', '(']);
+    if width.is_some() && plain.iter().all(padded) {
+        for line in &mut plain {
+            if line.starts_with(' ') {
+                line.remove(0);
             }
         }
     }
