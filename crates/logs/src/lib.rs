@@ -9,5 +9,6 @@ pub mod kind;
 pub mod record;
 pub mod render;
 pub mod report;
+pub mod settings;
 pub mod severity;
 pub mod tally;
