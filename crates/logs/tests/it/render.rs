@@ -50,7 +50,7 @@ fn the_first_screen_says_what_matters_worst_first() {
     }
     let place = |text: &str| shown.find(text).unwrap();
     assert!(place("ADVICE") < place("ERRORS") && place("ERRORS") < place("\nLOCKS"));
-    let order = ["backend-crash", "deadlock", "duration "].map(|kind| place(kind));
+    let order = ["backend-crash", "deadlock", "duration "].map(place);
     assert!(order.is_sorted(), "{order:?}");
 }
 
