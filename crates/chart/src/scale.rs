@@ -97,10 +97,22 @@ pub(super) fn label(value: f64, unit: &str) -> String {
         "bytes" if value == 0.0 => "0".to_owned(),
         "bytes" => words::bytes(value).replace(".0 ", " "),
         "s" | "ms" | "%" if value == 0.0 => "0".to_owned(),
-        "s" if value >= 120.0 => words::duration(value),
+        "s" if value >= 120.0 => length(value),
         "s" | "ms" | "%" => words::quantity(value, unit),
         _ => words::number(value),
     }
+}
+
+/// Returns a length of time in one unit, since the axis has no room for two.
+fn length(seconds: f64) -> String {
+    let units = [
+        (172_800.0, 86_400.0, "d"),
+        (7_200.0, 3_600.0, "h"),
+        (120.0, 60.0, "min"),
+    ];
+    let whole = |(least, unit, _): &&(f64, f64, &str)| seconds >= *least && seconds % unit == 0.0;
+    let (_, unit, name) = units.iter().find(whole).unwrap_or(&(0.0, 1.0, "s"));
+    format!("{} {name}", words::number(seconds / unit))
 }
 
 /// Returns the instants with a label and their labels, in UTC: days at midnight, else hours and minutes.
@@ -145,6 +157,13 @@ mod tests {
         for (low, high, unit, labels) in [
             (3.0, 412.0, "/s", vec!["0", "200", "400", "600"]),
             (0.0, 0.0, "", vec!["0", "0.5", "1"]),
+            (
+                0.0,
+                190.0,
+                "s",
+                vec!["0", "50 s", "100 s", "150 s", "200 s"],
+            ),
+            (0.0, 20_000.0, "s", vec!["0", "2 h", "4 h", "6 h"]),
             (0.0, 0.03, "ms", vec!["0", "0.01 ms", "0.02 ms", "0.03 ms"]),
             (
                 0.0,
@@ -158,12 +177,7 @@ mod tests {
                 "bytes/s",
                 vec!["0", "256 kB", "512 kB", "768 kB"],
             ),
-            (
-                0.0,
-                7_000.0,
-                "s",
-                vec!["0", "50 min", "100 min", "2 h 30 min"],
-            ),
+            (0.0, 7_000.0, "s", vec!["0", "50 min", "100 min", "150 min"]),
             (98.9, 99.7, "%", vec!["97 %", "98 %", "99 %", "100 %"]),
             (0.0, 100.0, "%", vec!["0", "25 %", "50 %", "75 %", "100 %"]),
             (-4.0, 4.0, "", vec!["-4", "-2", "0", "2", "4"]),

@@ -20,6 +20,7 @@ pub mod regression;
 pub mod render;
 pub mod report;
 pub mod resume;
+pub mod settings;
 pub mod severity;
 pub mod statement;
 pub mod tally;

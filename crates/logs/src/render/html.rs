@@ -6,7 +6,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html as markup};
 use pawang_chart::{CSS as CHART_CSS, Chart, PALETTE};
 use pawang_core::{ColumnKind, Level, Point, Reading, Span, Timestamp};
 
-use super::part::{Drawing, Figure, Form, Part, Row, Section, Table};
+use super::part::{Column, Drawing, Figure, Form, Part, Row, Section, Table};
 use super::style::{Clock, cut, level_word, lines_of, one_line, stamp};
 use crate::report::{Report, Series};
 
@@ -206,8 +206,10 @@ fn grid(table: &Table, limits: Limits) -> Markup {
     let levels = table.rows.iter().any(|row| row.level.is_some());
     let number = |form: Form| matches!(form, Form::Number | Form::Share);
     let span = table.columns.len() + usize::from(levels);
+    let wordy = |column: &Column| matches!(column.form, Form::Words | Form::Code);
+    let wordy = table.columns.iter().any(wordy);
     markup! {
-        div .wide { table {
+        div .wide { table .fit[!wordy] {
             thead { tr {
                 @if levels { th { span .unseen { "level" } } }
                 @for column in &table.columns { th .number[number(column.form)] { (column.name) } }

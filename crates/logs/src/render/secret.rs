@@ -268,8 +268,8 @@ fn value(text: &str, after_name: usize) -> Option<(usize, usize)> {
 fn quoted(rest: &str, double: bool) -> Option<(usize, usize)> {
     let prefix = usize::from(rest.starts_with(['e', 'E', 'n', 'N']) && rest[1..].starts_with('\''));
     let body = &rest[prefix..];
-    if body.starts_with('$') {
-        let tag_end = body[1..].find('$')? + 2;
+    if let Some(tagged) = body.strip_prefix('$') {
+        let tag_end = tagged.find('$')? + 2;
         let tag = &body[..tag_end];
         if !tag[1..tag_end - 1].bytes().all(name_byte) {
             return None;
@@ -284,9 +284,10 @@ fn quoted(rest: &str, double: bool) -> Option<(usize, usize)> {
         .next()
         .filter(|byte| *byte == b'\'' || (double && *byte == b'"'))?;
     // A connection string within a constant has its own quotes doubled.
-    if body.starts_with("''") && body[2..].starts_with(|c: char| c.is_alphanumeric()) {
-        let end = body[2..].find("''").map_or(body.len(), |end| end + 2);
-        return Some((prefix + 2, prefix + end));
+    let doubled = body.strip_prefix("''");
+    if let Some(inner) = doubled.filter(|inner| inner.starts_with(|c: char| c.is_alphanumeric())) {
+        let end = inner.find("''").unwrap_or(inner.len());
+        return Some((prefix + 2, prefix + 2 + end));
     }
     let mut at = 1;
     let bytes = body.as_bytes();

@@ -50,7 +50,7 @@ fn the_first_screen_says_what_matters_worst_first() {
     }
     let place = |text: &str| shown.find(text).unwrap();
     assert!(place("ADVICE") < place("ERRORS") && place("ERRORS") < place("\nLOCKS"));
-    let order = ["backend-crash", "deadlock", "duration "].map(|kind| place(&format!("{kind}")));
+    let order = ["backend-crash", "deadlock", "duration "].map(place);
     assert!(order.is_sorted(), "{order:?}");
 }
 
@@ -143,9 +143,9 @@ fn hostile() -> Report {
     fn is_word(text: &str) -> bool {
         ["critical", "warning", "info", "error", "fatal", "log"].contains(&text)
     }
-    let mut value = serde_json::to_value(report()).unwrap();
+    let mut value = serde_json::to_value(report()).expect("a report is data");
     walk(&mut value);
-    let mut report: Report = serde_json::from_value(value).unwrap();
+    let mut report: Report = serde_json::from_value(value).expect("it still is a report");
     report.sessions.users.insert(HOSTILE.to_owned(), 3);
     report
         .statements
@@ -212,5 +212,6 @@ fn what_changed_is_told_in_words() {
 
 /// Keeps a rendering where a person can look at it.
 fn keep(name: &str, text: &str) {
-    std::fs::write(format!("{}/{name}", env!("CARGO_TARGET_TMPDIR")), text).unwrap();
+    std::fs::write(format!("{}/{name}", env!("CARGO_TARGET_TMPDIR")), text)
+        .expect("the folder of test files is writable");
 }

@@ -111,6 +111,10 @@ fn shape(id: &str, text: &str, count: u64, mean: u64, max: u64) -> Shape {
 
 const LOAD: &str = "insert into mart.sales_daily select d.day, p.category, r.region, sum(s.amount), count(*) from staging.sales s join dim.day d on d.id = s.day_id join dim.product p on p.id = s.product_id join dim.region r on r.id = s.region_id where d.day between ? and ? group by d.day, p.category, r.region";
 
+#[expect(
+    clippy::too_many_lines,
+    reason = "made-up data is read from top to bottom"
+)]
 fn statements() -> Statements {
     let shapes = vec![
         shape("9c3f11a07be2d410", LOAD, 48, 212_000_000, 941_000_000),
@@ -366,6 +370,10 @@ fn errors() -> Top<ErrorText> {
     top(items, 23)
 }
 
+#[expect(
+    clippy::too_many_lines,
+    reason = "made-up data is read from top to bottom"
+)]
 fn locks() -> Locks {
     let edge = |waiter, holder, object: &str| Edge {
         waiter,
@@ -625,6 +633,10 @@ fn checkpoints() -> Checkpoints {
 }
 
 /// Returns the report.
+#[expect(
+    clippy::too_many_lines,
+    reason = "made-up data is read from top to bottom"
+)]
 pub(crate) fn report() -> Report {
     let advice = |id: &str, level, title: &str, because: &str, remedy: &str| Advice {
         id: id.to_owned(),

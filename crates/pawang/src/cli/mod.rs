@@ -12,6 +12,7 @@ mod history;
 mod incident;
 mod init;
 mod journal;
+mod logs;
 mod notify;
 mod reference;
 mod route;
@@ -95,6 +96,7 @@ enum Command {
     History(history::Args),
     At(at::Args),
     Diff(diff::Args),
+    Logs(logs::Args),
     Explain(explain::Args),
     Alert(alert::Args),
     Silence(silence::Args),
@@ -139,6 +141,7 @@ pub(crate) fn run() -> Result<Exit, Report> {
         Command::History(args) => history::run(&args, &cli.global),
         Command::At(args) => at::run(&args, &cli.global),
         Command::Diff(args) => diff::run(&args, &cli.global),
+        Command::Logs(args) => logs::run(&args, &cli.global),
         Command::Explain(args) => explain::run(&args, &cli.global),
         Command::Alert(args) => alert::run(&args, &cli.global),
         Command::Silence(args) => silence::run(&args, &cli.global),

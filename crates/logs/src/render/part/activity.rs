@@ -171,6 +171,29 @@ pub(super) fn connections<'a>(report: &'a Report, clock: &Clock) -> Part<'a> {
             format!("{} at {at}", whole(most)),
         ));
     }
+    let mut notes = Vec::new();
+    if storm {
+        notes.push(format!(
+            "A storm: {} logins within the minute of {}, where the median minute has {}. A pooler would take them.",
+            whole(sessions.minute_max),
+            clock.at(sessions.minute_max_at),
+            whole(sessions.minute_median)
+        ));
+    }
+    let chart =
+        any(&sessions.series).then(|| Drawing::one("Logins", "", "logins", &sessions.series));
+    Part {
+        figures,
+        tables: logins(report, clock),
+        charts: chart.into_iter().collect(),
+        notes,
+        nothing: None,
+    }
+}
+
+/// Returns who was refused, and who logged in from where.
+fn logins(report: &Report, clock: &Clock) -> Vec<Table> {
+    let sessions = &report.sessions;
     let mut tables = vec![
         Table::new(
             "Refused",
@@ -193,24 +216,7 @@ pub(super) fn connections<'a>(report: &'a Report, clock: &Clock) -> Part<'a> {
         counts("By host", "host", &sessions.hosts),
     ];
     tables.retain(|table| !table.rows.is_empty());
-    let mut notes = Vec::new();
-    if storm {
-        notes.push(format!(
-            "A storm: {} logins within the minute of {}, where the median minute has {}. A pooler would take them.",
-            whole(sessions.minute_max),
-            clock.at(sessions.minute_max_at),
-            whole(sessions.minute_median)
-        ));
-    }
-    let chart =
-        any(&sessions.series).then(|| Drawing::one("Logins", "", "logins", &sessions.series));
-    Part {
-        figures,
-        tables,
-        charts: chart.into_iter().collect(),
-        notes,
-        nothing: None,
-    }
+    tables
 }
 
 pub(super) fn audit<'a>(report: &'a Report, clock: &Clock) -> Part<'a> {

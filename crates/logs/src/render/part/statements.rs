@@ -110,6 +110,20 @@ pub(super) fn slow<'a>(report: &'a Report, clock: &Clock) -> Part<'a> {
         counted_table("Timed out", &statements.timed_out.items, clock),
         counted_table("Cancelled", &statements.cancelled.items, clock),
     ];
+    tables.extend(by_name(report));
+    tables.retain(|table| !table.rows.is_empty());
+    Part {
+        figures,
+        tables,
+        charts: drawings(report),
+        ..Part::default()
+    }
+}
+
+/// Returns the time of statements by who ran them, from where, how and when.
+fn by_name(report: &Report) -> Vec<Table> {
+    let statements = &report.statements;
+    let mut tables = Vec::new();
     for (title, name, map) in [
         ("By user", "user", &statements.users),
         ("By database", "database", &statements.databases),
@@ -131,13 +145,7 @@ pub(super) fn slow<'a>(report: &'a Report, clock: &Clock) -> Part<'a> {
         hours.iter().map(|(hour, durations)| (hour, *durations)),
         false,
     ));
-    tables.retain(|table| !table.rows.is_empty());
-    Part {
-        figures,
-        tables,
-        charts: drawings(report),
-        ..Part::default()
-    }
+    tables
 }
 
 fn drawings(report: &Report) -> Vec<Drawing<'_>> {
@@ -182,68 +190,70 @@ fn shapes<'s>(
             "statement;",
         ],
     );
-    table.with(shapes.map(|shape| {
-        let durations = &shape.durations;
-        let mean = durations.total / durations.count.max(1);
-        let slowest = shape.slowest.as_ref();
-        let hours = shape.hours.iter().max_by_key(|(_, count)| **count);
-        let hour =
-            hours.map(|(hour, count)| format!("{hour:02}:00 UTC, {} of them", whole(*count)));
-        let tags = shape
-            .tags
-            .iter()
-            .map(|(name, value)| format!("{name}={value}"));
-        row([
-            time(durations.total),
-            percent(durations.total, all),
-            whole(durations.count),
-            time(mean),
-            time(durations.p95),
-            time(durations.max),
-            shape.text.clone(),
-        ])
-        .share(durations.total, all)
-        .code("statement", shape.text.clone())
-        .more("id", shape.id.clone())
-        .more("first", clock.full(shape.first_at))
-        .more("last", clock.full(shape.last_at))
-        .more(
-            "p50, p99",
-            format!("{}, {}", time(durations.p50), time(durations.p99)),
-        )
-        .more("users", counted(&shape.users))
-        .more("databases", counted(&shape.databases))
-        .more("applications", counted(&shape.applications))
-        .more("busiest hour", hour.unwrap_or_default())
-        .more(
-            "temporary files",
-            if shape.temp_bytes > 0 {
-                bytes(shape.temp_bytes)
-            } else {
-                String::new()
-            },
-        )
-        .more("tags", tags.collect::<Vec<_>>().join(", "))
-        .more(
-            "slowest",
-            slowest
-                .map(|slow| execution(slow, clock))
-                .unwrap_or_default(),
-        )
-        .code(
-            "its text",
-            slowest
-                .filter(|slow| slow.text != shape.text)
-                .map(|slow| slow.text.clone())
-                .unwrap_or_default(),
-        )
-        .code(
-            "its parameters",
-            slowest
-                .map(|slow| slow.parameters.clone())
-                .unwrap_or_default(),
-        )
-    }))
+    table.with(shapes.map(|shape| one_shape(shape, all, clock)))
+}
+
+/// Returns a shape with its numbers, and what else is known of it.
+fn one_shape(shape: &Shape, all: u64, clock: &Clock) -> Row {
+    let durations = &shape.durations;
+    let mean = durations.total / durations.count.max(1);
+    let slowest = shape.slowest.as_ref();
+    let hours = shape.hours.iter().max_by_key(|(_, count)| **count);
+    let hour = hours.map(|(hour, count)| format!("{hour:02}:00 UTC, {} of them", whole(*count)));
+    let tags = shape
+        .tags
+        .iter()
+        .map(|(name, value)| format!("{name}={value}"));
+    row([
+        time(durations.total),
+        percent(durations.total, all),
+        whole(durations.count),
+        time(mean),
+        time(durations.p95),
+        time(durations.max),
+        shape.text.clone(),
+    ])
+    .share(durations.total, all)
+    .code("statement", shape.text.clone())
+    .more("id", shape.id.clone())
+    .more("first", clock.full(shape.first_at))
+    .more("last", clock.full(shape.last_at))
+    .more(
+        "p50, p99",
+        format!("{}, {}", time(durations.p50), time(durations.p99)),
+    )
+    .more("users", counted(&shape.users))
+    .more("databases", counted(&shape.databases))
+    .more("applications", counted(&shape.applications))
+    .more("busiest hour", hour.unwrap_or_default())
+    .more(
+        "temporary files",
+        if shape.temp_bytes > 0 {
+            bytes(shape.temp_bytes)
+        } else {
+            String::new()
+        },
+    )
+    .more("tags", tags.collect::<Vec<_>>().join(", "))
+    .more(
+        "slowest",
+        slowest
+            .map(|slow| execution(slow, clock))
+            .unwrap_or_default(),
+    )
+    .code(
+        "its text",
+        slowest
+            .filter(|slow| slow.text != shape.text)
+            .map(|slow| slow.text.clone())
+            .unwrap_or_default(),
+    )
+    .code(
+        "its parameters",
+        slowest
+            .map(|slow| slow.parameters.clone())
+            .unwrap_or_default(),
+    )
 }
 
 /// Returns one execution in a line: `41 s at 03:12:07 by etl in dwh from 10.0.0.4 (nightly)`.

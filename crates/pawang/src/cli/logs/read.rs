@@ -1,0 +1,131 @@
+//! How files become a report: the options that all verbs share, and the one place that reads.
+
+use jiff::tz::TimeZone;
+use pawang_core::{Kind, Report, Timestamp};
+use pawang_logs::render;
+use pawang_logs::tally::Options;
+
+use crate::output::{Color, Exit};
+use crate::{environment, output, when};
+
+/// Most items of a list that can be asked for.
+const TOP_MAX: u64 = 10_000;
+
+/// The files, and how they are read.
+#[derive(Debug, clap::Args)]
+pub(super) struct FilesArgs {
+    /// Log files or directories, plain or compressed; - for standard input
+    #[arg(value_name = "FILE", required = true)]
+    pub files: Vec<String>,
+    #[command(flatten)]
+    pub read: ReadArgs,
+}
+
+/// How files are read.
+#[derive(Debug, clap::Args)]
+pub(super) struct ReadArgs {
+    /// Leave out what was before: a length of time such as 24h, or an instant such as "yesterday 03:00"
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<String>,
+    /// Leave out what was at that time or later
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<String>,
+    /// Most items of each list
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=TOP_MAX))]
+    pub top: u64,
+    /// log_line_prefix of the server, instead of the one that the lines tell
+    #[arg(long, value_name = "PREFIX", hide_short_help = true)]
+    pub prefix: Option<String>,
+    /// log_timezone of the server, such as Asia/Jakarta, for zones that the log only abbreviates
+    #[arg(long, value_name = "ZONE", hide_short_help = true)]
+    pub zone: Option<String>,
+    /// Threads that read; one per processor unless given
+    #[arg(long, value_name = "N", hide_short_help = true, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub threads: Option<u16>,
+    /// Show statements with their constants and parameters; secrets are redacted all the same
+    #[arg(long)]
+    pub constants: bool,
+}
+
+impl ReadArgs {
+    /// Returns what is kept and shown.
+    ///
+    /// # Errors
+    /// A time cannot be read, or the window has no length.
+    pub(super) fn options(&self) -> Result<Options, Report> {
+        let now = environment::now();
+        let zone = TimeZone::system();
+        let instant = |text: &Option<String>| -> Result<Option<i64>, Report> {
+            let Some(text) = text else { return Ok(None) };
+            let back = when::length(text).ok();
+            let ago = back.and_then(|length| now.checked_sub(length).ok());
+            let at: Timestamp = match ago {
+                Some(at) => at,
+                None => when::instant(text, now, &zone)?,
+            };
+            Ok(Some(at.as_microsecond()))
+        };
+        let (since, until) = (instant(&self.since)?, instant(&self.until)?);
+        if let (Some(since), Some(until)) = (since, until)
+            && since >= until
+        {
+            return Err(Report::new(
+                Kind::Usage,
+                "cannot use a time of --since after that of --until",
+            )
+            .with_hint("pawang logs report FILE --since 24h"));
+        }
+        Ok(Options {
+            since,
+            until,
+            constants: self.constants,
+            items: usize::try_from(self.top).unwrap_or(usize::MAX),
+        })
+    }
+}
+
+/// Reads files and returns their report without secrets.
+///
+/// # Errors
+/// An option is wrong, or nothing of the files can be read.
+pub(super) fn read(
+    files: &[String],
+    args: &ReadArgs,
+) -> Result<pawang_logs::report::Report, Report> {
+    let options = args.options()?;
+    let mut report = read_files(files, args, &options)?;
+    render::redact(&mut report);
+    Ok(report)
+}
+
+/// Reads files with the engine of the log crate.
+fn read_files(
+    files: &[String],
+    _args: &ReadArgs,
+    _options: &Options,
+) -> Result<pawang_logs::report::Report, Report> {
+    Err(Report::new(Kind::Target, "cannot read log files yet")
+        .with_detail(format!("asked for {}", files.join(", "))))
+}
+
+/// Returns the exit code of a report that was shown: files that were not read whole are told on stderr.
+pub(super) fn exit(report: &pawang_logs::report::Report, good: Exit) -> Exit {
+    let mut code = good;
+    for file in &report.source.files {
+        if let Some(trouble) = &file.trouble {
+            output::talk(&format!("warning: {}: {trouble}", file.name));
+            code = Exit::Target;
+        }
+    }
+    code
+}
+
+/// Returns how text is shown on stdout.
+pub(super) fn style(color: Color) -> render::Style {
+    let style = output::style(color);
+    render::Style {
+        color: style.color,
+        width: style.width,
+        zone: style.zone,
+    }
+}
