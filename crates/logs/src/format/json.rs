@@ -4,10 +4,8 @@ use jiff::tz::TimeZone;
 use memchr::memchr;
 
 use super::lines::{self, Lines};
-use super::walk::{Quoted, Value, Walk, unescape};
-use super::{Scanner, field};
 use super::walk::{Quoted, Walk, unescape};
-use super::{Scanner, field, stamp};
+use super::{Scanner, field};
 use crate::record::{Odd, Record, Sink};
 use crate::time::Clock;
 
@@ -226,8 +224,7 @@ impl<'a, 's> Members<'a, 's> {
     #[inline(always)]
     fn ordered_session(&mut self, walk: &mut Walk<'a>) -> Option<()> {
         if walk.passes(b"\"timestamp\":\"") {
-            self.record.at = stamp::micros(walk.passed_string()?.text);
-            self.has_time = true;
+            self.at = Some(walk.passed_string()?.text);
         }
         if walk.passes(b"\"user\":\"") {
             self.put_text(Text::User, walk.passed_string()?);

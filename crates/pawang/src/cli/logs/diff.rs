@@ -45,8 +45,8 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Report> {
         zone: args.read.zone.clone(),
         ..args.read
     };
-    let before = read::read(&args.before, &options)?;
-    let after = read::read(&args.after, &options)?;
+    let before = read::read(&args.before, &options, global)?;
+    let after = read::read(&args.after, &options, global)?;
     let found = diff::diff(&before, &after);
     let style = read::style(global.color);
     if global.json {

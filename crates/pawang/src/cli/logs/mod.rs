@@ -3,6 +3,7 @@
 mod diff;
 mod events;
 mod read;
+mod remote;
 mod report;
 mod section;
 mod settings;

@@ -2,9 +2,14 @@
 
 use jiff::tz::TimeZone;
 use pawang_core::{Kind, Report, Timestamp};
+use pawang_logs::choose::{Wish, choose};
+use pawang_logs::engine::{self, PIECE_BYTES, Settings};
+use pawang_logs::input::expand;
 use pawang_logs::render;
 use pawang_logs::tally::Options;
 
+use super::remote;
+use crate::cli::Global;
 use crate::output::{Color, Exit};
 use crate::{environment, output, when};
 
@@ -14,8 +19,8 @@ const TOP_MAX: u64 = 10_000;
 /// The files, and how they are read.
 #[derive(Debug, clap::Args)]
 pub(super) struct FilesArgs {
-    /// Log files or directories, plain or compressed; - for standard input
-    #[arg(value_name = "FILE", required = true)]
+    /// Log files, directories or patterns, plain or compressed; - for standard input; none with -i, which reads the server's own
+    #[arg(value_name = "FILE")]
     pub files: Vec<String>,
     #[command(flatten)]
     pub read: ReadArgs,
@@ -84,28 +89,71 @@ impl ReadArgs {
     }
 }
 
-/// Reads files and returns their report without secrets.
+/// Reads files, or the log of the one instance of `-i` over its own connection, and returns their report without secrets.
 ///
 /// # Errors
 /// An option is wrong, or nothing of the files can be read.
 pub(super) fn read(
     files: &[String],
     args: &ReadArgs,
+    global: &Global,
 ) -> Result<pawang_logs::report::Report, Report> {
     let options = args.options()?;
-    let mut report = read_files(files, args, &options)?;
+    let mut wish = Wish {
+        form: None,
+        prefixes: args.prefix.iter().cloned().collect(),
+        zone: zone(args)?,
+    };
+    let (inputs, skipped) = if files.is_empty() && !global.instances.is_empty() {
+        (remote::inputs(global, &options, &mut wish)?, Vec::new())
+    } else {
+        let found = expand(files, Some(Box::new(std::io::stdin())));
+        (found.inputs, found.skipped)
+    };
+    for left in &skipped {
+        output::talk(&format!("warning: {}: {}", left.name, left.why));
+    }
+    let threads = args.threads.map(usize::from);
+    let threads = threads.or_else(|| std::thread::available_parallelism().ok().map(usize::from));
+    let settings = Settings {
+        threads: threads.unwrap_or(1),
+        piece_bytes: PIECE_BYTES,
+        choose: &|head| choose(head, &wish),
+    };
+    let outcome = engine::read(inputs, &settings, &options).map_err(|error| {
+        Report::from_error(Kind::Usage, &error)
+            .with_hint("pawang logs report FILE..., or -i NAME for the log of a server")
+    })?;
+    let mut report = outcome.tally.report(outcome.source, &options);
+    nothing_read(&report)?;
     render::redact(&mut report);
     Ok(report)
 }
 
-/// Reads files with the engine of the log crate.
-fn read_files(
-    files: &[String],
-    _args: &ReadArgs,
-    _options: &Options,
-) -> Result<pawang_logs::report::Report, Report> {
-    Err(Report::new(Kind::Target, "cannot read log files yet")
-        .with_detail(format!("asked for {}", files.join(", "))))
+fn zone(args: &ReadArgs) -> Result<Option<TimeZone>, Report> {
+    let Some(name) = &args.zone else {
+        return Ok(None);
+    };
+    TimeZone::get(name).map(Some).map_err(|error| {
+        Report::new(Kind::Usage, format!("there is no time zone \"{name}\""))
+            .with_detail(error.to_string())
+            .with_hint("write it as log_timezone does, such as Asia/Jakarta")
+    })
+}
+
+/// Refuses to show a report of nothing, when every file had trouble.
+fn nothing_read(report: &pawang_logs::report::Report) -> Result<(), Report> {
+    let files = &report.source.files;
+    let troubles: Vec<String> = files
+        .iter()
+        .filter_map(|file| Some(format!("{}: {}", file.name, file.trouble.as_ref()?)))
+        .collect();
+    if report.totals.records > 0 || troubles.len() < files.len() || troubles.is_empty() {
+        return Ok(());
+    }
+    Err(Report::new(Kind::Target, "no record was read")
+        .with_detail(troubles.join("; "))
+        .with_hint("--prefix gives the server's log_line_prefix: psql -c 'SHOW log_line_prefix'"))
 }
 
 /// Returns the exit code of a report that was shown: files that were not read whole are told on stderr.

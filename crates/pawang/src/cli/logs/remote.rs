@@ -5,12 +5,20 @@ use std::io::{self, Read};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
+use jiff::tz::TimeZone;
 use pawang_core::{Kind, Report, Value};
+use pawang_logs::choose::Wish;
+use pawang_logs::input::Input;
+use pawang_logs::tally::Options;
 use pawang_postgres::{Session, Target};
+
+use crate::cli::Global;
+use crate::each::each;
+use crate::estate::{Estate, told};
 
 /// Creates the function. `pg_read_binary_file` itself would let the role read every file of the data directory, password hashes
 /// among them; this one takes the plain name of a file that `pg_ls_logdir()` lists.
-pub(super) const HELPER: &str = "\
+const HELPER: &str = "\
 CREATE FUNCTION public.pawang_read_log(name text, start bigint, most integer) RETURNS text
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog AS $$
 BEGIN
@@ -28,38 +36,116 @@ const PIECE_BYTES: u64 = 1 << 20;
 const PIECES_MAX: usize = 4;
 /// Files that are listed.
 const FILES: &str = "\
-SELECT name, size FROM pg_catalog.pg_ls_logdir() ORDER BY modification, name";
+SELECT name, size, modification FROM pg_catalog.pg_ls_logdir() ORDER BY modification, name";
+/// What the lines look like, and whether the function is there and allowed.
+const SETTINGS: &str = "\
+SELECT pg_catalog.current_setting('log_line_prefix'), pg_catalog.current_setting('log_timezone'),
+       coalesce(pg_catalog.has_function_privilege(
+           pg_catalog.to_regprocedure('public.pawang_read_log(text, bigint, integer)'), 'EXECUTE'), false)";
 
 /// A file of the server's log directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct RemoteFile {
+struct RemoteFile {
     /// Its plain name.
-    pub(super) name: String,
+    name: String,
     /// Its size when it was listed.
-    pub(super) size: u64,
+    size: u64,
+    /// When it was last written, in microseconds since 1970-01-01 UTC.
+    modified: Option<i64>,
 }
 
-/// Lists the log directory, the oldest file first.
+/// Returns the log of the one instance that is named, and learns its settings.
+///
+/// # Errors
+/// There is not one such instance, it does not answer, or its role may not read the log.
+pub(super) fn inputs(global: &Global, options: &Options, wish: &mut Wish) -> Result<Vec<Input>, Report> {
+    let estate = Estate::load(global.config.as_deref()).map_err(told)?;
+    let jobs = estate.jobs(&global.instances, None)?;
+    let [job] = jobs.as_slice() else {
+        return Err(Report::new(Kind::Usage, "one log is read of one server at a time")
+            .with_detail(format!("{} instances are meant", jobs.len()))
+            .with_hint("pawang logs report -i NAME"));
+    };
+    let asked = each(&estate, std::slice::from_ref(job), async |job| ask(&job.target).await)?;
+    let Some(asked) = asked.and_then(|mut all| all.pop()) else {
+        return Err(Report::new(Kind::Target, "the log was not listed before the signal"));
+    };
+    let about = asked?;
+    if wish.prefixes.is_empty() {
+        wish.prefixes.push(about.prefix);
+    }
+    if wish.zone.is_none() {
+        wish.zone = TimeZone::get(&about.zone).ok();
+    }
+    let wanted = about.files.into_iter().filter(|file| {
+        // A file that was last written before the window holds nothing of it.
+        options.since.is_none_or(|since| file.modified.is_none_or(|at| at >= since))
+    });
+    wanted.map(|file| Ok(Input::reader(file.name.clone(), Box::new(RemoteRead::start(job.target.clone(), file)?)))).collect()
+}
+
+/// What a server says about its log.
+struct About {
+    prefix: String,
+    zone: String,
+    files: Vec<RemoteFile>,
+}
+
+async fn ask(target: &Target) -> Result<About, Report> {
+    let session = Session::connect(target, "logs").await.map_err(|error| error.report())?;
+    let rows = session.read(SETTINGS).await.map_err(|error| error.report())?;
+    let text = |column: usize| {
+        let value = rows.rows.first().and_then(|row| row.get(column));
+        value.and_then(Value::as_text).unwrap_or_default().to_owned()
+    };
+    let files = list(&session).await.map_err(|report| {
+        report.with_hint("GRANT pg_monitor TO the role: pg_ls_logdir() lists the log directory")
+    })?;
+    let allowed = matches!(rows.rows.first().and_then(|row| row.get(2)), Some(Value::Bool(true)));
+    if !allowed {
+        let helper = HELPER.replace("{role}", &format!("\"{}\"", session.server.user.replace('"', "\"\"")));
+        return Err(Report::new(Kind::Target, "the role may not read the server's log")
+            .with_detail("a superuser creates the function public.pawang_read_log in this database once; it hands out files of the log directory and nothing else")
+            .with_hint(helper));
+    }
+    Ok(About {
+        prefix: text(0),
+        zone: text(1),
+        files,
+    })
+}
+
+/// Lists the files of the log that one destination writes, the oldest first: csvlog and jsonlog tell most.
 ///
 /// # Errors
 /// The server does not answer, or the role may not.
-pub(super) async fn list(session: &Session) -> Result<Vec<RemoteFile>, Report> {
+async fn list(session: &Session) -> Result<Vec<RemoteFile>, Report> {
     let rows = session.read(FILES).await.map_err(|error| error.report())?;
     let file = |row: &Vec<Value>| {
         let size = match row.get(1) {
             Some(Value::Int(size)) => u64::try_from(*size).ok()?,
             _ => return None,
         };
+        let modified = match row.get(2) {
+            Some(Value::Time(at)) => Some(at.as_microsecond()),
+            _ => None,
+        };
         Some(RemoteFile {
             name: row.first()?.as_text()?.to_owned(),
             size,
+            modified,
         })
     };
-    Ok(rows.rows.iter().filter_map(file).collect())
+    let all: Vec<RemoteFile> = rows.rows.iter().filter_map(file).collect();
+    let of = |ending: &str| -> Vec<RemoteFile> {
+        all.iter().filter(|file| file.name.ends_with(ending)).cloned().collect()
+    };
+    let best = [".json", ".csv"].into_iter().map(of).find(|files| !files.is_empty());
+    Ok(best.unwrap_or(all))
 }
 
 /// The bytes of one file, fetched piece by piece in a thread while they are read; never more than the size that was listed.
-pub(super) struct RemoteRead {
+struct RemoteRead {
     pieces: Receiver<io::Result<Vec<u8>>>,
     piece: Vec<u8>,
     position: usize,
@@ -67,15 +153,15 @@ pub(super) struct RemoteRead {
 }
 
 impl RemoteRead {
-    /// Begins to fetch from a position.
+    /// Begins to fetch.
     ///
     /// # Errors
     /// The operating system gives no thread.
-    pub(super) fn start(target: Target, file: RemoteFile, from: u64) -> Result<RemoteRead, Report> {
+    fn start(target: Target, file: RemoteFile) -> Result<RemoteRead, Report> {
         let (sender, pieces) = sync_channel(PIECES_MAX);
         let thread = std::thread::Builder::new()
             .name("remote log".to_owned())
-            .spawn(move || fetch_all(&target, &file, from, &sender))
+            .spawn(move || fetch_all(&target, &file, &sender))
             .map_err(|error| {
                 Report::new(Kind::Refused, "could not start to fetch the log").with_detail(error.to_string())
             })?;
@@ -116,10 +202,10 @@ impl Drop for RemoteRead {
     }
 }
 
-fn fetch_all(target: &Target, file: &RemoteFile, from: u64, sender: &SyncSender<io::Result<Vec<u8>>>) {
+fn fetch_all(target: &Target, file: &RemoteFile, sender: &SyncSender<io::Result<Vec<u8>>>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let result = match runtime {
-        Ok(runtime) => runtime.block_on(fetch(target, file, from, sender)),
+        Ok(runtime) => runtime.block_on(fetch(target, file, sender)),
         Err(error) => Err(error.to_string()),
     };
     if let Err(why) = result {
@@ -131,12 +217,11 @@ fn fetch_all(target: &Target, file: &RemoteFile, from: u64, sender: &SyncSender<
 async fn fetch(
     target: &Target,
     file: &RemoteFile,
-    from: u64,
     sender: &SyncSender<io::Result<Vec<u8>>>,
 ) -> Result<(), String> {
     let session = Session::connect(target, "logs").await.map_err(|error| error.line())?;
     let name = file.name.replace('\'', "''");
-    let mut position = from;
+    let mut position = 0;
     while position < file.size {
         let most = PIECE_BYTES.min(file.size - position);
         let sql = format!("SELECT public.pawang_read_log('{name}', {position}, {most})");

@@ -34,7 +34,7 @@ pub(super) struct Args {
 
 /// Runs the command.
 pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Report> {
-    let report = read::read(&args.files.files, &args.files.read)?;
+    let report = read::read(&args.files.files, &args.files.read, global)?;
     if let Some(path) = &args.html {
         output::replace_file(path, &render::html(&report, &title(&args.files.files)))?;
         if !global.quiet {

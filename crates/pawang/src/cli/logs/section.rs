@@ -20,7 +20,7 @@ pub(super) struct Args {
 
 /// Runs the command.
 pub(super) fn run(section: Section, args: &Args, global: &Global) -> Result<Exit, Report> {
-    let report = read::read(&args.files.files, &args.files.read)?;
+    let report = read::read(&args.files.files, &args.files.read, global)?;
     let style = read::style(global.color);
     if global.json {
         let data = json!({
