@@ -301,10 +301,12 @@ impl Stderr {
         }
     }
 
-    fn close<'t>(&mut self, piece: &mut Piece<'t, '_>, open: &mut Option<Open<'t>>) {
-        if let Some(record) = open.take() {
-            self.emit(piece, &record, false);
+    fn close(&mut self, piece: &mut Piece<'_, '_>, open: &mut Option<Open<'_>>) {
+        // Not taken out first: an open record is large, and a copy for each would cost.
+        if let Some(record) = open {
+            self.emit(piece, record, false);
         }
+        *open = None;
     }
 
     /// Hands a record to the sink, and after it what in it was forged.

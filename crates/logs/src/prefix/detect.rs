@@ -45,7 +45,8 @@ const CANDIDATES: &[&str] = &[
     "%m [%p:%l] [%d] %u ",
     "%n [%p] ",
     "%n %p %l ",
-    "sql_error_code = %e ",
+    "sql_error_code = %e time_ms = \"%m\" pid=\"%p\" proc_start_time=\"%s\" session_id=\"%c\" vtid=\"%v\" tid=\"%x\" \
+     log_line=\"%l\" %qdatabase=\"%d\" connection_source=\"%r\" user=\"%u\" application_name=\"%a\" ",
     "",
 ];
 

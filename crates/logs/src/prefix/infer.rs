@@ -150,23 +150,21 @@ fn structure(text: &[u8], clock: &mut Clock) -> String {
 struct Shape {
     out: String,
     times: usize,
-    numbers: usize,
-    names: usize,
 }
 
 impl Shape {
     /// Adds what a text begins with; returns its bytes.
     fn take(&mut self, text: &[u8], clock: &mut Clock) -> usize {
-        let boundary = !self
+        // A field begins where a word does, or right after another field.
+        let inside = self
             .out
-            .ends_with(|last: char| last.is_ascii_alphanumeric())
-            || self.out.ends_with(|_: char| false);
-        let field = if boundary || self.after_escape() {
+            .ends_with(|last: char| last.is_ascii_alphanumeric());
+        let field = if inside && !self.after_escape() {
+            None
+        } else {
             self.time(text, clock)
                 .or_else(|| self.pair(text, clock))
                 .or_else(|| self.token(text))
-        } else {
-            None
         };
         if let Some(bytes) = field {
             return bytes;
@@ -236,7 +234,7 @@ impl Shape {
         if bytes > 0 && !bracketed && b"])}".contains(&value[bytes - 1]) {
             bytes -= 1;
         }
-        if self.numeric_until_break(escape, &value[..bytes]) {
+        if numeric_until_break(escape, &value[..bytes]) {
             let digits = value.iter().take_while(|byte| byte.is_ascii_digit());
             bytes = digits.count();
         }
@@ -246,11 +244,6 @@ impl Shape {
         };
         self.out.push_str(escape);
         Some(value_at + bytes)
-    }
-
-    /// Whether a value that must be a number has more behind it.
-    fn numeric_until_break(&self, escape: &str, value: &[u8]) -> bool {
-        matches!(escape, "%p" | "%l" | "%x") && value.first().is_some_and(u8::is_ascii_digit)
     }
 
     /// A field that its own form tells.
@@ -280,7 +273,7 @@ impl Shape {
             .iter()
             .find(|name| text.starts_with(name.as_bytes()))
         {
-            self.name(text.get(name.len()));
+            self.name();
             return Some(name.len());
         }
         if let Some(bytes) = address(text) {
@@ -306,7 +299,7 @@ impl Shape {
         if word.is_empty() || !word.iter().any(u8::is_ascii_alphanumeric) {
             return None;
         }
-        self.name(text.get(word.len()));
+        self.name();
         Some(word.len())
     }
 
@@ -335,14 +328,13 @@ impl Shape {
             "%Q"
         };
         self.out.push_str(escape);
-        self.numbers += 1;
         digits
     }
 
     /// Names follow each other as people write them: user, database, application.
-    fn name(&mut self, next: Option<&u8>) {
+    fn name(&mut self) {
         let has = |escape: &str| self.out.contains(escape);
-        let escape = if next == Some(&b'@') && !has("%u") || !has("%u") {
+        let escape = if !has("%u") {
             "%u"
         } else if !has("%d") {
             "%d"
@@ -350,8 +342,12 @@ impl Shape {
             "%a"
         };
         self.out.push_str(escape);
-        self.names += 1;
     }
+}
+
+/// Whether a value that must be a number has more behind it.
+fn numeric_until_break(escape: &str, value: &[u8]) -> bool {
+    matches!(escape, "%p" | "%l" | "%x") && value.first().is_some_and(u8::is_ascii_digit)
 }
 
 fn key_of(text: &[u8]) -> Option<(usize, &'static str)> {
