@@ -197,6 +197,9 @@ fn keyed(rest: &[u8], length: usize) -> Option<(usize, usize, &'static str)> {
             && !matches!(byte, b',' | b';' | b'\'' | b'"' | b')' | b'&' | b'}')
     };
     let end = start + rest[start..].iter().take_while(plain).count();
+    if rest[start..end].ends_with(MARK.as_bytes().trim_ascii_end()) {
+        return None;
+    }
     let long = bearer && spaced > length && end - start >= 8;
     (joined > spaced && *after != b'$' && *after != b'?' || long).then_some((start, end, kind))
 }
@@ -281,6 +284,7 @@ mod tests {
             "select 'https://a.b/c@d' , 'budi@itera.ac.id'",
             "-----BEGIN CERTIFICATE-----\nabc\n-----END CERTIFICATE-----",
             "update t set task-id = 'x'",
+            "Bearer token=[redacted token]",
         ] {
             assert_eq!(redact(text), text);
         }
