@@ -13,6 +13,7 @@ const LEVEL: i32 = 22;
 const CATALOGUES: [&str; 2] = ["postgres-15.mo", "plpgsql-15.mo"];
 /// Other messages that are kept: parts that the report reads. Those with `~` may also stand for a `%s` of another message.
 const PARTS: &[&str] = &[
+    "starting %s",
     "Process %d waits for",
     "Process %d: %s",
     "Process holding the lock",

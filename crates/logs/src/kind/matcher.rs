@@ -11,6 +11,10 @@ use crate::severity::Severity;
 /// Patterns that begin with as much text as this are found by it.
 const KEY: usize = 8;
 
+/// A match that begins with text and has this much of it ends the search: patterns that begin with `*` are slow, and are for messages
+/// that begin with a name or end with the operating system's reason.
+const SURE: u16 = 16;
+
 /// A pattern of messages with the kind that it means.
 #[derive(Clone, Debug)]
 pub(super) struct Rule {
@@ -78,30 +82,40 @@ impl Matcher {
     }
 
     /// Returns the kind of the heaviest rule that matches.
-    pub(super) fn find(&self, severity: Severity, message: &[u8], detail: &[u8]) -> Option<KindId> {
+    pub(super) fn find<'a>(
+        &'a self,
+        severity: Severity,
+        message: &[u8],
+        detail: &[u8],
+    ) -> Option<KindId> {
         let Some(first) = message.first() else {
             return None;
         };
         let by_key = key(message).and_then(|key| self.by_key.get(&key));
-        let lists = [
-            by_key,
-            self.by_byte.get(usize::from(*first)),
-            self.loose.get(severity as usize),
-        ];
+        let by_byte = self.by_byte.get(usize::from(*first));
         let mut best: Option<&Rule> = None;
-        for rule in lists.into_iter().flatten().flat_map(|list| list.iter()) {
-            if best.is_some_and(|best| best.pattern.weight() >= rule.pattern.weight()) {
-                continue;
+        let mut search = |rules: &'a [Rule]| {
+            for rule in rules {
+                if best.is_some_and(|best| best.pattern.weight() >= rule.pattern.weight()) {
+                    break;
+                }
+                let fits = rule.severities & bit(severity) != 0
+                    && rule.pattern.matches(message)
+                    && rule
+                        .detail
+                        .as_ref()
+                        .is_none_or(|pattern| pattern.matches(detail));
+                if fits {
+                    best = Some(rule);
+                    break;
+                }
             }
-            let fits = rule.severities & bit(severity) != 0
-                && rule.pattern.matches(message)
-                && rule
-                    .detail
-                    .as_ref()
-                    .is_none_or(|pattern| pattern.matches(detail));
-            if fits {
-                best = Some(rule);
-            }
+            best.is_some_and(|best| best.pattern.weight() >= SURE)
+        };
+        let sure =
+            by_key.is_some_and(|rules| search(rules)) || by_byte.is_some_and(|rules| search(rules));
+        if !sure && let Some(loose) = self.loose.get(severity as usize) {
+            search(loose);
         }
         best.map(|rule| rule.kind)
     }

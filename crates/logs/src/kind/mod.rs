@@ -4,7 +4,7 @@
 //! 1. who wrote it: PgBouncer and lines outside of records have rules of their own;
 //! 2. what code of a user raised (SQLSTATE `P0001`, or a CONTEXT that ends in `at RAISE`), whatever its text says;
 //! 3. a CONTEXT that alone tells the kind: the worker of a subscription;
-//! 4. the patterns of messages, of which the one with the most literal text wins;
+//! 4. the patterns of messages, of which the one with the most literal text wins (those that begin with `*` last);
 //! 5. the SQLSTATE, or, in a log that does not say it, the one that PostgreSQL's source gives to this message;
 //! 6. the class of the SQLSTATE: an ERROR with a code that no kind names gets the kind of its class, such as `data-exception` for 22;
 //! 7. `unclassified`.

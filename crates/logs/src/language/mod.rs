@@ -200,10 +200,10 @@ pub struct Translator {
 }
 
 impl Translator {
-    /// Returns the record in English, or none when its message is in no language that is known.
+    /// Returns the record in English, or none when none of its texts is in a language that is known.
     ///
-    /// For records whose severity is no English word, and for those that `classify` calls `unclassified`; an English message is never
-    /// changed.
+    /// For records whose severity is no English word, and for those that `classify` calls `unclassified`; what is English already
+    /// stays as it is.
     pub fn translate<'a>(&'a mut self, record: &Record<'a>) -> Option<Record<'a>> {
         let table = &*TABLE;
         for text in [
@@ -214,20 +214,24 @@ impl Translator {
         ] {
             text.clear();
         }
-        self.language = table.translate_lines(record.message, &mut self.message);
-        self.language?;
-        // A part that is not known stays as it is.
         let parts = [
+            (record.message, &mut self.message),
             (record.detail, &mut self.detail),
             (record.hint, &mut self.hint),
             (record.context, &mut self.context),
         ];
+        self.language = None;
         for (text, out) in parts {
-            if table.translate_lines(text, out).is_none() {
-                out.clear();
-                out.extend_from_slice(text);
+            // A part that is not known stays as it is, such as the message of RAISE, which only CONTEXT tells.
+            match table.translate_lines(text, out) {
+                Some(found) => self.language = self.language.or(Some(found)),
+                None => {
+                    out.clear();
+                    out.extend_from_slice(text);
+                }
             }
         }
+        self.language?;
         Some(Record {
             message: &self.message,
             detail: &self.detail,

@@ -148,7 +148,7 @@ impl Template {
 }
 
 fn is_number(text: &[u8]) -> bool {
-    !text.is_empty()
+    text.iter().any(u8::is_ascii_hexdigit)
         && text.iter().all(|byte| {
             byte.is_ascii_hexdigit() || matches!(byte, b'.' | b',' | b'-' | b'+' | b'x' | b' ')
         })
