@@ -182,7 +182,11 @@ fn glyph(level: Level) -> Markup {
         Level::Info => "i",
         Level::Ok => "\u{2713}",
     };
-    markup! { span .glyph.(level.as_str()) title=(level.as_str()) { (sign) span .unseen { " " (level_word(level).trim()) } } }
+    markup! {
+        span .glyph.(level.as_str()) title=(level.as_str()) {
+            (sign) span .unseen { " " (level_word(level).trim()) }
+        }
+    }
 }
 
 fn advice(table: &Table, limits: Limits) -> Markup {
@@ -252,7 +256,10 @@ fn more(row: &Row, limits: Limits) -> Markup {
             summary { "more" }
             dl .facts { @for detail in &row.details {
                 dt { (detail.name) }
-                dd { @if detail.code { pre { (shortened(&detail.text, limits.text)) } } @else { (cut(&one_line(&detail.text), limits.text)) } }
+                dd {
+                    @if detail.code { pre { (shortened(&detail.text, limits.text)) } }
+                    @else { (cut(&one_line(&detail.text), limits.text)) }
+                }
             } }
         }
     }

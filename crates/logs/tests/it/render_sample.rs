@@ -109,7 +109,9 @@ fn shape(id: &str, text: &str, count: u64, mean: u64, max: u64) -> Shape {
     }
 }
 
-const LOAD: &str = "insert into mart.sales_daily select d.day, p.category, r.region, sum(s.amount), count(*) from staging.sales s join dim.day d on d.id = s.day_id join dim.product p on p.id = s.product_id join dim.region r on r.id = s.region_id where d.day between ? and ? group by d.day, p.category, r.region";
+const LOAD: &str = "insert into mart.sales_daily select d.day, p.category, r.region, sum(s.amount), count(*) \
+    from staging.sales s join dim.day d on d.id = s.day_id join dim.product p on p.id = s.product_id \
+    join dim.region r on r.id = s.region_id where d.day between ? and ? group by d.day, p.category, r.region";
 
 #[expect(
     clippy::too_many_lines,
@@ -604,7 +606,10 @@ fn plans() -> Plans {
             count: 640,
             total: 276_000_000,
             max: 9_800_000,
-            sample: "Aggregate  (cost=912.11..912.12 rows=1 width=8) (actual time=9799.1..9799.1 rows=1 loops=1)\n  ->  Seq Scan on events  (cost=0.00..912.00 rows=41 width=0) (actual time=41.0..9798.8 rows=12 loops=1)\n        Filter: (payload @> '?'::jsonb)\n        Rows Removed by Filter: 41200106".to_owned(),
+            sample: "Aggregate  (cost=912.11..912.12 rows=1 width=8) (actual time=9799.1..9799.1 rows=1 loops=1)\n  \
+                    ->  Seq Scan on events  (cost=0.00..912.00 rows=41 width=0) (actual time=41.0..9798.8 rows=12)\n        \
+                    Filter: (payload @> '?'::jsonb)\n        \
+                    Rows Removed by Filter: 41200106".to_owned(),
             findings: vec![finding],
         }], 6),
     }
