@@ -1,4 +1,4 @@
 //! Tests over whole files, in one binary.
 
+mod parts;
 mod sections;
-mod split;

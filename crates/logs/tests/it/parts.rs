@@ -81,80 +81,112 @@ fn line() -> impl Strategy<Value = Line> {
     )
 }
 
-fn take(tally: &mut Tally, line: &Line) {
-    let Line {
-        pid, other, number, ..
-    } = *line;
-    let mut detail = String::new();
-    let mut severity = Severity::Log;
-    let mut statement = String::new();
-    let message = match line.what {
-        0..=2 => {
-            detail = format!("Processes holding the lock: {other}, {number}. Wait queue: {pid}.");
-            format!(
+/// The texts of a record.
+#[derive(Default)]
+struct Texts {
+    severity: Severity,
+    message: String,
+    detail: String,
+    statement: String,
+}
+
+fn texts(line: &Line) -> Texts {
+    let Line { pid, other, .. } = *line;
+    let number = line.number;
+    let say = |message: String| Texts {
+        message,
+        ..Texts::default()
+    };
+    match line.what {
+        0..=2 => Texts {
+            detail: format!("Processes holding the lock: {other}, {number}. Wait queue: {pid}."),
+            ..say(format!(
                 "process {pid} still waiting for ShareLock on transaction {other} after 1000.{number} ms"
-            )
+            ))
+        },
+        3..=5 => say(format!(
+            "process {pid} acquired ShareLock on transaction {other} after 2000.5 ms"
+        )),
+        8 | 9 => say(format!(
+            "connection received: host=10.0.0.{other} port=4000"
+        )),
+        10 | 11 => say(format!(
+            "connection authorized: user=u{other} database=d application_name=a b"
+        )),
+        12 | 13 => {
+            say("disconnection: session time: 0:00:01.234 user=u database=d host=h".to_owned())
         }
-        3..=5 => format!("process {pid} acquired ShareLock on transaction {other} after 2000.5 ms"),
-        6 => {
-            severity = Severity::Error;
-            detail = format!(
-                "Process {pid} waits for ShareLock on transaction 7; blocked by process {other}.\nProcess {pid}: update t{other}"
-            );
-            "deadlock detected".to_owned()
-        }
-        7 => {
-            severity = Severity::Error;
-            "canceling statement due to lock timeout".to_owned()
-        }
-        8 | 9 => format!("connection received: host=10.0.0.{other} port=4000"),
-        10 | 11 => format!("connection authorized: user=u{other} database=d application_name=a b"),
-        12 | 13 => "disconnection: session time: 0:00:01.234 user=u database=d host=h".to_owned(),
-        14 => {
-            severity = Severity::Fatal;
-            format!("password authentication failed for user \"u{other}\"")
-        }
-        15 => "checkpoint starting: wal".to_owned(),
-        16 => format!(
+        15 => say("checkpoint starting: wal".to_owned()),
+        16 => say(format!(
             "checkpoint complete: wrote {number} buffers (0.1%); 0 WAL file(s) added, 1 removed, 0 recycled; write=0.03{number} s, \
              sync=0.071 s, total=0.124 s; sync files=3, longest=0.006 s, average=0.001 s; distance={other} kB, estimate=26867 kB"
-        ),
-        17 => format!(
+        )),
+        17 => say(format!(
             "automatic vacuum of table \"d.s.t{other}\": index scans: {number}\ntuples: 1 removed, 2 remain, {number} are dead but not \
              yet removable\nsystem usage: CPU: user: 0.00 s, system: 0.00 s, elapsed: 1.0{number} s"
-        ),
-        18 => {
-            detail = format!("Failed process was running: select {other}");
-            format!("server process (PID {other}) was terminated by signal 9: Killed")
-        }
-        19 => "database system is ready to accept connections".to_owned(),
-        20 => {
-            severity = Severity::Error;
-            "out of memory".to_owned()
-        }
-        21 => format!(
+        )),
+        18 => Texts {
+            detail: format!("Failed process was running: select {other}"),
+            ..say(format!(
+                "server process (PID {other}) was terminated by signal 9: Killed"
+            ))
+        },
+        19 => say("database system is ready to accept connections".to_owned()),
+        21 => say(format!(
             "AUDIT: SESSION,{number},1,DDL,DROP TABLE,TABLE,public.t{other},drop table t{other},<none>"
-        ),
-        22 => "starting PostgreSQL 15.18 on x86_64-pc-linux-gnu".to_owned(),
+        )),
+        22 => say("starting PostgreSQL 15.18 on x86_64-pc-linux-gnu".to_owned()),
+        6 | 7 | 14 | 20 => failure(line),
         _ => {
-            statement = format!("select {other} from t{number}");
-            format!("duration: 1.{number} ms  statement: {statement}")
+            let statement = format!("select a{other} from t{number}");
+            Texts {
+                message: format!("duration: 1.{number} ms  statement: {statement}"),
+                statement,
+                ..Texts::default()
+            }
         }
+    }
+}
+
+fn failure(line: &Line) -> Texts {
+    let Line { pid, other, .. } = *line;
+    let fail = |severity, message: &str| Texts {
+        severity,
+        message: message.to_owned(),
+        ..Texts::default()
     };
+    match line.what {
+        6 => Texts {
+            detail: format!(
+                "Process {pid} waits for ShareLock on transaction 7; blocked by process {other}.\nProcess {pid}: update t{other}"
+            ),
+            ..fail(Severity::Error, "deadlock detected")
+        },
+        7 => fail(Severity::Error, "canceling statement due to lock timeout"),
+        14 => fail(
+            Severity::Fatal,
+            "password authentication failed for user \"a\"",
+        ),
+        _ => fail(Severity::Error, "out of memory"),
+    }
+}
+
+fn take(tally: &mut Tally, line: &Line) {
+    let texts = texts(line);
     tally.take(&Record {
         at: (line.seconds % 97 != 0).then_some(line.seconds * 1_000_000),
-        pid,
+        pid: line.pid,
         session_started: u32::from(line.what % 2) * 50_000,
-        line: number,
+        line: line.number,
         lines: 1,
-        severity,
-        message: message.as_bytes(),
-        detail: detail.as_bytes(),
-        statement: statement.as_bytes(),
+        severity: texts.severity,
+        message: texts.message.as_bytes(),
+        detail: texts.detail.as_bytes(),
+        statement: texts.statement.as_bytes(),
         ..Record::default()
     });
     if line.what == 8 {
-        tally.take_odd(&Odd::Raw(message.as_bytes()));
+        tally.take_odd(&Odd::Raw(texts.message.as_bytes()));
     }
 }
 
