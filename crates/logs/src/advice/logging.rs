@@ -46,8 +46,8 @@ fn forged(report: &Report) -> Option<Advice> {
             )
         ),
         format!(
-            "{}  -- and pg_hba.conf: only addresses that you know",
-            set("log_destination", "jsonlog")
+            "{}  -- needs logging_collector = on; and pg_hba.conf: only addresses that you know",
+            set("log_destination", "csvlog")
         ),
     )
 }

@@ -82,7 +82,9 @@ fn lock_waits(report: &Report) -> Option<Advice> {
     if locks.waits < WAITS_MIN && locks.waited.total < WAITED_MIN {
         return None;
     }
-    let blocker = locks.blockers.items.iter().find(|blocker| blocker.root);
+    let blockers = &locks.blockers.items;
+    let root = blockers.iter().find(|blocker| blocker.root);
+    let blocker = root.or(blockers.first());
     let who = blocker.map_or_else(String::new, |blocker| {
         format!(
             "; process {}{} made {} wait for {}{}",

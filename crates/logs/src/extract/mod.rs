@@ -3,7 +3,7 @@
 
 mod text;
 
-pub(crate) use text::{csv_fields, printable, redacted};
+pub(crate) use text::{csv_fields, named, printable, redacted};
 
 use memchr::memmem;
 

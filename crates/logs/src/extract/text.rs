@@ -30,6 +30,22 @@ pub(crate) fn printable(bytes: &[u8], most: usize) -> String {
         .collect()
 }
 
+/// Returns a name with its control characters as newer servers print them, `\x0a`, so that all formats of a log have the same name.
+pub(crate) fn named(name: &[u8]) -> Cow<'_, [u8]> {
+    if !name.iter().any(u8::is_ascii_control) {
+        return Cow::Borrowed(name);
+    }
+    let mut escaped = Vec::with_capacity(name.len() + 16);
+    for &byte in name {
+        if byte.is_ascii_control() {
+            escaped.extend_from_slice(format!("\\x{byte:02x}").as_bytes());
+        } else {
+            escaped.push(byte);
+        }
+    }
+    Cow::Owned(escaped)
+}
+
 /// Returns the first `most` bytes as text, with values of passwords and credentials of addresses masked.
 pub(crate) fn redacted(bytes: &[u8], most: usize) -> String {
     // The end is cut only after masking: a secret whose end is cut off would not be known as one.
@@ -161,6 +177,12 @@ mod tests {
         assert_eq!(printable(b"a\tb\nc\x1b[31m", 100), "a b c [31m");
         assert_eq!(printable("päß".as_bytes(), 2), "p");
         assert_eq!(printable(b"\xff!", 10), "\u{fffd}!");
+    }
+
+    #[test]
+    fn names_show_their_control_characters() {
+        assert_eq!(named(b"ahli data").as_ref(), b"ahli data");
+        assert_eq!(named(b"x\ny").as_ref(), b"x\\x0ay");
     }
 
     #[test]

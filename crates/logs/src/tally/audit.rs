@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::table::{Amount, Table, top};
 use super::{Event, Options, ShapeId, Shapes};
-use crate::extract::{csv_fields, printable};
+use crate::extract::{csv_fields, named, printable};
 use crate::report;
 
 /// Most classes; pgaudit has nine.
@@ -76,8 +76,8 @@ impl Audit {
             self.changed += 1;
             self.changes.push_back(Change {
                 at: record.at,
-                user: printable(record.user, NAME_BYTES_MAX),
-                database: printable(record.database, NAME_BYTES_MAX),
+                user: printable(&named(record.user), NAME_BYTES_MAX),
+                database: printable(&named(record.database), NAME_BYTES_MAX),
                 command: printable(command, NAME_BYTES_MAX),
                 object: printable(object, NAME_BYTES_MAX),
                 shape: statement(field(7)).map(|text| shapes.of(text)),

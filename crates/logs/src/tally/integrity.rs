@@ -164,9 +164,9 @@ impl Integrity {
             Odd::Malformed(text) => (&mut self.malformed, text),
         };
         let line = memchr::memchr(b'\n', text).map_or(*text, |end| &text[..end]);
-        let line = &line[..line.len().min(LINE_BYTES_MAX)];
+        let line = printable(line, LINE_BYTES_MAX);
         // An empty line is one too, and has no other name.
-        table.change(line, |count| *count += 1);
+        table.change(line.as_bytes(), |count| *count += 1);
     }
 
     /// Joins what belongs together, in order: sessions whose first number is not 1 although they began after the log did.
@@ -198,7 +198,7 @@ impl Integrity {
             let mut lines: Vec<report::OddLine> = table
                 .iter()
                 .map(|(text, &count)| report::OddLine {
-                    text: printable(text.as_bytes(), LINE_BYTES_MAX),
+                    text: text.to_owned(),
                     count,
                 })
                 .collect();

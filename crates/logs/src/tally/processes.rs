@@ -7,14 +7,14 @@ use foldhash::fast::FixedState;
 use serde::{Deserialize, Serialize};
 
 use super::{Event, ShapeId};
-use crate::extract::printable;
+use crate::extract::{named, printable};
 use crate::record::{Origin, Record};
 
 /// Most processes that are remembered; the longest unseen half is forgotten when there are more.
 pub(crate) const PROCESSES_MAX: usize = 8_192;
 
-/// Longest name of a role, database or application, in bytes: what PostgreSQL allows.
-const NAME_BYTES_MAX: usize = 63;
+/// Longest name of a role, database or application, in bytes: what PostgreSQL allows, each as four.
+const NAME_BYTES_MAX: usize = 252;
 
 /// What is known of a process at one point of the log.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -118,7 +118,7 @@ impl Processes {
 
 /// Returns `role@database (application)`, as far as the record says.
 pub(crate) fn who(record: &Record<'_>) -> String {
-    let name = |bytes: &[u8]| printable(bytes, NAME_BYTES_MAX);
+    let name = |bytes: &[u8]| printable(&named(bytes), NAME_BYTES_MAX);
     let mut who = name(record.user);
     if !record.database.is_empty() {
         who.push('@');

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::measure::{Spread, Track};
 use super::table::{Row, Table, top};
 use super::{Event, Options};
-use crate::extract::{after, clock, printable, value};
+use crate::extract::{after, clock, named, printable, value};
 use crate::kind::{Group, kinds};
 use crate::record::Record;
 use crate::report;
@@ -31,8 +31,8 @@ const ARRIVING_MAX: usize = 10_000;
 /// Most events that wait to be joined.
 const PENDING_MAX: usize = 1_000_000;
 
-/// Longest name of a role or database, in bytes: what PostgreSQL allows.
-const NAME_BYTES_MAX: usize = 63;
+/// Longest name of a role or database, in bytes: what PostgreSQL allows, each as four.
+const NAME_BYTES_MAX: usize = 252;
 
 /// Longest host name that is kept until the login, in bytes.
 const HOST_BYTES_MAX: usize = 240;
@@ -194,8 +194,8 @@ impl Sessions {
         self.refused.change(&key, |row| {
             if row.count == 0 {
                 row.kind = kind.to_owned();
-                row.user = printable(record.user, NAME_BYTES_MAX);
-                row.database = printable(record.database, NAME_BYTES_MAX);
+                row.user = printable(&named(record.user), NAME_BYTES_MAX);
+                row.database = printable(&named(record.database), NAME_BYTES_MAX);
                 row.host = printable(record.host, HOST_BYTES_MAX);
                 row.first_at = record.at;
             }

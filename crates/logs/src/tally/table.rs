@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::ShapeId;
-use crate::extract::printable;
+use crate::extract::{named, printable};
 use crate::report::{Counted, Top};
 
 /// Longest name that a table keeps, in bytes; longer ones are cut, and the same beginning is the same name.
@@ -54,6 +54,7 @@ impl<V, const MOST: usize> Default for Table<V, MOST> {
 impl<V: Row, const MOST: usize> Table<V, MOST> {
     /// Changes the row of a name, if there is room for it.
     pub(crate) fn change(&mut self, name: &[u8], change: impl FnOnce(&mut V)) {
+        let name = named(name);
         let name = &name[..name.len().min(NAME_BYTES_MAX)];
         let hash = hash(name);
         if let Some((_, row)) = self.rows.get_mut(&hash) {

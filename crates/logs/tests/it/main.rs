@@ -16,3 +16,5 @@ mod sections;
 mod split;
 mod plan_garbage;
 mod stderr;
+mod parts;
+mod sections;

@@ -118,7 +118,7 @@ impl Locks {
     pub(crate) fn take_error(&mut self, record: &Record<'_>) {
         const ENDS: [&str; 3] = ["canceling ", "terminating ", "deadlock detected"];
         let ends = |text: &&str| record.message.starts_with(text.as_bytes());
-        if record.pid != 0 && ENDS.iter().any(|text| ends(&text)) {
+        if record.pid != 0 && ENDS.iter().any(ends) {
             self.push(Pending::Ended(record.pid));
         }
     }

@@ -246,7 +246,7 @@ pub(super) fn death(message: &[u8]) -> Option<Death> {
     } else {
         death.exit_code = process(rest.strip_prefix(b"exited with exit code ")?)?.0;
         let replaced = |kind: &&str| name.starts_with(kind.as_bytes());
-        let goes_on = death.exit_code == 1 && REPLACED.iter().any(|kind| replaced(&kind));
+        let goes_on = death.exit_code == 1 && REPLACED.iter().any(replaced);
         if death.exit_code == 0 || goes_on {
             return None;
         }

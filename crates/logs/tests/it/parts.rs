@@ -102,6 +102,112 @@ fn tally(lines: &[Line]) -> Tally {
     let mut counter = Counter::default();
     for line in lines {
         counter.record(0, &line.record());
+/// The texts of a record.
+#[derive(Default)]
+struct Texts {
+    severity: Severity,
+    message: String,
+    detail: String,
+    statement: String,
+}
+
+fn texts(line: &Line) -> Texts {
+    let Line { pid, other, .. } = *line;
+    let number = line.number;
+    let say = |message: String| Texts {
+        message,
+        ..Texts::default()
+    };
+    match line.what {
+        0..=2 => Texts {
+            detail: format!("Processes holding the lock: {other}, {number}. Wait queue: {pid}."),
+            ..say(format!(
+                "process {pid} still waiting for ShareLock on transaction {other} after 1000.{number} ms"
+            ))
+        },
+        3..=5 => say(format!(
+            "process {pid} acquired ShareLock on transaction {other} after 2000.5 ms"
+        )),
+        8 | 9 => say(format!(
+            "connection received: host=10.0.0.{other} port=4000"
+        )),
+        10 | 11 => say(format!(
+            "connection authorized: user=u{other} database=d application_name=a b"
+        )),
+        12 | 13 => {
+            say("disconnection: session time: 0:00:01.234 user=u database=d host=h".to_owned())
+        }
+        15 => say("checkpoint starting: wal".to_owned()),
+        16 => say(format!(
+            "checkpoint complete: wrote {number} buffers (0.1%); 0 WAL file(s) added, 1 removed, 0 recycled; write=0.03{number} s, \
+             sync=0.071 s, total=0.124 s; sync files=3, longest=0.006 s, average=0.001 s; distance={other} kB, estimate=26867 kB"
+        )),
+        17 => say(format!(
+            "automatic vacuum of table \"d.s.t{other}\": index scans: {number}\ntuples: 1 removed, 2 remain, {number} are dead but not \
+             yet removable\nsystem usage: CPU: user: 0.00 s, system: 0.00 s, elapsed: 1.0{number} s"
+        )),
+        18 => Texts {
+            detail: format!("Failed process was running: select {other}"),
+            ..say(format!(
+                "server process (PID {other}) was terminated by signal 9: Killed"
+            ))
+        },
+        19 => say("database system is ready to accept connections".to_owned()),
+        21 => say(format!(
+            "AUDIT: SESSION,{number},1,DDL,DROP TABLE,TABLE,public.t{other},drop table t{other},<none>"
+        )),
+        22 => say("starting PostgreSQL 15.18 on x86_64-pc-linux-gnu".to_owned()),
+        6 | 7 | 14 | 20 => failure(line),
+        _ => {
+            let statement = format!("select a{other} from t{number}");
+            Texts {
+                message: format!("duration: 1.{number} ms  statement: {statement}"),
+                statement,
+                ..Texts::default()
+            }
+        }
+    }
+}
+
+fn failure(line: &Line) -> Texts {
+    let Line { pid, other, .. } = *line;
+    let fail = |severity, message: &str| Texts {
+        severity,
+        message: message.to_owned(),
+        ..Texts::default()
+    };
+    match line.what {
+        6 => Texts {
+            detail: format!(
+                "Process {pid} waits for ShareLock on transaction 7; blocked by process {other}.\nProcess {pid}: update t{other}"
+            ),
+            ..fail(Severity::Error, "deadlock detected")
+        },
+        7 => fail(Severity::Error, "canceling statement due to lock timeout"),
+        14 => fail(
+            Severity::Fatal,
+            "password authentication failed for user \"a\"",
+        ),
+        _ => fail(Severity::Error, "out of memory"),
+    }
+}
+
+fn take(tally: &mut Tally, line: &Line) {
+    let texts = texts(line);
+    tally.take(&Record {
+        at: (line.seconds % 97 != 0).then_some(line.seconds * 1_000_000),
+        pid: line.pid,
+        session_started: u32::from(line.what % 2) * 50_000,
+        line: line.number,
+        lines: 1,
+        severity: texts.severity,
+        message: texts.message.as_bytes(),
+        detail: texts.detail.as_bytes(),
+        statement: texts.statement.as_bytes(),
+        ..Record::default()
+    });
+    if line.what == 8 {
+        tally.take_odd(&Odd::Raw(texts.message.as_bytes()));
     }
     counter.odd(0, Odd::Raw(b"raw"));
     counter.tally
