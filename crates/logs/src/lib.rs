@@ -6,6 +6,7 @@
 pub mod advice;
 pub mod engine;
 mod error;
+pub mod follow;
 pub mod format;
 pub mod input;
 pub mod kind;
