@@ -8,6 +8,7 @@ pub mod choose;
 pub mod engine;
 mod error;
 mod extract;
+pub mod follow;
 pub mod format;
 pub mod histogram;
 pub mod input;

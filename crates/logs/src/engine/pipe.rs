@@ -12,14 +12,14 @@ const BUFFER_BYTES: usize = 512 * 1024;
 /// Buffers that wait for the scanner; each is used again.
 const BUFFERS: usize = 3;
 
-/// What a decompressor hands over: bytes, none of them at the end.
-type Handed = io::Result<Vec<u8>>;
+/// What a decompressor hands over: a buffer and how many bytes of it are filled, none at the end.
+type Handed = io::Result<(Vec<u8>, usize)>;
 
 /// The decompressed bytes of a reader, which another thread reads.
 pub(crate) struct Piped {
     full: Option<Receiver<Handed>>,
     empty: Sender<Vec<u8>>,
-    current: Vec<u8>,
+    current: (Vec<u8>, usize),
     taken: usize,
     ended: bool,
     thread: Option<JoinHandle<()>>,
@@ -37,7 +37,7 @@ impl Piped {
         let piped = Piped {
             full: Some(full),
             empty,
-            current: Vec::new(),
+            current: (Vec::new(), 0),
             taken: 0,
             ended: false,
             thread: Some(thread),
@@ -72,8 +72,7 @@ fn decompress(
         }
     };
     loop {
-        let mut buffer: Vec<u8> = empty.try_recv().unwrap_or_default();
-        buffer.resize(BUFFER_BYTES, 0);
+        let mut buffer = empty.try_recv().unwrap_or_else(|_| vec![0; BUFFER_BYTES]);
         let mut filled = 0;
         let ended = loop {
             match reader.read(&mut buffer[filled..]) {
@@ -83,12 +82,11 @@ fn decompress(
                 Err(error) => break Some(Err(error)),
             }
         };
-        buffer.truncate(filled);
-        if filled > 0 && full.send(Ok(buffer)).is_err() {
+        if filled > 0 && full.send(Ok((buffer, filled))).is_err() {
             return;
         }
         if let Some(ended) = ended {
-            let _ = full.send(ended.map(|()| Vec::new()));
+            let _ = full.send(ended.map(|()| (Vec::new(), 0)));
             return;
         }
     }
@@ -96,16 +94,18 @@ fn decompress(
 
 impl Read for Piped {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        if self.taken == self.current.len() && !self.ended {
+        if self.taken == self.current.1 && !self.ended {
             let full = self.full.as_ref().expect("it is taken when dropped only");
             let next = full.recv().unwrap_or_else(|_| Err(stopped()));
-            self.ended = next.as_ref().map_or(true, Vec::is_empty);
-            let used = std::mem::replace(&mut self.current, next?);
+            self.ended = next.as_ref().map_or(true, |(_, filled)| *filled == 0);
+            let (used, _) = std::mem::replace(&mut self.current, next?);
             self.taken = 0;
-            // The decompressor may have ended already.
-            let _ = self.empty.send(used);
+            if !used.is_empty() {
+                // The decompressor may have ended already.
+                let _ = self.empty.send(used);
+            }
         }
-        let rest = &self.current[self.taken..];
+        let rest = &self.current.0[self.taken..self.current.1];
         let count = rest.len().min(into.len());
         into[..count].copy_from_slice(&rest[..count]);
         self.taken += count;

@@ -26,10 +26,12 @@ impl<R: Read> Peeked<R> {
     /// read.
     pub(crate) fn peek(&mut self, wanted: usize) -> &[u8] {
         if self.head.len() - self.taken < wanted && self.met.is_none() {
-            self.head.drain(..self.taken);
+            let rest = &self.head[self.taken..];
+            let mut filled = rest.len();
+            let mut head = vec![0; wanted];
+            head[..filled].copy_from_slice(rest);
+            self.head = head;
             self.taken = 0;
-            let mut filled = self.head.len();
-            self.head.resize(wanted, 0);
             while filled < wanted && self.met.is_none() {
                 match self.inner.read(&mut self.head[filled..]) {
                     Ok(0) => self.met = Some(Ok(())),

@@ -23,7 +23,7 @@ impl Lines {
     /// Returns the end of the record at the front, when it can be told.
     fn end_of(bytes: &[u8], end: bool) -> Option<usize> {
         let mut from = 0;
-        while let Some(found) = bytes[from..].iter().position(|&byte| byte == b'\n') {
+        while let Some(found) = memchr::memchr(b'\n', &bytes[from..]) {
             from += found + 1;
             match bytes.get(from) {
                 Some(b'\t') => {}
@@ -55,8 +55,14 @@ impl Lines {
 
 impl Scanner for Lines {
     fn sync(&self, bytes: &[u8]) -> Option<usize> {
-        let starts = |pair: &[u8]| pair[0] == b'\n' && (self.guesses || pair[1] != b'\t');
-        bytes.windows(2).position(starts).map(|found| found + 1)
+        let starts = |at: &usize| {
+            bytes
+                .get(*at)
+                .is_some_and(|&byte| self.guesses || byte != b'\t')
+        };
+        memchr::memchr_iter(b'\n', bytes)
+            .map(|at| at + 1)
+            .find(starts)
     }
 
     fn scan(

@@ -4,6 +4,7 @@
 mod engine;
 mod forms;
 mod found;
+mod follow;
 mod inputs;
 mod lines;
 mod plan;
