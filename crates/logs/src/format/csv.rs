@@ -30,6 +30,8 @@ pub struct Csv {
     scratch: Vec<u8>,
     extended: u64,
     clock: Clock,
+    /// Names whose line ends were made printable.
+    names: Vec<u8>,
 }
 
 /// What is being skipped, when a record or a torn place was longer than a scanner keeps.
@@ -117,7 +119,7 @@ impl Csv {
             }
         };
         let sqlstate = field::sqlstate(text(12));
-        let record = Record {
+        let mut record = Record {
             at,
             pid: field::unsigned(text(3)),
             session_started: field::session_started(text(5)).unwrap_or(0),
@@ -142,6 +144,9 @@ impl Csv {
             cut,
             origin: crate::record::Origin::Server,
         };
+        if field::breaks(&record) {
+            field::print_names(&mut record, &mut self.names);
+        }
         sink.record(offset, &record);
     }
 

@@ -1,5 +1,8 @@
 //! Single fields of the structured formats: numbers, session ids, hosts, severities.
 
+use memchr::memchr2;
+
+use crate::record::Record;
 use crate::severity::Severity;
 
 /// SQLSTATE of success, which jsonlog leaves out.
@@ -170,6 +173,49 @@ pub(crate) fn host(text: &[u8]) -> &[u8] {
 #[inline]
 pub(crate) fn known(text: &[u8]) -> &[u8] {
     if text == b"[unknown]" { b"" } else { text }
+}
+
+/// Takes ` at character 15` off, which csvlog and jsonlog have in a field of its own.
+pub(crate) fn without_position(message: &[u8], severity: Severity) -> &[u8] {
+    let digits = |byte: &&u8| byte.is_ascii_digit();
+    let length = message.iter().rev().take_while(digits).count();
+    let text = &message[..message.len() - length];
+    if length > 0 && severity >= Severity::Warning {
+        text.strip_suffix(b" at character ").unwrap_or(message)
+    } else {
+        message
+    }
+}
+
+/// Whether a name of the record holds a line end, which whoever connects can put there.
+#[inline]
+pub(crate) fn breaks(record: &Record<'_>) -> bool {
+    let names = [record.user, record.database, record.application];
+    names.iter().any(|name| memchr2(b'\n', b'\r', name).is_some())
+}
+
+/// Makes the names of a record printable in every format alike; `names` is where they are kept.
+pub(crate) fn print_names<'a>(record: &mut Record<'a>, names: &'a mut Vec<u8>) {
+    names.clear();
+    let ends = [record.user, record.database, record.application].map(|name| {
+        printable(name, names);
+        names.len()
+    });
+    let names: &'a [u8] = names;
+    record.user = &names[..ends[0]];
+    record.database = &names[ends[0]..ends[1]];
+    record.application = &names[ends[1]..ends[2]];
+}
+
+/// Adds a name with its line ends as newer servers print them, `\x0a`.
+fn printable(name: &[u8], into: &mut Vec<u8>) {
+    for byte in name {
+        match byte {
+            b'\n' => into.extend_from_slice(b"\\x0a"),
+            b'\r' => into.extend_from_slice(b"\\x0d"),
+            _ => into.push(*byte),
+        }
+    }
 }
 
 #[cfg(test)]

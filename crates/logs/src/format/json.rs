@@ -20,6 +20,8 @@ pub struct Json {
     /// Strings whose escapes were decoded.
     scratch: Vec<u8>,
     clock: Clock,
+    /// Names whose line ends were made printable.
+    names: Vec<u8>,
 }
 
 /// Texts of a record that may have escapes.
@@ -88,6 +90,9 @@ impl Json {
         record.database = field::known(record.database);
         record.application = field::known(record.application);
         record.cut = cut;
+        if field::breaks(&record) {
+            field::print_names(&mut record, &mut self.names);
+        }
         sink.record(offset, &record);
         true
     }

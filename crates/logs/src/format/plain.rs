@@ -185,7 +185,7 @@ pub(crate) fn read(text: &[u8], scratch: &mut Vec<u8>, said: Said, sink: &mut dy
     }
     let places = places(body, scratch);
     let of = |place: (usize, usize)| &scratch[place.0..place.1];
-    record.message = without_position(of(places.message), severity);
+    record.message = field::without_position(of(places.message), severity);
     record.detail = of(places.parts[Part::Detail as usize]);
     record.hint = of(places.parts[Part::Hint as usize]);
     record.internal_query = of(places.parts[Part::Query as usize]);
@@ -193,18 +193,6 @@ pub(crate) fn read(text: &[u8], scratch: &mut Vec<u8>, said: Said, sink: &mut dy
     record.statement = of(places.parts[Part::Statement as usize]);
     record.location = of(places.parts[Part::Location as usize]);
     sink.record(said.offset, &record);
-}
-
-/// Takes ` at character 15` off, which csvlog and jsonlog have in a field of its own.
-fn without_position(message: &[u8], severity: Severity) -> &[u8] {
-    let digits = |byte: &&u8| byte.is_ascii_digit();
-    let length = message.iter().rev().take_while(digits).count();
-    let text = &message[..message.len() - length];
-    if length > 0 && severity >= Severity::Warning {
-        text.strip_suffix(b" at character ").unwrap_or(message)
-    } else {
-        message
-    }
 }
 
 /// Returns the severity that a line begins with, and where its message begins.

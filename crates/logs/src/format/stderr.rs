@@ -6,7 +6,7 @@
 use jiff::tz::TimeZone;
 use memchr::memchr;
 
-use super::{RECORD_BYTES_MAX, Scanner};
+use super::{RECORD_BYTES_MAX, Scanner, field};
 use crate::prefix::words::{Label, Part};
 use crate::prefix::{
     Fields, HEAD_BYTES_MAX, JOIN_BYTES_MAX, Prefix, Prefixes, Reading, is_sqlstate,
@@ -360,19 +360,12 @@ impl Stderr {
             origin: Origin::Server,
         };
         take_verbose_sqlstate(&mut record);
+        record.message = field::without_position(record.message, record.severity);
         if open.forged.is_empty() {
             piece.sink.record(piece.base + open.start as u64, &record);
             return;
         }
-        self.names.clear();
-        let names = [record.user, record.database, record.application];
-        let ends = names.map(|name| {
-            printable(name, &mut self.names);
-            self.names.len()
-        });
-        record.user = &self.names[..ends[0]];
-        record.database = &self.names[ends[0]..ends[1]];
-        record.application = &self.names[ends[1]..];
+        field::print_names(&mut record, &mut self.names);
         piece.sink.record(piece.base + open.start as u64, &record);
         for (start, end) in &open.forged {
             let odd = Odd::Forged(&bytes[*start..*end]);
@@ -570,17 +563,6 @@ fn decode(text: &[u8], carriage: bool, into: &mut Vec<u8>) {
         _ => rest,
     };
     into.extend_from_slice(rest);
-}
-
-/// Adds a name with its line ends as newer servers print them, `\x0a`.
-fn printable(name: &[u8], into: &mut Vec<u8>) {
-    for byte in name {
-        match byte {
-            b'\n' => into.extend_from_slice(b"\\x0a"),
-            b'\r' => into.extend_from_slice(b"\\x0d"),
-            _ => into.push(*byte),
-        }
-    }
 }
 
 /// Takes `42P01: ` off a message of `log_error_verbosity = verbose`; that mode always tells a LOCATION, and other messages begin alike.

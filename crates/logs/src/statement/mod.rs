@@ -7,6 +7,7 @@ mod fingerprint;
 mod message;
 mod normal;
 mod redact;
+mod split;
 mod tags;
 mod token;
 mod words;
@@ -17,6 +18,7 @@ pub(crate) use message::cut;
 pub use message::normalise_message;
 pub use normal::Normaliser;
 pub use redact::redact;
+pub use split::{has_parameters, split};
 pub use tags::tags;
 
 /// Returns a statement without its constants; [`Normaliser`] does the same for many with less work.

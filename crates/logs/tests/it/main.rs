@@ -2,20 +2,19 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod engine;
+mod follow;
 mod forms;
 mod found;
-mod follow;
 mod inputs;
 mod lines;
+mod parts;
 mod plan;
+mod plan_garbage;
 mod render;
 mod render_sample;
-mod transports;
 mod resume;
+mod sections;
 mod shapes;
-mod sections;
 mod split;
-mod plan_garbage;
 mod stderr;
-mod parts;
-mod sections;
+mod transports;

@@ -14,6 +14,7 @@ mod init;
 mod journal;
 mod logs;
 mod notify;
+mod query;
 mod reference;
 mod route;
 mod rule;
@@ -97,6 +98,7 @@ enum Command {
     At(at::Args),
     Diff(diff::Args),
     Logs(logs::Args),
+    Query(query::Args),
     Explain(explain::Args),
     Alert(alert::Args),
     Silence(silence::Args),
@@ -142,6 +144,7 @@ pub(crate) fn run() -> Result<Exit, Report> {
         Command::At(args) => at::run(&args, &cli.global),
         Command::Diff(args) => diff::run(&args, &cli.global),
         Command::Logs(args) => logs::run(&args, &cli.global),
+        Command::Query(args) => query::run(&args, &cli.global),
         Command::Explain(args) => explain::run(&args, &cli.global),
         Command::Alert(args) => alert::run(&args, &cli.global),
         Command::Silence(args) => silence::run(&args, &cli.global),

@@ -13,6 +13,7 @@ mod history;
 mod incident;
 mod init;
 mod program;
+mod query;
 mod rule;
 mod serve;
 mod serve_alerts;

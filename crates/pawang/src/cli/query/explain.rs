@@ -85,7 +85,7 @@ fn answer(plan: &Plan) -> Answer {
     Answer {
         fingerprint: format!("{:016x}", plan::fingerprint(plan)),
         outline: plan::outline(plan),
-        findings: plan::findings(plan),
+        findings: plan::review(plan),
     }
 }
 
