@@ -30,10 +30,10 @@ pub(super) struct FilesArgs {
 #[derive(Debug, clap::Args)]
 pub(super) struct ReadArgs {
     /// Leave out what was before: a length of time such as 24h, or an instant such as "yesterday 03:00"
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     pub since: Option<String>,
     /// Leave out what was at that time or later
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     pub until: Option<String>,
     /// Most items of each list
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=TOP_MAX))]
