@@ -135,7 +135,7 @@ fn texts() -> Vec<Vec<u8>> {
         b"2 a record of an earlier hour\nraw is in an hour too\n3 x\n"
             .repeat(2)
             .iter()
-            .skip(0),
+            ,
     );
     texts
 }
