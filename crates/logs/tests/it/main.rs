@@ -1,1 +1,3 @@
 //! Tests over whole files, in one binary.
+
+mod language;
