@@ -6,6 +6,7 @@ mod follow;
 mod forms;
 mod found;
 mod inputs;
+mod language;
 mod lines;
 mod parts;
 mod plan;
