@@ -133,9 +133,7 @@ fn texts() -> Vec<Vec<u8>> {
         .collect();
     texts[1].extend(
         b"2 a record of an earlier hour\nraw is in an hour too\n3 x\n"
-            .repeat(2)
-            .iter()
-            ,
+            .repeat(2),
     );
     texts
 }
