@@ -18,3 +18,5 @@ mod shapes;
 mod split;
 mod stderr;
 mod transports;
+
+mod language;
