@@ -131,10 +131,6 @@ fn texts() -> Vec<Vec<u8>> {
     let mut texts: Vec<Vec<u8>> = (0..4)
         .map(|number| log(&mut random, 16 + number * 6, 3_590 + 5_000 * number))
         .collect();
-    texts[1].extend(
-        b"2 a record of an earlier hour\nraw is in an hour too\n3 x\n"
-            .repeat(2),
-    );
     texts[1].extend(b"2 a record of an earlier hour\nraw is in an hour too\n3 x\n".repeat(2));
     texts
 }
