@@ -99,3 +99,21 @@ fn a_zone_that_is_only_abbreviated_is_what_the_caller_says() {
     let table = report(&[file], 1, 1 << 25);
     assert_eq!(told.totals.first_at, table.totals.first_at);
 }
+
+#[test]
+fn a_prefix_that_explains_nothing_is_refused_with_the_likely_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = write(folder.path(), "a.log", STDERR);
+    let wish = Wish {
+        prefixes: vec!["%t [%p] ".to_owned()],
+        ..Wish::default()
+    };
+    let settings = Settings {
+        threads: 1,
+        piece_bytes: 1 << 25,
+        choose: &|head| choose(head, &wish),
+    };
+    let outcome = read(vec![Input::file(&file)], &settings, &Options::default()).unwrap();
+    let trouble = outcome.source.files[0].trouble.clone().unwrap();
+    assert!(trouble.contains("matches 0 %") && trouble.contains("%m [%p] %c %l user=%u"), "{trouble}");
+}
