@@ -1,6 +1,8 @@
 //! Tests over whole files, in one binary.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod engine;
 mod follow;
 mod forms;
