@@ -88,9 +88,7 @@ impl Matcher {
         message: &[u8],
         detail: &[u8],
     ) -> Option<KindId> {
-        let Some(first) = message.first() else {
-            return None;
-        };
+        let first = message.first()?;
         let by_key = key(message).and_then(|key| self.by_key.get(&key));
         let by_byte = self.by_byte.get(usize::from(*first));
         let mut best: Option<&Rule> = None;

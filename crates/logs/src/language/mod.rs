@@ -21,6 +21,8 @@ use crate::record::Record;
 const MAXIMUM: usize = 8 << 20;
 /// Templates that begin with as much text as this are found by it.
 const KEY: usize = 8;
+/// Others that end with as much text as this are found by that.
+const END: usize = 5;
 /// The most lines of one text that are translated one by one; a statement after them stays as it is.
 const LINES: usize = 64;
 /// Texts that stand for a value of another text may be nested this deep.
@@ -42,8 +44,10 @@ struct Table {
     languages: Vec<String>,
     entries: Vec<Entry>,
     by_key: HashMap<[u8; KEY], Vec<u32>, FixedState>,
-    /// Those that begin with less text, or with a value.
-    short: Vec<u32>,
+    /// Those that begin with less text or with a value, by what they end with.
+    by_end: HashMap<[u8; END], Vec<u32>, FixedState>,
+    /// The others, by their first byte; those that begin with a value have 0.
+    by_byte: HashMap<u8, Vec<u32>, FixedState>,
 }
 
 static TABLE: LazyLock<Table> = LazyLock::new(Table::load);
@@ -77,7 +81,8 @@ impl Table {
             languages: Vec::new(),
             entries: Vec::new(),
             by_key: HashMap::default(),
-            short: Vec::new(),
+            by_end: HashMap::default(),
+            by_byte: HashMap::default(),
         };
         for line in text.lines() {
             if let Some(language) = line.strip_prefix('#') {
@@ -110,7 +115,13 @@ impl Table {
         let index = u32::try_from(self.entries.len()).expect("the table has fewer messages");
         match translated.start().first_chunk::<KEY>() {
             Some(key) => self.by_key.entry(*key).or_default().push(index),
-            None => self.short.push(index),
+            None => match translated.end().last_chunk::<END>() {
+                Some(end) => self.by_end.entry(*end).or_default().push(index),
+                None => {
+                    let first = translated.start().first().copied().unwrap_or(0);
+                    self.by_byte.entry(first).or_default().push(index);
+                }
+            },
         }
         self.entries.push(Entry {
             language: self.languages.len().saturating_sub(1),
@@ -126,7 +137,17 @@ impl Table {
         let by_key = text
             .first_chunk::<KEY>()
             .and_then(|key| self.by_key.get(key));
-        let indexes = by_key.into_iter().chain([&self.short]).flatten();
+        let first = *text.first()?;
+        let by_end = text
+            .last_chunk::<END>()
+            .and_then(|end| self.by_end.get(end));
+        let lists = [
+            by_key,
+            by_end,
+            self.by_byte.get(&first),
+            self.by_byte.get(&0),
+        ];
+        let indexes = lists.into_iter().flatten().flatten();
         let mut best = None;
         let mut weight = 0;
         for entry in indexes.map(|index| &self.entries[*index as usize]) {

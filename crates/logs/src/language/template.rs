@@ -98,6 +98,14 @@ impl Template {
         }
     }
 
+    /// Returns the text that it ends with.
+    pub(super) fn end(&self) -> &[u8] {
+        match self.pieces.last() {
+            Some(Piece::Text(text)) => text,
+            _ => b"",
+        }
+    }
+
     /// Matches a whole text.
     pub(super) fn capture<'a>(&self, text: &'a [u8]) -> Option<Captures<'a>> {
         if !text.starts_with(self.start()) {

@@ -20,3 +20,5 @@ mod shapes;
 mod split;
 mod stderr;
 mod transports;
+
+mod language;
