@@ -50,18 +50,15 @@ pub(super) fn hours(reader: &Reader, instance: &str, span: Span) -> Result<BTree
                     hour: number,
                     ..Hour::default()
                 });
-                let sums = [
-                    &mut hour.calls,
-                    &mut hour.total_ms,
-                    &mut hour.rows,
-                    &mut hour.hit,
-                    &mut hour.read,
-                    &mut hour.temp,
-                    &mut hour.temp,
-                ];
-                if let Some(sum) = sums.into_iter().nth(index) {
-                    *sum += reading.mean * seconds;
-                }
+                let sum = match index {
+                    0 => &mut hour.calls,
+                    1 => &mut hour.total_ms,
+                    2 => &mut hour.rows,
+                    3 => &mut hour.hit,
+                    4 => &mut hour.read,
+                    _ => &mut hour.temp,
+                };
+                *sum += reading.mean * seconds;
             }
         }
     }
