@@ -170,9 +170,12 @@ fn explains(head: &FileHead<'_>, given: &[String]) -> Result<(), Error> {
     let mut fields = Fields::default();
     let lines = head.bytes.split(|byte| *byte == b'\n');
     let (mut all, mut matching) = (0_u32, 0_u32);
-    for line in lines.filter(|line| !line.is_empty() && line[0] != b'\t').take(LINES_MAX) {
+    for line in lines
+        .filter(|line| !line.is_empty() && line[0] != b'\t')
+        .take(LINES_MAX)
+    {
         all += 1;
-        let whole = matches!(prefixes.read(line, &mut clock, &mut fields), Reading::Whole { .. });
+        let whole = matches!(prefixes.read(line, &mut clock, &mut fields), Reading::Whole);
         matching += u32::from(whole);
     }
     let rate = f64::from(matching) / f64::from(all.max(1));
@@ -181,11 +184,18 @@ fn explains(head: &FileHead<'_>, given: &[String]) -> Result<(), Error> {
     }
     let likely = prefix::detect(head.bytes).into_iter().next();
     let likely = likely.map_or("no prefix explains them".to_owned(), |guess| {
-        format!("\"{}\" matches {:.0} %", guess.prefix, guess.match_rate * 100.0)
+        format!(
+            "\"{}\" matches {:.0} %",
+            guess.prefix,
+            guess.match_rate * 100.0
+        )
     });
     Err(Error::Unrecognised {
         name: head.name.to_owned(),
-        why: format!("the given log_line_prefix matches {:.0} % of its first lines, {likely}", rate * 100.0),
+        why: format!(
+            "the given log_line_prefix matches {:.0} % of its first lines, {likely}",
+            rate * 100.0
+        ),
     })
 }
 

@@ -191,7 +191,10 @@ impl Followed {
         }
         let fresh = !self.begun && !how.from_start;
         let position = if fresh {
-            last_line_end(&file, facts.len().saturating_sub(how.back.min(BACK_BYTES_MAX)))
+            last_line_end(
+                &file,
+                facts.len().saturating_sub(how.back.min(BACK_BYTES_MAX)),
+            )
         } else {
             0
         };

@@ -24,7 +24,12 @@ fn report(files: &[PathBuf], threads: usize, piece_bytes: u64) -> Report {
     let options = Options::default();
     let inputs = files.iter().map(Input::file).collect();
     let outcome = read(inputs, &settings, &options).unwrap();
-    let troubles: Vec<_> = outcome.source.files.iter().filter_map(|file| file.trouble.as_ref()).collect();
+    let troubles: Vec<_> = outcome
+        .source
+        .files
+        .iter()
+        .filter_map(|file| file.trouble.as_ref())
+        .collect();
     assert!(troubles.is_empty(), "{troubles:?}");
     outcome.tally.report(Source::default(), &options)
 }
@@ -39,7 +44,11 @@ fn write(folder: &Path, name: &str, bytes: &[u8]) -> PathBuf {
 fn assert_equal(left: &Report, right: &Report, what: &str) {
     let json = |report: &Report| serde_json::to_string_pretty(report).unwrap();
     let (left, right) = (json(left), json(right));
-    let different = left.lines().zip(right.lines()).enumerate().find(|(_, (a, b))| a != b);
+    let different = left
+        .lines()
+        .zip(right.lines())
+        .enumerate()
+        .find(|(_, (a, b))| a != b);
     assert!(left == right, "{what}: {different:?}");
 }
 
@@ -57,7 +66,9 @@ fn stderr_csvlog_and_jsonlog_give_one_report() {
     stderr.integrity = csv.integrity.clone();
     // And it numbers lines, not records, so that holes have other lengths.
     let comparable = |mut report: Report| {
-        report.advice.retain(|advice| advice.id != "forged-lines" && !advice.because.contains("holes in the line numbers"));
+        report.advice.retain(|advice| {
+            advice.id != "forged-lines" && !advice.because.contains("holes in the line numbers")
+        });
         report
     };
     assert_equal(&comparable(csv), &comparable(stderr), "stderr");
@@ -76,7 +87,11 @@ fn threads_pieces_and_compression_change_nothing() {
         let one = report(std::slice::from_ref(&file), 1, 1 << 25);
         for (threads, piece) in [(1, 4_096), (2, 1_000), (3, 7_777), (4, 50_000)] {
             let cut = report(std::slice::from_ref(&file), threads, piece);
-            assert_equal(&one, &cut, &format!("{name} with {threads} threads, pieces of {piece}"));
+            assert_equal(
+                &one,
+                &cut,
+                &format!("{name} with {threads} threads, pieces of {piece}"),
+            );
         }
     }
 }
@@ -115,5 +130,8 @@ fn a_prefix_that_explains_nothing_is_refused_with_the_likely_one() {
     };
     let outcome = read(vec![Input::file(&file)], &settings, &Options::default()).unwrap();
     let trouble = outcome.source.files[0].trouble.clone().unwrap();
-    assert!(trouble.contains("matches 0 %") && trouble.contains("%m [%p] %c %l user=%u"), "{trouble}");
+    assert!(
+        trouble.contains("matches 0 %") && trouble.contains("%m [%p] %c %l user=%u"),
+        "{trouble}"
+    );
 }

@@ -107,7 +107,9 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Report> {
     let mut show = Show::new(&filter, &lines, &out);
     match place {
         Place::Files(targets) => follow_files(&targets, &wish, &waiter, args.lines, &mut show),
-        Place::Server(target) => over_sql::follow(&target, &wish, &waiter, back(args.lines), &mut show)?,
+        Place::Server(target) => {
+            over_sql::follow(&target, &wish, &waiter, back(args.lines), &mut show)?
+        }
     }
     out.into_inner().end()?;
     Ok(Exit::Good)
@@ -144,7 +146,9 @@ fn choose_as_before(
     wish: &Wish,
     before: &Mutex<Option<Known>>,
 ) -> Result<Chosen, pawang_logs::Error> {
-    let mut before = before.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut before = before
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
     let known = before.as_ref().filter(|known| {
         let form = pawang_logs::format::detect::detect(head.bytes);
         head.bytes.len() < SAMPLE_BYTES_MIN && form.as_str() == known.format
@@ -165,5 +169,6 @@ fn notice(file: &str, text: &str) {
 }
 
 fn no_place(primary: &str) -> Report {
-    Report::new(Kind::Usage, primary).with_hint("pawang logs follow FILE, or -i NAME for the log of a server")
+    Report::new(Kind::Usage, primary)
+        .with_hint("pawang logs follow FILE, or -i NAME for the log of a server")
 }
