@@ -72,7 +72,7 @@ pub(crate) fn open(
     }
     let opened = plain(&file, facts.len(), &name, modified, settings);
     match opened {
-        Err(nothing) => Opened::Nothing(nothing),
+        Err(nothing) => Opened::Nothing(*nothing),
         Ok((chosen, source)) => {
             let plain = Plain {
                 file,
@@ -109,14 +109,14 @@ fn plain(
     name: &str,
     modified: Option<i64>,
     settings: &Settings<'_>,
-) -> Result<(Chosen, SourceFile), SourceFile> {
+) -> Result<(Chosen, SourceFile), Box<SourceFile>> {
     let mut head = vec![0; usize::try_from(size).unwrap_or(HEAD_BYTES).min(HEAD_BYTES)];
     if let Err(error) = file.read_exact_at(&mut head, 0) {
         let trouble = format!(
             "could not read it: {}; nothing of it was read",
             cause(&error)
         );
-        return Err(with_trouble(name.to_owned(), trouble));
+        return Err(Box::new(with_trouble(name.to_owned(), trouble)));
     }
     choose(&head, name, modified, None, &[], settings)
 }
@@ -129,7 +129,7 @@ pub(crate) fn choose(
     known: Option<&Known>,
     layers: &[&str],
     settings: &Settings<'_>,
-) -> Result<(Chosen, SourceFile), SourceFile> {
+) -> Result<(Chosen, SourceFile), Box<SourceFile>> {
     let compression = layers.iter().rev().copied().collect::<Vec<_>>().join(".");
     let mut source = SourceFile {
         name: name.to_owned(),
@@ -137,7 +137,7 @@ pub(crate) fn choose(
         ..SourceFile::default()
     };
     if head.is_empty() {
-        return Err(source);
+        return Err(Box::new(source));
     }
     let head_facts = FileHead {
         name,
@@ -158,7 +158,7 @@ pub(crate) fn choose(
         }
         Err(why) => {
             source.trouble = Some(format!("{why}; nothing of it was read"));
-            Err(source)
+            Err(Box::new(source))
         }
     }
 }

@@ -102,7 +102,7 @@ impl<P: Part> Job<'_, '_, P> {
             }
             Err(file) => {
                 let silent = file.trouble.is_none();
-                self.target.begin(file);
+                self.target.begin(*file);
                 if silent && let Err(error) = reader.read(&mut [0; 1]) {
                     self.target.trouble(stopped(&cause(&error), layers, 0));
                 }

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use crate::engine::{Choose, FileHead, HEAD_BYTES};
 use crate::error::cause;
+use crate::format::Scanner;
 use crate::record::Sink;
 
 /// How often the files are asked.
@@ -39,6 +40,9 @@ const ROUND_BYTES_MAX: usize = 64 * READ_BYTES;
 /// Bytes before the end of what was read that must still be there.
 const MARK_BYTES: usize = 256;
 
+/// Most bytes that are read before what comes.
+pub const BACK_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
 /// Bytes after which a format must have been recognised.
 const UNRECOGNISED_BYTES: usize = 64 * 1024;
 
@@ -56,6 +60,8 @@ pub struct Follow<'a> {
     pub choose: &'a Choose<'a>,
     /// Begin with what is in the files already, instead of with what comes.
     pub from_start: bool,
+    /// Bytes before what comes that are handed over first, at most [`BACK_BYTES_MAX`]: from the first record that begins in them.
+    pub back: u64,
     /// Says when to stop; asked in each round.
     pub stop: &'a dyn Fn() -> bool,
     /// Returns milliseconds of a clock that never goes back.
@@ -183,10 +189,14 @@ impl Followed {
             open.left_at = None;
             return self.files.push(open);
         }
-        let position = if self.begun || how.from_start {
-            0
+        let fresh = !self.begun && !how.from_start;
+        let position = if fresh {
+            last_line_end(
+                &file,
+                facts.len().saturating_sub(how.back.min(BACK_BYTES_MAX)),
+            )
         } else {
-            last_line_end(&file, facts.len())
+            0
         };
         self.begun = true;
         self.files.push(Open {
@@ -195,6 +205,7 @@ impl Followed {
             device: facts.dev(),
             inode: facts.ino(),
             position,
+            amid: fresh && how.back > 0 && position > 0,
             mark: Vec::new(),
             tail: None,
             refused_at: 0,
@@ -220,6 +231,8 @@ struct Open {
     device: u64,
     inode: u64,
     position: u64,
+    /// The position may be amid a record.
+    amid: bool,
     /// The bytes before the position.
     mark: Vec<u8>,
     tail: Option<Tail>,
@@ -268,6 +281,7 @@ impl Open {
             self.finish(listener);
             listener.notice(&self.name, "truncated, read again from its beginning");
             self.position = 0;
+            self.amid = false;
             self.mark.clear();
             self.tail = None;
         }
@@ -305,6 +319,9 @@ impl Open {
         };
         match (how.choose)(&facts) {
             Ok(chosen) => {
+                if std::mem::take(&mut self.amid) {
+                    self.position += self.beginning(&*(chosen.make)(), size);
+                }
                 self.tail = Some(Tail::new(chosen.make, self.position));
                 true
             }
@@ -319,6 +336,16 @@ impl Open {
                 }
                 false
             }
+        }
+    }
+
+    /// Returns how many bytes after the position the first record begins.
+    fn beginning(&self, scanner: &dyn Scanner, size: u64) -> u64 {
+        let wanted = size.saturating_sub(self.position).min(2 * BACK_BYTES_MAX);
+        let mut bytes = vec![0; usize::try_from(wanted).unwrap_or(0)];
+        match self.file.read_exact_at(&mut bytes, self.position) {
+            Ok(()) => scanner.sync(&bytes).unwrap_or(0) as u64,
+            Err(_) => 0,
         }
     }
 

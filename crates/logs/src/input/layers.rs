@@ -21,10 +21,11 @@ const XZ_KIB_MAX: u32 = 66 * 1024;
 /// Bytes read at once from below a decompressor.
 const BUFFER_BYTES: usize = 128 * 1024;
 
+/// The bytes below all compressions, and the names of these, outermost first.
+pub(crate) type Peel<'r> = (Peeked<Box<dyn Read + 'r>>, Vec<&'static str>);
+
 /// Undoes every compression and returns the bytes with the names of the compressions, outermost first.
-pub(crate) fn peel<'r>(
-    reader: Box<dyn Read + 'r>,
-) -> io::Result<(Peeked<Box<dyn Read + 'r>>, Vec<&'static str>)> {
+pub(crate) fn peel<'r>(reader: Box<dyn Read + 'r>) -> io::Result<Peel<'r>> {
     let mut peeked = Peeked::new(reader);
     let mut layers = Vec::new();
     while let Some(layer) = compression(peeked.peek(MAGIC_BYTES)) {

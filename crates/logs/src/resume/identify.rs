@@ -122,6 +122,9 @@ pub(super) fn read_at_most(file: &File, offset: u64, count: usize) -> io::Result
     Ok(bytes)
 }
 
+/// Whether a file may be that of a state.
+type Fits = dyn Fn(&Sight, &FileState) -> bool;
+
 /// Returns what each file is.
 pub(super) fn identify(sights: &[Sight], states: &[FileState]) -> Vec<Identity> {
     let mut identities = vec![Identity::New; sights.len()];
@@ -132,7 +135,7 @@ pub(super) fn identify(sights: &[Sight], states: &[FileState]) -> Vec<Identity> 
             && !state.gone
     };
     let copied = |_: &Sight, state: &FileState| state.head_bytes > 0;
-    let passes: [&dyn Fn(&Sight, &FileState) -> bool; 2] = [&same, &copied];
+    let passes: [&Fits; 2] = [&same, &copied];
     for pass in passes {
         for (sight, identity) in sights.iter().zip(&mut identities) {
             if *identity != Identity::New {

@@ -85,6 +85,7 @@ fn play(
     let how = Follow {
         choose: &choose,
         from_start,
+        back: 0,
         stop: &|| now.get() > last,
         clock: &|| now.get(),
         pause: &pause,

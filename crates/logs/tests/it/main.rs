@@ -8,6 +8,7 @@ mod found;
 mod inputs;
 mod language;
 mod lines;
+mod parity;
 mod parts;
 mod plan;
 mod plan_garbage;

@@ -131,12 +131,7 @@ fn texts() -> Vec<Vec<u8>> {
     let mut texts: Vec<Vec<u8>> = (0..4)
         .map(|number| log(&mut random, 16 + number * 6, 3_590 + 5_000 * number))
         .collect();
-    texts[1].extend(
-        b"2 a record of an earlier hour\nraw is in an hour too\n3 x\n"
-            .repeat(2)
-            .iter()
-            ,
-    );
+    texts[1].extend(b"2 a record of an earlier hour\nraw is in an hour too\n3 x\n".repeat(2));
     texts
 }
 
@@ -330,4 +325,52 @@ fn a_record_too_long_is_cut_once_over_many_readings() {
         .map(|record| record.0 / 1_000_000)
         .collect();
     assert_eq!((times, total(&store).odd.len()), (vec![1, 2, 3, 4], 0));
+}
+
+/// Does nothing unless the directory that it is started in is one that the test below has prepared.
+#[test]
+fn child() {
+    if Path::new("prepared").exists() {
+        let mut store = open(Path::new("state"), RealDisk, 2_000).unwrap();
+        store
+            .run(&files(Path::new("logs")), &SETTINGS, LATE)
+            .unwrap();
+    }
+}
+
+#[test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a process must be there to be killed"
+)]
+fn a_killed_process_changes_nothing() {
+    let home = tempfile::tempdir().unwrap();
+    let (logs, state) = (home.path().join("logs"), home.path().join("state"));
+    std::fs::create_dir(&logs).unwrap();
+    write(&home.path().join("prepared"), b"");
+    let text = log(&mut Random(21), 1_500, 3_000);
+    write(&logs.join("pg.log"), &text);
+    let mut random = Random(22);
+    let mut killed = 0;
+    for _ in 0..30 {
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "resume::child"])
+            .current_dir(home.path())
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        let seen = || std::fs::read(state.join("manifest")).unwrap_or_default();
+        for _ in 0..=random.below(3) {
+            let before = seen();
+            while seen() == before && child.try_wait().unwrap().is_none() {
+                std::thread::yield_now();
+            }
+        }
+        child.kill().unwrap();
+        killed += usize::from(!child.wait().unwrap().success());
+    }
+    let mut store = open(&state, RealDisk, 2_000).unwrap();
+    store.run(&files(&logs), &SETTINGS, LATE).unwrap();
+    assert!(killed > 0);
+    assert!(total(&store) == expected(&[text]));
 }

@@ -1,10 +1,11 @@
-//! The daemon's Unix socket: one line in, `reload`, `status`, `present NAME` or `order JSON`, and one line of JSON out.
+//! The daemon's Unix socket: one line in, `reload`, `status`, `present NAME`, `order JSON` or `external JSON`, and one line of JSON out.
 
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use pawang_alert::channel::accept;
 use pawang_core::alert;
 use pawang_core::{Kind, Report};
 use serde::{Deserialize, Serialize};
@@ -50,6 +51,8 @@ pub(crate) enum Wanted {
     Present(String),
     /// Do something about alerts, silences, windows or incidents.
     Alert(Box<alert::Order>),
+    /// Take alerts of somebody else, as Alertmanager's webhook writes them.
+    External(serde_json::Value),
 }
 
 impl Wanted {
@@ -63,6 +66,7 @@ impl Wanted {
                 let order = serde_json::to_string(order);
                 format!("order {}", order.expect("texts and times become JSON"))
             }
+            Wanted::External(alerts) => format!("external {alerts}"),
         }
     }
 
@@ -73,6 +77,7 @@ impl Wanted {
             None if line == "status" => Some(Wanted::Status),
             Some(("present", name)) => Some(Wanted::Present(name.to_owned())),
             Some(("order", order)) => serde_json::from_str(order).ok().map(Wanted::Alert),
+            Some(("external", alerts)) => serde_json::from_str(alerts).ok().map(Wanted::External),
             _ => None,
         }
     }
@@ -194,6 +199,7 @@ async fn answer(
 ) -> std::io::Result<()> {
     let answer = match timeout(ORDER_WAIT, read_order(&mut stream)).await {
         Ok(Ok(Wanted::Alert(order))) => ask_alerts(*order, alerting).await,
+        Ok(Ok(Wanted::External(alerts))) => take_external(&alerts, alerting).await,
         Ok(Ok(wanted)) => ask(wanted, orders).await,
         Ok(Err(told)) => Answer::Refused(vec![told]),
         Err(_) => Answer::Refused(vec![told("no order came in time", None)]),
@@ -226,7 +232,7 @@ async fn read_order(stream: &mut UnixStream) -> Result<Wanted, Told> {
         let primary = format!("there is no order \"{}\"", word.escape_debug());
         told(
             &primary,
-            Some("expected reload, status, present NAME or order JSON".to_owned()),
+            Some("expected reload, status, present NAME, order JSON or external JSON".to_owned()),
         )
     })
 }
@@ -248,6 +254,18 @@ async fn ask_alerts(order: alert::Order, alerting: &Alerting) -> Answer {
         Ok(Ok(done)) => Answer::Done(serde_json::to_value(done).unwrap_or_default()),
         Ok(Err(report)) => Answer::Refused(vec![Told::from(&report)]),
         Err(_) => Answer::Refused(vec![told("the daemon is busy or about to end", None)]),
+    }
+}
+
+async fn take_external(alerts: &serde_json::Value, alerting: &Alerting) -> Answer {
+    let alerts = match accept(alerts.to_string().as_bytes()) {
+        Ok(alerts) => alerts,
+        Err(report) => return Answer::Refused(vec![Told::from(&report)]),
+    };
+    let count = alerts.len();
+    match timeout(ANSWER_WAIT, alerting.external(alerts)).await {
+        Ok(true) => Answer::Done(count.into()),
+        _ => Answer::Refused(vec![told("the daemon is busy or about to end", None)]),
     }
 }
 

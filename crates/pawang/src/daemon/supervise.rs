@@ -344,7 +344,9 @@ impl Daemon {
                 let status = status::status(&self.shared.live, &self.address);
                 Answer::Done(serde_json::to_value(status).unwrap_or_default())
             }
-            Wanted::Alert(_) => unreachable!("the control socket asks the alerts itself"),
+            Wanted::Alert(_) | Wanted::External(_) => {
+                unreachable!("the control socket asks the alerts itself")
+            }
             Wanted::Present(name) => match self.shared.live.instance(&name) {
                 Some(present) => {
                     let seen = Seen::of(&present);

@@ -2,6 +2,7 @@
 
 mod diff;
 mod events;
+mod follow;
 mod read;
 mod remote;
 mod report;
@@ -52,6 +53,7 @@ enum Verb {
     Audit(section::Args),
     Diff(diff::Args),
     Events(events::Args),
+    Follow(follow::Args),
     Settings(settings::Args),
 }
 
@@ -64,6 +66,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<Exit, Report> {
         Verb::Report(args) => return report::run(args, global),
         Verb::Diff(args) => return diff::run(args, global),
         Verb::Events(args) => return events::run(args, global),
+        Verb::Follow(args) => return follow::run(args, global),
         Verb::Settings(args) => return settings::run(args, global),
         Verb::Errors(args) => (Section::Errors, args),
         Verb::Slow(args) => (Section::Slow, args),

@@ -102,7 +102,7 @@ pub(super) fn read(
     let mut wish = Wish {
         form: None,
         prefixes: args.prefix.iter().cloned().collect(),
-        zone: zone(args)?,
+        zone: zone(args.zone.as_deref())?,
     };
     let (inputs, skipped) = if files.is_empty() && !global.instances.is_empty() {
         (remote::inputs(global, &options, &mut wish)?, Vec::new())
@@ -130,8 +130,12 @@ pub(super) fn read(
     Ok(report)
 }
 
-fn zone(args: &ReadArgs) -> Result<Option<TimeZone>, Report> {
-    let Some(name) = &args.zone else {
+/// Returns the time zone of a name.
+///
+/// # Errors
+/// There is none of this name.
+pub(super) fn zone(name: Option<&str>) -> Result<Option<TimeZone>, Report> {
+    let Some(name) = name else {
         return Ok(None);
     };
     TimeZone::get(name).map(Some).map_err(|error| {

@@ -14,7 +14,7 @@ use pawang_postgres::{Session, Target};
 
 use crate::cli::Global;
 use crate::each::each;
-use crate::estate::{Estate, told};
+use crate::estate::{Estate, Job, told};
 
 /// Creates the function. `pg_read_binary_file` itself would let the role read every file of the data directory, password hashes
 /// among them; this one takes the plain name of a file that `pg_ls_logdir()` lists.
@@ -31,7 +31,7 @@ REVOKE ALL ON FUNCTION public.pawang_read_log(text, bigint, integer) FROM PUBLIC
 GRANT EXECUTE ON FUNCTION public.pawang_read_log(text, bigint, integer) TO {role};
 ";
 /// Bytes of one piece; larger ones are slower.
-const PIECE_BYTES: u64 = 1 << 20;
+pub(super) const PIECE_BYTES: u64 = 1 << 20;
 /// Pieces that wait for the parser.
 const PIECES_MAX: usize = 4;
 /// Files that are listed.
@@ -45,30 +45,34 @@ SELECT pg_catalog.current_setting('log_line_prefix'), pg_catalog.current_setting
 
 /// A file of the server's log directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct RemoteFile {
+pub(super) struct RemoteFile {
     /// Its plain name.
-    name: String,
+    pub name: String,
     /// Its size when it was listed.
-    size: u64,
+    pub size: u64,
     /// When it was last written, in microseconds since 1970-01-01 UTC.
-    modified: Option<i64>,
+    pub modified: Option<i64>,
 }
 
 /// Returns the log of the one instance that is named, and learns its settings.
 ///
 /// # Errors
 /// There is not one such instance, it does not answer, or its role may not read the log.
-pub(super) fn inputs(global: &Global, options: &Options, wish: &mut Wish) -> Result<Vec<Input>, Report> {
+pub(super) fn inputs(
+    global: &Global,
+    options: &Options,
+    wish: &mut Wish,
+) -> Result<Vec<Input>, Report> {
     let estate = Estate::load(global.config.as_deref()).map_err(told)?;
-    let jobs = estate.jobs(&global.instances, None)?;
-    let [job] = jobs.as_slice() else {
-        return Err(Report::new(Kind::Usage, "one log is read of one server at a time")
-            .with_detail(format!("{} instances are meant", jobs.len()))
-            .with_hint("pawang logs report -i NAME"));
-    };
-    let asked = each(&estate, std::slice::from_ref(job), async |job| ask(&job.target).await)?;
+    let job = job(&estate, global, "pawang logs report -i NAME")?;
+    let asked = each(&estate, std::slice::from_ref(&job), async |job| {
+        ask(&job.target).await
+    })?;
     let Some(asked) = asked.and_then(|mut all| all.pop()) else {
-        return Err(Report::new(Kind::Target, "the log was not listed before the signal"));
+        return Err(Report::new(
+            Kind::Target,
+            "the log was not listed before the signal",
+        ));
     };
     let about = asked?;
     if wish.prefixes.is_empty() {
@@ -79,9 +83,18 @@ pub(super) fn inputs(global: &Global, options: &Options, wish: &mut Wish) -> Res
     }
     let wanted = about.files.into_iter().filter(|file| {
         // A file that was last written before the window holds nothing of it.
-        options.since.is_none_or(|since| file.modified.is_none_or(|at| at >= since))
+        options
+            .since
+            .is_none_or(|since| file.modified.is_none_or(|at| at >= since))
     });
-    wanted.map(|file| Ok(Input::reader(file.name.clone(), Box::new(RemoteRead::start(job.target.clone(), file)?)))).collect()
+    wanted
+        .map(|file| {
+            Ok(Input::reader(
+                file.name.clone(),
+                Box::new(RemoteRead::start(job.target.clone(), file)?),
+            ))
+        })
+        .collect()
 }
 
 /// What a server says about its log.
@@ -92,21 +105,29 @@ struct About {
 }
 
 async fn ask(target: &Target) -> Result<About, Report> {
-    let session = Session::connect(target, "logs").await.map_err(|error| error.report())?;
-    let rows = session.read(SETTINGS).await.map_err(|error| error.report())?;
+    let session = Session::connect(target, "logs")
+        .await
+        .map_err(|error| error.report())?;
+    let rows = session
+        .read(SETTINGS)
+        .await
+        .map_err(|error| error.report())?;
     let text = |column: usize| {
         let value = rows.rows.first().and_then(|row| row.get(column));
-        value.and_then(Value::as_text).unwrap_or_default().to_owned()
+        value
+            .and_then(Value::as_text)
+            .unwrap_or_default()
+            .to_owned()
     };
     let files = list(&session).await.map_err(|report| {
         report.with_hint("GRANT pg_monitor TO the role: pg_ls_logdir() lists the log directory")
     })?;
-    let allowed = matches!(rows.rows.first().and_then(|row| row.get(2)), Some(Value::Bool(true)));
+    let allowed = matches!(
+        rows.rows.first().and_then(|row| row.get(2)),
+        Some(Value::Bool(true))
+    );
     if !allowed {
-        let helper = HELPER.replace("{role}", &format!("\"{}\"", session.server.user.replace('"', "\"\"")));
-        return Err(Report::new(Kind::Target, "the role may not read the server's log")
-            .with_detail("a superuser creates the function public.pawang_read_log in this database once; it hands out files of the log directory and nothing else")
-            .with_hint(helper));
+        return Err(refused(&session));
     }
     Ok(About {
         prefix: text(0),
@@ -115,11 +136,38 @@ async fn ask(target: &Target) -> Result<About, Report> {
     })
 }
 
+/// Returns the one instance that is meant, and how to connect.
+///
+/// # Errors
+/// There is not one such instance.
+pub(super) fn job(estate: &Estate, global: &Global, hint: &str) -> Result<Job, Report> {
+    let mut jobs = estate.jobs(&global.instances, None)?;
+    match jobs.pop() {
+        Some(job) if jobs.is_empty() => Ok(job),
+        _ => Err(
+            Report::new(Kind::Usage, "one log is read of one server at a time")
+                .with_detail(format!("{} instances are meant", jobs.len() + 1))
+                .with_hint(hint),
+        ),
+    }
+}
+
+/// Says that the role may not read the log, and how it may.
+pub(super) fn refused(session: &Session) -> Report {
+    let helper = HELPER.replace(
+        "{role}",
+        &format!("\"{}\"", session.server.user.replace('"', "\"\"")),
+    );
+    Report::new(Kind::Target, "the role may not read the server's log")
+            .with_detail("a superuser creates the function public.pawang_read_log in this database once; it hands out files of the log directory and nothing else")
+            .with_hint(helper)
+}
+
 /// Lists the files of the log that one destination writes, the oldest first: csvlog and jsonlog tell most.
 ///
 /// # Errors
 /// The server does not answer, or the role may not.
-async fn list(session: &Session) -> Result<Vec<RemoteFile>, Report> {
+pub(super) async fn list(session: &Session) -> Result<Vec<RemoteFile>, Report> {
     let rows = session.read(FILES).await.map_err(|error| error.report())?;
     let file = |row: &Vec<Value>| {
         let size = match row.get(1) {
@@ -138,9 +186,15 @@ async fn list(session: &Session) -> Result<Vec<RemoteFile>, Report> {
     };
     let all: Vec<RemoteFile> = rows.rows.iter().filter_map(file).collect();
     let of = |ending: &str| -> Vec<RemoteFile> {
-        all.iter().filter(|file| file.name.ends_with(ending)).cloned().collect()
+        all.iter()
+            .filter(|file| file.name.ends_with(ending))
+            .cloned()
+            .collect()
     };
-    let best = [".json", ".csv"].into_iter().map(of).find(|files| !files.is_empty());
+    let best = [".json", ".csv"]
+        .into_iter()
+        .map(of)
+        .find(|files| !files.is_empty());
     Ok(best.unwrap_or(all))
 }
 
@@ -163,7 +217,8 @@ impl RemoteRead {
             .name("remote log".to_owned())
             .spawn(move || fetch_all(&target, &file, &sender))
             .map_err(|error| {
-                Report::new(Kind::Refused, "could not start to fetch the log").with_detail(error.to_string())
+                Report::new(Kind::Refused, "could not start to fetch the log")
+                    .with_detail(error.to_string())
             })?;
         Ok(RemoteRead {
             pieces,
@@ -203,7 +258,9 @@ impl Drop for RemoteRead {
 }
 
 fn fetch_all(target: &Target, file: &RemoteFile, sender: &SyncSender<io::Result<Vec<u8>>>) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
     let result = match runtime {
         Ok(runtime) => runtime.block_on(fetch(target, file, sender)),
         Err(error) => Err(error.to_string()),
@@ -219,17 +276,18 @@ async fn fetch(
     file: &RemoteFile,
     sender: &SyncSender<io::Result<Vec<u8>>>,
 ) -> Result<(), String> {
-    let session = Session::connect(target, "logs").await.map_err(|error| error.line())?;
-    let name = file.name.replace('\'', "''");
+    let session = Session::connect(target, "logs")
+        .await
+        .map_err(|error| error.line())?;
     let mut position = 0;
     while position < file.size {
         let most = PIECE_BYTES.min(file.size - position);
-        let sql = format!("SELECT public.pawang_read_log('{name}', {position}, {most})");
-        let rows = session.read(&sql).await.map_err(|error| error.line())?;
-        let text = rows.rows.first().and_then(|row| row.first()).and_then(Value::as_text);
-        let bytes = decoded(text.unwrap_or_default()).ok_or("the server sent no hexadecimal digits")?;
+        let bytes = piece(&session, &file.name, position, most).await?;
         if bytes.is_empty() {
-            return Err(format!("\"{}\" became shorter while it was read", file.name));
+            return Err(format!(
+                "\"{}\" became shorter while it was read",
+                file.name
+            ));
         }
         position += bytes.len() as u64;
         if sender.send(Ok(bytes)).is_err() {
@@ -237,6 +295,28 @@ async fn fetch(
         }
     }
     Ok(())
+}
+
+/// Returns a piece of a file.
+///
+/// # Errors
+/// The server does not answer, or the role may not.
+pub(super) async fn piece(
+    session: &Session,
+    name: &str,
+    position: u64,
+    most: u64,
+) -> Result<Vec<u8>, String> {
+    let name = name.replace('\'', "''");
+    let sql = format!("SELECT public.pawang_read_log('{name}', {position}, {most})");
+    let rows = session.read(&sql).await.map_err(|error| error.line())?;
+    let text = rows
+        .rows
+        .first()
+        .and_then(|row| row.first())
+        .and_then(Value::as_text);
+    let bytes = decoded(text.unwrap_or_default());
+    bytes.ok_or_else(|| "the server sent no hexadecimal digits".to_owned())
 }
 
 /// Returns the bytes of hexadecimal digits.
@@ -250,7 +330,9 @@ fn decoded(text: &str) -> Option<Vec<u8>> {
     if !pairs.remainder().is_empty() {
         return None;
     }
-    pairs.map(|pair| Some(digit(pair[0])? << 4 | digit(pair[1])?)).collect()
+    pairs
+        .map(|pair| Some(digit(pair[0])? << 4 | digit(pair[1])?))
+        .collect()
 }
 
 #[cfg(test)]

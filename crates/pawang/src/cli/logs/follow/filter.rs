@@ -1,0 +1,151 @@
+//! Which records are shown.
+
+use pawang_core::{Kind, Level, Report};
+use pawang_logs::kind::{self, Group, KindId};
+use pawang_logs::record::Record;
+use pawang_logs::severity::Severity;
+
+/// The least level that is shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Least {
+    /// Everything, the server's DEBUG too.
+    All,
+    /// All but the server's DEBUG.
+    #[default]
+    Info,
+    /// What somebody should act upon.
+    Warning,
+    /// What somebody must act upon now.
+    Critical,
+}
+
+/// Which records are shown.
+pub(super) struct Filter {
+    least: Least,
+    /// Whether a kind is wanted, by its number; none when all are.
+    kinds: Option<Vec<bool>>,
+    /// In lower case.
+    grep: Option<Vec<u8>>,
+}
+
+impl Filter {
+    /// Makes the filter of the command line.
+    ///
+    /// # Errors
+    /// There is no such kind.
+    pub(super) fn new(
+        least: Least,
+        kinds: &[String],
+        grep: Option<&str>,
+    ) -> Result<Filter, Report> {
+        let all = kind::kinds();
+        for pattern in kinds {
+            if !all
+                .iter()
+                .any(|kind| pawang_config::matches(pattern, &kind.id))
+            {
+                let report = Report::new(
+                    Kind::Usage,
+                    format!("there is no kind of event \"{pattern}\""),
+                );
+                let nearest =
+                    pawang_config::nearest(pattern, all.iter().map(|kind| kind.id.as_str()));
+                return Err(match nearest {
+                    Some(nearest) => {
+                        report.with_hint(format!("pawang logs follow --kind {nearest}"))
+                    }
+                    None => report.with_hint("pawang logs events"),
+                });
+            }
+        }
+        let wanted = |kind: &kind::Kind| {
+            kinds
+                .iter()
+                .any(|pattern| pawang_config::matches(pattern, &kind.id))
+        };
+        Ok(Filter {
+            least,
+            kinds: (!kinds.is_empty()).then(|| all.iter().map(wanted).collect()),
+            grep: grep
+                .filter(|text| !text.is_empty())
+                .map(|text| text.to_ascii_lowercase().into_bytes()),
+        })
+    }
+
+    /// Whether records of a kind and level are wanted.
+    pub(super) fn wants(&self, kind: KindId, level: Level, severity: Severity) -> bool {
+        let bad = match self.least {
+            Least::All => true,
+            Least::Info => severity != Severity::Debug,
+            Least::Warning => level >= Level::Warning,
+            Least::Critical => level >= Level::Critical,
+        };
+        let named = |kinds: &Vec<bool>| kinds.get(usize::from(kind.0)).copied().unwrap_or(false);
+        bad && self.kinds.as_ref().is_none_or(named)
+    }
+
+    /// Whether a record has the text that is wanted.
+    pub(super) fn has_text(&self, record: &Record<'_>) -> bool {
+        let Some(wanted) = &self.grep else {
+            return true;
+        };
+        let texts = [
+            record.message,
+            record.detail,
+            record.statement,
+            record.hint,
+            record.context,
+        ];
+        texts.iter().any(|text| holds(text, wanted))
+    }
+}
+
+fn holds(text: &[u8], wanted: &[u8]) -> bool {
+    text.windows(wanted.len())
+        .any(|part| part.eq_ignore_ascii_case(wanted))
+}
+
+/// Returns how bad a record is: what its kind says, and what the server says of what no rule knows.
+pub(super) fn level(kind: KindId, severity: Severity) -> Level {
+    let kind = kind.kind();
+    match severity {
+        Severity::Panic => Level::Critical,
+        Severity::Warning | Severity::Error | Severity::Fatal
+            if kind.group == Group::Unclassified =>
+        {
+            kind.level.max(Level::Warning)
+        }
+        _ => kind.level,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(name: &str) -> KindId {
+        kind::find(name).unwrap()
+    }
+
+    #[test]
+    fn kinds_levels_and_texts_are_told_apart() {
+        let filter = Filter::new(Least::Info, &["deadlo*".to_owned()], Some("ShareLock")).unwrap();
+        assert!(filter.wants(id("deadlock"), Level::Warning, Severity::Error));
+        assert!(!filter.wants(id("syntax-error"), Level::Critical, Severity::Error));
+        let record = Record {
+            detail: b"Process 1 waits for SHARELOCK",
+            ..Record::default()
+        };
+        assert!(filter.has_text(&record));
+        assert!(!filter.has_text(&Record::default()));
+        let wrong = Filter::new(Least::Info, &["deadlok".to_owned()], None);
+        assert!(wrong.is_err_and(|report| report.hint.unwrap().contains("deadlock")));
+    }
+
+    #[test]
+    fn what_no_rule_knows_is_as_bad_as_the_server_says() {
+        assert_eq!(level(id("unclassified"), Severity::Log), Level::Info);
+        assert_eq!(level(id("unclassified"), Severity::Error), Level::Warning);
+        assert_eq!(level(id("unclassified"), Severity::Panic), Level::Critical);
+    }
+}
