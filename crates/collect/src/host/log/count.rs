@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use pawang_core::Level;
 use pawang_logs::engine::Part;
 use pawang_logs::kind::{KindId, classify, find};
+use pawang_logs::language::Translator;
 use pawang_logs::record::{Odd, Record, Sink};
 use pawang_logs::render::without_secrets;
 use pawang_logs::severity::Severity;
@@ -89,6 +90,8 @@ pub(super) struct Count {
     /// By kind, of those that are a warning or worse, or ended a session.
     pub(super) kinds: BTreeMap<KindId, Seen>,
     forged: KindId,
+    unclassified: KindId,
+    translator: Translator,
     /// Time of the last record: that of the lines after it, which have none.
     clock: Option<i64>,
     /// Lines before any record.
@@ -97,14 +100,27 @@ pub(super) struct Count {
 
 impl Count {
     pub(super) fn new(window: Window) -> Count {
+        let known = |id| find(id).expect("the catalogue of kinds has it; the tests see to that");
         Count {
             window,
             severities: BTreeMap::new(),
             kinds: BTreeMap::new(),
-            forged: find(FORGED).expect("the catalogue of kinds has it; a test sees to that"),
+            forged: known(FORGED),
+            unclassified: known("unclassified"),
+            translator: Translator::default(),
             clock: None,
             early: Seen::default(),
         }
+    }
+
+    /// Tells the kind of a record in any language.
+    fn kind(&mut self, record: &Record<'_>) -> KindId {
+        let kind = classify(record);
+        if kind != self.unclassified {
+            return kind;
+        }
+        let english = self.translator.translate(record);
+        english.map_or(kind, |english| classify(&english))
     }
 
     /// Gives the lines before any record the time of the record after them.
@@ -138,7 +154,7 @@ impl Sink for Count {
             let seen = self.severities.entry(severity).or_default();
             seen.take(at, recent, severity, record.message);
         }
-        let kind = classify(record);
+        let kind = self.kind(record);
         if kind.kind().level >= Level::Warning || severity >= Severity::Fatal {
             let seen = self.kinds.entry(kind).or_default();
             seen.take(at, recent, severity, record.message);
@@ -237,6 +253,15 @@ mod tests {
         );
         assert_eq!(seen(&count, "no-checkpoint").unwrap().panics, 1);
         assert_eq!(count.kinds.len(), 2, "{:?}", count.kinds);
+    }
+
+    #[test]
+    fn a_record_in_another_language_has_its_kind_and_its_own_words() {
+        let mut count = Count::new(WINDOW);
+        let german = "ungültige Seite in Block 7 von Relation base/5/16384";
+        count.record(0, &record(Some(2_000), Severity::Error, german));
+        let seen = seen(&count, "invalid-page").unwrap();
+        assert_eq!(seen.last_message(), german);
     }
 
     #[test]
