@@ -54,7 +54,15 @@ impl Desk {
     pub(crate) fn start(&self, words: &[&str]) -> Running {
         let mut command = self.command(words);
         let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        Running(command.spawn().unwrap())
+        Running(Some(command.spawn().unwrap()))
+    }
+
+    /// Starts `pawang` with these words; what it writes goes to two files of this directory, to be read meanwhile.
+    pub(crate) fn start_into(&self, words: &[&str], stdout: &str, stderr: &str) -> Running {
+        let file = |name| std::fs::File::create(self.path(name)).unwrap();
+        let mut command = self.command(words);
+        let command = command.stdout(file(stdout)).stderr(file(stderr));
+        Running(Some(command.spawn().unwrap()))
     }
 
     fn command(&self, words: &[&str]) -> Command {
@@ -69,20 +77,29 @@ impl Desk {
     }
 }
 
-/// A `pawang` that runs.
-pub(crate) struct Running(Child);
+/// A `pawang` that runs, and that does not outlive its test.
+pub(crate) struct Running(Option<Child>);
 
 impl Running {
     /// Sends a signal, such as `INT`.
     pub(crate) fn signal(&mut self, name: &str) {
-        let pid = self.0.id().to_string();
+        let pid = self.0.as_ref().unwrap().id().to_string();
         let sent = Command::new("kill").args(["-s", name, &pid]).status();
         assert!(sent.unwrap().success());
     }
 
     /// Waits for its end.
-    pub(crate) fn screen(self) -> Screen {
-        Screen::of(self.0.wait_with_output())
+    pub(crate) fn screen(mut self) -> Screen {
+        Screen::of(self.0.take().unwrap().wait_with_output())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.0.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }
 

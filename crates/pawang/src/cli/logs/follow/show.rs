@@ -116,6 +116,7 @@ pub(super) struct Show<'a> {
     file: String,
     translator: Translator,
     unclassified: Option<KindId>,
+    forged: Option<KindId>,
 }
 
 impl<'a> Show<'a> {
@@ -128,6 +129,7 @@ impl<'a> Show<'a> {
             file: String::new(),
             translator: Translator::default(),
             unclassified: kind::find("unclassified"),
+            forged: kind::find("log-forgery-suspected"),
         }
     }
 
@@ -179,24 +181,26 @@ impl Sink for Show<'_> {
     }
 
     fn odd(&mut self, _: u64, odd: Odd<'_>) {
-        let (message, name, level) = match odd {
-            Odd::Raw(line) => (line, None, Level::Info),
-            Odd::Forged(line) => (line, Some("forged-line"), Level::Warning),
-            Odd::Malformed(line) => (line, Some("malformed"), Level::Info),
+        let (message, forged) = match odd {
+            Odd::Raw(line) | Odd::Malformed(line) => (line, false),
+            Odd::Forged(line) => (line, true),
         };
-        let kind = classify_raw(message);
+        let kind = match self.forged.filter(|_| forged) {
+            Some(kind) => kind,
+            None => classify_raw(message),
+        };
+        let level = level(kind, Severity::Log);
         let record = Record {
             message,
             ..Record::default()
         };
-        let level = level.max(kind.kind().level);
         if !self.filter.wants(kind, level, Severity::Log) || !self.filter.has_text(&record) {
             return;
         }
         let file = std::mem::take(&mut self.file);
         let judged = Judged {
             file: &file,
-            kind: name.unwrap_or(&kind.kind().id),
+            kind: &kind.kind().id,
             group: kind.kind().group.as_str(),
             level,
         };
