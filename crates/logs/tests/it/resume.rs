@@ -134,7 +134,8 @@ fn texts() -> Vec<Vec<u8>> {
     texts[1].extend(
         b"2 a record of an earlier hour\nraw is in an hour too\n3 x\n"
             .repeat(2)
-            .iter(),
+            .iter()
+            ,
     );
     texts
 }
