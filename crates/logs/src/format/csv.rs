@@ -3,6 +3,7 @@
 use jiff::tz::TimeZone;
 use memchr::{memchr, memchr2_iter};
 
+use super::walk::find;
 use super::{RECORD_BYTES_MAX, Scanner, field, stamp};
 use crate::record::{Odd, Record, Sink};
 use crate::time::Clock;
@@ -321,20 +322,21 @@ impl Fields {
         let mut position = 0;
         loop {
             let begin = position;
-            let (text_begin, text_end) = if bytes.get(position) == Some(&b'"') {
-                let Some(close) = self.close(bytes, position + 1) else {
-                    // A cut record keeps what there is of its last field.
-                    self.put(begin + 1, bytes.len());
-                    return Shape::Open;
-                };
-                position = close + 1;
-                (begin + 1, close)
-            } else {
-                let rest = &bytes[position..];
-                let is_text = |byte: &&u8| !matches!(byte, b',' | b'\n' | b'"');
-                let bare = rest.iter().take(BARE_BYTES_MAX).take_while(is_text);
-                position += bare.count();
-                (begin, position)
+            let (text_begin, text_end) = match bytes.get(position) {
+                Some(b'"') => {
+                    let Some(close) = self.close(bytes, position + 1) else {
+                        // A cut record keeps what there is of its last field.
+                        self.put(begin + 1, bytes.len());
+                        return Shape::Open;
+                    };
+                    position = close + 1;
+                    (begin + 1, close)
+                }
+                Some(b',') => (begin, begin),
+                _ => {
+                    position += bare_bytes(&bytes[position..]);
+                    (begin, position)
+                }
             };
             match bytes.get(position) {
                 Some(b',') if self.count < COLUMNS_LIMIT => {
@@ -366,7 +368,7 @@ impl Fields {
     #[inline]
     fn close(&mut self, bytes: &[u8], mut position: usize) -> Option<usize> {
         loop {
-            position += memchr(b'"', &bytes[position..])?;
+            position += find(&bytes[position..], b'"', b'"')?;
             if bytes.get(position + 1) != Some(&b'"') {
                 return Some(position);
             }
@@ -400,6 +402,29 @@ impl Fields {
             && !self.of(bytes, 11).is_empty()
             && self.of(bytes, 12).len() == 5
     }
+}
+
+/// Returns how many bytes a field without quotes has before what ends it, eight at a time; at most [`BARE_BYTES_MAX`].
+#[inline]
+fn bare_bytes(text: &[u8]) -> usize {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGHS: u64 = ONES << 7;
+    let text = &text[..text.len().min(BARE_BYTES_MAX)];
+    let (words, rest) = text.as_chunks::<8>();
+    for (index, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        // The lowest byte that is zero has its high bit set; higher ones may err, and do not matter.
+        let zeros = |byte: u8| {
+            let difference = word ^ (ONES * u64::from(byte));
+            difference.wrapping_sub(ONES) & !difference
+        };
+        let ends = (zeros(b',') | zeros(b'\n') | zeros(b'"')) & HIGHS;
+        if ends != 0 {
+            return index * 8 + (ends.trailing_zeros() / 8) as usize;
+        }
+    }
+    let is_text = |byte: &&u8| !matches!(byte, b',' | b'\n' | b'"');
+    words.len() * 8 + rest.iter().take_while(is_text).count()
 }
 
 /// Tells whether the bytes look like the first column.

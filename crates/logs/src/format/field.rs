@@ -112,20 +112,42 @@ pub(crate) fn signed(text: &[u8]) -> i64 {
     if digits.len() > 19 {
         return 0;
     }
-    let mut number = 0_i64;
-    for byte in digits {
+    let mut number = 0_u64;
+    let (words, rest) = digits.as_chunks::<8>();
+    for word in words {
+        let Some(part) = eight_digits(*word) else {
+            return 0;
+        };
+        number = number.wrapping_mul(100_000_000).wrapping_add(part);
+    }
+    for byte in rest {
         let digit = byte.wrapping_sub(b'0');
         if digit > 9 {
             return 0;
         }
-        // Downwards, since the least number has no positive counterpart.
-        number = number.wrapping_mul(10).wrapping_sub(i64::from(digit));
+        number = number.wrapping_mul(10).wrapping_add(u64::from(digit));
     }
+    let number = number.cast_signed();
     if negative {
-        number
-    } else {
         number.wrapping_neg()
+    } else {
+        number
     }
+}
+
+/// Returns the number that eight digits are; none when one of them is no digit.
+#[inline]
+fn eight_digits(word: [u8; 8]) -> Option<u64> {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let digits = u64::from_le_bytes(word) ^ (ONES * 0x30);
+    let others = (digits.wrapping_add(ONES * 0x76) | digits) & (ONES << 7);
+    if others != 0 {
+        return None;
+    }
+    // Neighbours are joined: digits to pairs, pairs to fours, fours to the whole.
+    let pairs = digits.wrapping_mul(2561) >> 8 & 0x00ff_00ff_00ff_00ff;
+    let fours = pairs.wrapping_mul(6_553_601) >> 16 & 0x0000_ffff_0000_ffff;
+    Some(fours.wrapping_mul(42_949_672_960_001) >> 32)
 }
 
 /// Returns the start of a session by its id, such as `6b020bba.5e84`; none when it is no session id.

@@ -108,11 +108,22 @@ impl Prefix {
     ///
     /// The reading with the shortest names wins. Where a longer one is possible too, so that a name or a message pretends to be what it
     /// is not, the one wins whose message quotes the name, as refusals of logins do; else the one that is less severe.
-    #[inline]
     pub fn read<'t>(&self, line: &'t [u8], clock: &mut Clock, fields: &mut Fields<'t>) -> Reading {
+        self.read_with(line, clock, fields, None)
+    }
+
+    /// The same, with what was remembered of the lines before of this prefix.
+    #[inline]
+    pub(super) fn read_with<'t>(
+        &self,
+        line: &'t [u8],
+        clock: &mut Clock,
+        fields: &mut Fields<'t>,
+        memory: Option<&mut straight::Memory>,
+    ) -> Reading {
         let head = &line[..line.len().min(HEAD_BYTES_MAX)];
         *fields = Fields::default();
-        let last_name_at = match straight::read(&self.straight, head, clock, fields) {
+        let last_name_at = match straight::read(&self.straight, head, clock, fields, memory) {
             Some(last_name_at) => last_name_at,
             None => {
                 *fields = Fields::default();
@@ -391,6 +402,7 @@ impl<'p, 't, 'c> Attempt<'p, 't, 'c> {
     }
 
     /// Matches a field with a grammar; returns how many bytes it takes.
+    #[inline(never)]
     fn fixed(&mut self, index: usize, at: usize, escape: Escape) -> Option<usize> {
         let colon = zone_may_have_colon(self.prefix.steps.get(index + 1));
         fixed(&self.text[at..], escape, colon, self.clock, self.fields)
@@ -403,7 +415,7 @@ pub(super) fn zone_may_have_colon(next: Option<&Step>) -> bool {
 }
 
 /// Matches a field with a grammar at the beginning of a text; returns how many bytes it takes.
-#[inline]
+#[inline(always)]
 pub(super) fn fixed<'t>(
     text: &'t [u8],
     escape: Escape,

@@ -285,6 +285,8 @@ pub struct Prefixes {
     list: Vec<Prefix>,
     /// The one that matched last, which is tried first.
     last: usize,
+    /// Of the lines that it matched.
+    memory: straight::Memory,
 }
 
 impl Prefixes {
@@ -293,6 +295,7 @@ impl Prefixes {
         Prefixes {
             list: list.into_iter().take(PREFIXES_MAX).collect(),
             last: 0,
+            memory: straight::Memory::default(),
         }
     }
 
@@ -312,7 +315,7 @@ impl Prefixes {
         let Some(prefix) = self.list.get(self.last) else {
             return Reading::None;
         };
-        match prefix.read(line, clock, fields) {
+        match prefix.read_with(line, clock, fields, Some(&mut self.memory)) {
             Reading::Whole => Reading::Whole,
             other => self.read_by_others(line, clock, fields, other),
         }
@@ -333,6 +336,7 @@ impl Prefixes {
             match prefix.read(line, clock, fields) {
                 Reading::Whole => {
                     self.last = index;
+                    self.memory = straight::Memory::default();
                     return Reading::Whole;
                 }
                 Reading::Cut => reading = Reading::Cut,

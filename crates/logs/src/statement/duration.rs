@@ -106,6 +106,9 @@ fn statement(message: &[u8]) -> Option<(Phase, &[u8])> {
         }
         _ => return None,
     };
+    if let Some(text) = rest.strip_prefix(b"<unnamed>: ") {
+        return Some((phase, text));
+    }
     // The name is short, so that looking at each byte is faster than a search that prepares itself.
     let colon = rest.windows(2).position(|pair| pair == b": ")?;
     Some((phase, &rest[colon + 2..]))

@@ -77,6 +77,9 @@ fn special_end(bytes: &[u8], at: usize) -> usize {
             at
         };
     }
+    if byte.is_ascii() && byte != b'"' {
+        return at;
+    }
     for (opening, closing) in QUOTES {
         if rest.starts_with(opening) {
             let inside = &rest[opening.len()..];

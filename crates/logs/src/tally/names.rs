@@ -7,7 +7,6 @@ use foldhash::fast::FixedState;
 use serde::{Deserialize, Serialize};
 
 use crate::histogram::Histogram;
-use crate::kind::{KindId, find};
 use crate::record::Record;
 use crate::report::Durations;
 use crate::statement::cut;
@@ -195,11 +194,6 @@ pub(crate) fn later(left: Option<i64>, right: Option<i64>) -> Option<i64> {
 /// Returns a time as a key that sorts an absent one last.
 pub(crate) fn early_first(at: Option<i64>) -> (bool, Option<i64>) {
     (at.is_none(), at)
-}
-
-/// Tells whether a kind has an id.
-pub(crate) fn is_kind(kind: KindId, id: &str) -> bool {
-    find(id) == Some(kind)
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod joins;
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use serde::{Deserialize, Serialize};
 
@@ -15,11 +16,12 @@ use self::execution::{Execution, Run, ShapeTally, kept_parameters, kept_text};
 use self::joins::{Bare, Begun, Joined, Joins, session};
 use super::counts::{CountsByShape, Order};
 use super::minutes::Minutes;
-use super::names::{OTHERS, People, by_name, is_kind};
+use super::names::{OTHERS, People, by_name};
 use super::shapes::{ByShape, SHAPES_MAX};
 use super::temp_files::TempFiles;
 use super::{Event, Options, ShapeId, Shapes};
 use crate::histogram::Histogram;
+use crate::kind::{KindId, find};
 use crate::record::Record;
 use crate::report;
 use crate::statement::{Phase, Told, tags, told, verb};
@@ -84,10 +86,12 @@ impl Statements {
 
     /// Adds an error: a statement that began has no duration.
     pub(crate) fn fail(&mut self, event: &Event<'_>) {
+        static TIMED_OUT: LazyLock<Option<KindId>> = LazyLock::new(|| find("statement-timeout"));
+        static CANCELLED: LazyLock<Option<KindId>> = LazyLock::new(|| find("user-cancel"));
         let record = event.record;
-        if is_kind(event.kind, "statement-timeout") {
+        if Some(event.kind) == *TIMED_OUT {
             self.timed_out.add(event.shape, 0, record.at);
-        } else if is_kind(event.kind, "user-cancel") {
+        } else if Some(event.kind) == *CANCELLED {
             self.cancelled.add(event.shape, 0, record.at);
         }
         if let Some(key) = session(record) {
