@@ -354,7 +354,8 @@ mod tests {
         let path = directory.path().join("pg.csv");
         let line = |n: u32, message: &str| {
             format!(
-                "2026-11-21 10:00:0{n}.123 UTC,\"a\",\"b\",1,,6920a5c1.1,{n},\"\",2026-11-21 10:00:00 UTC,,0,ERROR,42P01,\"{message}\",,,,,,,,,\"\",\"client backend\",,0\n"
+                "2026-11-21 10:00:0{n}.123 UTC,\"a\",\"b\",1,,6920a5c1.1,{n},\"\",2026-11-21 10:00:00 UTC,,0,\
+                 ERROR,42P01,\"{message}\",,,,,,,,,\"\",\"client backend\",,0\n"
             )
         };
         let text = [
