@@ -65,14 +65,22 @@ async fn follows(desk: &Desk, cluster: &Cluster, words: &[&str], signal: &str) {
     let shown = line(desk, &["ERROR", "division-by-zero", "division by zero"]).await;
     assert!(shown.contains("postgres@postgres"), "{shown}");
     rotate(cluster).await;
-    fail(cluster, "SET statement_timeout = '10 ms'; SELECT pg_sleep(60)").await;
+    fail(
+        cluster,
+        "SET statement_timeout = '10 ms'; SELECT pg_sleep(60)",
+    )
+    .await;
     line(desk, &["ERROR", "statement-timeout"]).await;
     let talk = desk.read("talk");
     assert!(talk.contains("rotated, goes on in"), "{talk}");
     let began = Instant::now();
     run.signal(signal);
     assert_eq!(run.screen().code, 0);
-    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    assert!(
+        began.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        began.elapsed()
+    );
     let count = desk.read("out").matches("division by zero").count();
     assert_eq!(count, 1, "{}", desk.read("out"));
 }
@@ -102,7 +110,10 @@ async fn a_server_is_followed_over_its_connection_where_files_are_out_of_sight()
         BEGIN RETURN encode(pg_read_binary_file(current_setting('log_directory') || '/' || name, start, most), 'hex'); END $$;";
     let cluster = cluster(&[]).await;
     let desk = Desk::new();
-    desk.write("pawang.toml", &instance("one", &cluster.url_as("reader", "postgres")));
+    desk.write(
+        "pawang.toml",
+        &instance("one", &cluster.url_as("reader", "postgres")),
+    );
     cluster.sql("postgres", "CREATE ROLE stranger LOGIN").await;
     cluster.sql("postgres", FUNCTION).await;
     follows(&desk, &cluster, &["-i", "one"], "TERM").await;
@@ -117,12 +128,18 @@ async fn only_what_is_wanted_is_shown_and_json_is_one_object_a_line() {
     let cluster = cluster(&[("log_statement", "all")]).await;
     let desk = Desk::new();
     let data = cluster.data_directory().display().to_string();
-    let words = ["logs", "follow", &data, "--level", "warning", "--lines", "0", "--json"];
+    let words = [
+        "logs", "follow", &data, "--level", "warning", "--lines", "0", "--json",
+    ];
     let mut run = desk.start_into(&words, "out", "talk");
     // It says nothing when it begins: what is caused again and again is seen as soon as it has begun.
     let seen = || desk.read("out").contains("statement-timeout");
     until("it follows", async || {
-        fail(&cluster, "SET statement_timeout = '10 ms'; SELECT pg_sleep(4711)").await;
+        fail(
+            &cluster,
+            "SET statement_timeout = '10 ms'; SELECT pg_sleep(4711)",
+        )
+        .await;
         seen()
     })
     .await;
@@ -134,7 +151,10 @@ async fn only_what_is_wanted_is_shown_and_json_is_one_object_a_line() {
         assert_eq!(record["kind"], "statement-timeout", "{line}");
         assert_eq!(record["level"], "warning");
         assert_eq!(record["database"], "postgres");
-        assert!(record["statement"].as_str().unwrap().contains("pg_sleep("), "{line}");
+        assert!(
+            record["statement"].as_str().unwrap().contains("pg_sleep("),
+            "{line}"
+        );
         assert!(!line.contains("4711"), "{line}");
     }
 }
@@ -145,14 +165,25 @@ async fn what_is_bad_becomes_an_alert_of_the_daemon() {
     let desk = Desk::new();
     estate(&desk, &cluster.url("postgres"), "");
     let words = ["logs", "follow", "-i", "one", "--alert"];
-    desk.pawang(&words).is_clear_error(3, &["hint: pawang serve"]);
+    desk.pawang(&words)
+        .is_clear_error(3, &["hint: pawang serve"]);
     let daemon = Daemon::start(&desk).await;
     let mut run = desk.start_into(&words, "out", "talk");
     line(&desk, &["ready to accept connections"]).await;
-    fail(&cluster, "SET statement_timeout = '10 ms'; SELECT pg_sleep(60)").await;
+    fail(
+        &cluster,
+        "SET statement_timeout = '10 ms'; SELECT pg_sleep(60)",
+    )
+    .await;
     line(&desk, &["statement-timeout"]).await;
     let alerts = || {
-        let words = ["alert", "list", "--all", "--json", "check=log-statement-timeout"];
+        let words = [
+            "alert",
+            "list",
+            "--all",
+            "--json",
+            "check=log-statement-timeout",
+        ];
         desk.pawang(&words).data("pawang.alert.list/1")
     };
     until(&format!("it is an alert\n{}", daemon.log()), async || {
@@ -164,7 +195,11 @@ async fn what_is_bad_becomes_an_alert_of_the_daemon() {
     assert_eq!(alert["labels"]["severity"], "warning", "{alert}");
     run.signal("TERM");
     assert_eq!(run.screen().code, 0);
-    assert!(!desk.read("talk").contains("did not take"), "{}", desk.read("talk"));
+    assert!(
+        !desk.read("talk").contains("did not take"),
+        "{}",
+        desk.read("talk")
+    );
 }
 
 #[test]

@@ -63,7 +63,10 @@ impl Alarm {
         order(&directory, &Wanted::Status)?;
         let instance = match global.instances.as_slice() {
             [only] => only.clone(),
-            _ => rustix::system::uname().nodename().to_string_lossy().into_owned(),
+            _ => rustix::system::uname()
+                .nodename()
+                .to_string_lossy()
+                .into_owned(),
         };
         let (orders, taken) = sync_channel(WAITING_MAX);
         let (end, done) = sync_channel(1);
@@ -71,9 +74,12 @@ impl Alarm {
             tell_all(&directory, &taken);
             let _ = end.send(());
         };
-        let thread = std::thread::Builder::new().name("alerts".to_owned()).spawn(tell);
+        let thread = std::thread::Builder::new()
+            .name("alerts".to_owned())
+            .spawn(tell);
         thread.map_err(|error| {
-            Report::new(Kind::Refused, "could not start to tell alerts").with_detail(error.to_string())
+            Report::new(Kind::Refused, "could not start to tell alerts")
+                .with_detail(error.to_string())
         })?;
         Ok(Alarm {
             instance,
@@ -85,8 +91,16 @@ impl Alarm {
     }
 
     /// Counts a record.
-    pub(super) fn take(&mut self, record: &Record<'_>, judged: &Judged<'_>, message: impl Fn() -> String) {
-        let start = self.started_at.as_microsecond().saturating_sub(EARLIER_MICROSECONDS);
+    pub(super) fn take(
+        &mut self,
+        record: &Record<'_>,
+        judged: &Judged<'_>,
+        message: impl Fn() -> String,
+    ) {
+        let start = self
+            .started_at
+            .as_microsecond()
+            .saturating_sub(EARLIER_MICROSECONDS);
         if record.at.is_some_and(|at| at < start) {
             return;
         }
@@ -122,7 +136,9 @@ impl Alarm {
     fn tell(&mut self, now: Instant, all: bool) {
         let mut alerts = Vec::new();
         for ((name, level), counted) in &mut self.kinds {
-            let rested = counted.told.is_none_or(|told| now.duration_since(told) >= EVERY);
+            let rested = counted
+                .told
+                .is_none_or(|told| now.duration_since(told) >= EVERY);
             if counted.count > 0 && (rested || all) {
                 alerts.push(alert(name, *level, &self.instance, counted, true));
                 counted.told = Some(now);
@@ -151,7 +167,9 @@ fn alert(name: &str, level: Level, instance: &str, counted: &Counted, firing: bo
         count => format!(" ({count} times)"),
     };
     let facts = kind::find(name).map(kind::KindId::kind);
-    let remedy = facts.map_or_else(String::new, |kind| format!("{} {}", kind.meaning, kind.remedy));
+    let remedy = facts.map_or_else(String::new, |kind| {
+        format!("{} {}", kind.meaning, kind.remedy)
+    });
     json!({
         "status": if firing { "firing" } else { "resolved" },
         "labels": {
@@ -171,11 +189,14 @@ fn alert(name: &str, level: Level, instance: &str, counted: &Counted, firing: bo
 fn tell_all(directory: &Path, orders: &Receiver<Vec<Value>>) {
     let mut trouble: Option<String> = None;
     for alerts in orders {
-        let payload = json!({ "version": "4", "externalURL": "http://pawang-logs", "alerts": alerts });
+        let payload =
+            json!({ "version": "4", "externalURL": "http://pawang-logs", "alerts": alerts });
         let now = tell(directory, payload);
         if now != trouble {
             match &now {
-                Some(why) => output::talk(&format!("warning: the daemon did not take alerts: {why}")),
+                Some(why) => {
+                    output::talk(&format!("warning: the daemon did not take alerts: {why}"))
+                }
                 None => output::talk("note: the daemon takes alerts again"),
             }
         }
@@ -221,7 +242,11 @@ mod tests {
     #[test]
     fn a_kind_is_told_at_once_then_once_a_minute_with_its_count_and_over_in_the_end() {
         let (mut alarm, taken) = alarm();
-        let count = |alarm: &mut Alarm| alarm.take(&Record::default(), &JUDGED, || "deadlock detected".to_owned());
+        let count = |alarm: &mut Alarm| {
+            alarm.take(&Record::default(), &JUDGED, || {
+                "deadlock detected".to_owned()
+            })
+        };
         let begin = Instant::now();
         count(&mut alarm);
         alarm.tell(begin, false);
@@ -234,7 +259,10 @@ mod tests {
         assert!(taken.try_recv().is_err());
         alarm.tell(begin + Duration::from_secs(60), false);
         let second = taken.try_recv().unwrap();
-        assert_eq!(second[0]["annotations"]["summary"], "deadlock detected (2 times)");
+        assert_eq!(
+            second[0]["annotations"]["summary"],
+            "deadlock detected (2 times)"
+        );
         assert_eq!(second[0]["labels"], first[0]["labels"]);
         alarm.tell(begin + OVER + Duration::from_secs(60), false);
         assert_eq!(taken.try_recv().unwrap()[0]["status"], "resolved");

@@ -33,19 +33,36 @@ impl Filter {
     ///
     /// # Errors
     /// There is no such kind.
-    pub(super) fn new(least: Least, kinds: &[String], grep: Option<&str>) -> Result<Filter, Report> {
+    pub(super) fn new(
+        least: Least,
+        kinds: &[String],
+        grep: Option<&str>,
+    ) -> Result<Filter, Report> {
         let all = kind::kinds();
         for pattern in kinds {
-            if !all.iter().any(|kind| pawang_config::matches(pattern, &kind.id)) {
-                let report = Report::new(Kind::Usage, format!("there is no kind of event \"{pattern}\""));
-                let nearest = pawang_config::nearest(pattern, all.iter().map(|kind| kind.id.as_str()));
+            if !all
+                .iter()
+                .any(|kind| pawang_config::matches(pattern, &kind.id))
+            {
+                let report = Report::new(
+                    Kind::Usage,
+                    format!("there is no kind of event \"{pattern}\""),
+                );
+                let nearest =
+                    pawang_config::nearest(pattern, all.iter().map(|kind| kind.id.as_str()));
                 return Err(match nearest {
-                    Some(nearest) => report.with_hint(format!("pawang logs follow --kind {nearest}")),
+                    Some(nearest) => {
+                        report.with_hint(format!("pawang logs follow --kind {nearest}"))
+                    }
                     None => report.with_hint("pawang logs events"),
                 });
             }
         }
-        let wanted = |kind: &kind::Kind| kinds.iter().any(|pattern| pawang_config::matches(pattern, &kind.id));
+        let wanted = |kind: &kind::Kind| {
+            kinds
+                .iter()
+                .any(|pattern| pawang_config::matches(pattern, &kind.id))
+        };
         Ok(Filter {
             least,
             kinds: (!kinds.is_empty()).then(|| all.iter().map(wanted).collect()),
@@ -93,7 +110,9 @@ pub(super) fn level(kind: KindId, severity: Severity) -> Level {
     let kind = kind.kind();
     match severity {
         Severity::Panic => Level::Critical,
-        Severity::Warning | Severity::Error | Severity::Fatal if kind.group == Group::Unclassified => {
+        Severity::Warning | Severity::Error | Severity::Fatal
+            if kind.group == Group::Unclassified =>
+        {
             kind.level.max(Level::Warning)
         }
         _ => kind.level,

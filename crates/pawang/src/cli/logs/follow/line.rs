@@ -72,13 +72,20 @@ impl Lines {
             return safe(message).into_owned();
         }
         if kind == "plan" {
-            let end = message.iter().position(|byte| *byte == b'\n').unwrap_or(message.len());
+            let end = message
+                .iter()
+                .position(|byte| *byte == b'\n')
+                .unwrap_or(message.len());
             return safe(&message[..end]).into_owned();
         }
         match told(message).filter(|told| !told.text.is_empty()) {
             Some(told) => {
                 let head = &message[..message.len().saturating_sub(told.text.len())];
-                format!("{}{}", String::from_utf8_lossy(head), self.statement(told.text))
+                format!(
+                    "{}{}",
+                    String::from_utf8_lossy(head),
+                    self.statement(told.text)
+                )
             }
             None => safe(message).into_owned(),
         }
@@ -102,7 +109,9 @@ impl Lines {
     }
 
     fn as_text(&self, record: &Record<'_>, judged: &Judged<'_>) -> String {
-        let time = record.at.and_then(|at| Timestamp::from_microsecond(at).ok());
+        let time = record
+            .at
+            .and_then(|at| Timestamp::from_microsecond(at).ok());
         let time = time.map_or_else(
             || "-".to_owned(),
             |at| {
@@ -112,7 +121,11 @@ impl Lines {
         );
         let word = format!("{:<7}", record.severity.as_str());
         let dim = judged.level < Level::Warning && record.severity < Severity::Warning;
-        let word = if dim { word } else { self.paint(&word, code(judged)) };
+        let word = if dim {
+            word
+        } else {
+            self.paint(&word, code(judged))
+        };
         let mut out = format!("{time} {word} {:<KIND_WIDTH$}", judged.kind);
         if !record.user.is_empty() || !record.database.is_empty() {
             let _ = write!(out, " {}@{}", short(record.user), short(record.database));
@@ -139,12 +152,19 @@ impl Lines {
             ("STATEMENT", self.statement(record.statement)),
         ];
         for (name, text) in parts.iter().filter(|(_, text)| !text.is_empty()) {
-            let _ = writeln!(out, "    {}  {}", self.paint(name, "1"), cut(&one_line(text)));
+            let _ = writeln!(
+                out,
+                "    {}  {}",
+                self.paint(name, "1"),
+                cut(&one_line(text))
+            );
         }
     }
 
     fn as_json(&self, record: &Record<'_>, judged: &Judged<'_>) -> String {
-        let time = record.at.and_then(|at| Timestamp::from_microsecond(at).ok());
+        let time = record
+            .at
+            .and_then(|at| Timestamp::from_microsecond(at).ok());
         let code = Some(record.sqlstate).filter(|code| *code != [0; 5]);
         let number = |number: i64| Some(number).filter(|number| *number != 0);
         let value = json!({
@@ -256,11 +276,18 @@ mod tests {
         };
         let shown = lines(false, false).line(&record, &JUDGED);
         assert!(shown.starts_with("1970-01-01 00:00:00.000 LOG     duration             alice@dwh duration: 3.1 ms  statement: "), "{shown}");
-        assert!(!shown.contains("4711") && !shown.contains("sesame"), "{shown}");
+        assert!(
+            !shown.contains("4711") && !shown.contains("sesame"),
+            "{shown}"
+        );
         let all = lines(false, true).line(&record, &JUDGED);
-        assert!(all.contains("id = 4711") && !all.contains("sesame"), "{all}");
+        assert!(
+            all.contains("id = 4711") && !all.contains("sesame"),
+            "{all}"
+        );
         assert_eq!(all.lines().count(), 3, "{all}");
-        let json: serde_json::Value = serde_json::from_str(&lines(true, false).line(&record, &JUDGED)).unwrap();
+        let json: serde_json::Value =
+            serde_json::from_str(&lines(true, false).line(&record, &JUDGED)).unwrap();
         assert_eq!(json["user"], "alice");
         assert_eq!(json["kind"], "duration");
         assert_eq!(json["sqlstate"], serde_json::Value::Null);

@@ -51,7 +51,11 @@ pub(super) fn follow(
         reading.tell(result, show);
         waiter.pause(quiet);
         let now = reading.now();
-        if let Some(tail) = reading.current.as_mut().and_then(|current| current.tail.as_mut()) {
+        if let Some(tail) = reading
+            .current
+            .as_mut()
+            .and_then(|current| current.tail.as_mut())
+        {
             tail.tick(now, show);
         }
         show.out().borrow_mut().flush();
@@ -110,9 +114,15 @@ impl Reading<'_> {
 
     /// Says when trouble begins and ends.
     fn tell(&mut self, result: Result<(), String>, show: &mut Show<'_>) {
-        let name = self.current.as_ref().map_or("log", |current| &current.name).to_owned();
+        let name = self
+            .current
+            .as_ref()
+            .map_or("log", |current| &current.name)
+            .to_owned();
         match result {
-            Ok(()) if self.trouble.take().is_some() => show.notice(&name, "the server answers again"),
+            Ok(()) if self.trouble.take().is_some() => {
+                show.notice(&name, "the server answers again")
+            }
             Err(why) if self.trouble.as_ref() != Some(&why) => {
                 show.notice(&name, &format!("could not read on: {why}"));
                 self.trouble = Some(why);
@@ -129,7 +139,9 @@ impl Reading<'_> {
     ) -> Result<(), String> {
         let open = match session.take().filter(Session::alive) {
             Some(open) => open,
-            None => Session::connect(target, "logs").await.map_err(|error| error.line())?,
+            None => Session::connect(target, "logs")
+                .await
+                .map_err(|error| error.line())?,
         };
         let read = self.read(&open, show).await;
         *session = Some(open);
@@ -137,7 +149,9 @@ impl Reading<'_> {
     }
 
     async fn read(&mut self, session: &Session, show: &mut Show<'_>) -> Result<(), String> {
-        let files = remote::list(session).await.map_err(|report| report.primary)?;
+        let files = remote::list(session)
+            .await
+            .map_err(|report| report.primary)?;
         let Some(newest) = files.last() else {
             return Ok(());
         };
@@ -151,7 +165,10 @@ impl Reading<'_> {
                 Some(index) => index,
                 None => {
                     current.finish(show);
-                    show.notice(&current.name, &format!("gone, goes on in \"{}\"", newest.name));
+                    show.notice(
+                        &current.name,
+                        &format!("gone, goes on in \"{}\"", newest.name),
+                    );
                     *current = Current::new(&newest.name, 0);
                     files.len() - 1
                 }
@@ -183,7 +200,10 @@ impl Reading<'_> {
         };
         if current.name != file.name {
             current.finish(show);
-            show.notice(&current.name, &format!("rotated, goes on in \"{}\"", file.name));
+            show.notice(
+                &current.name,
+                &format!("rotated, goes on in \"{}\"", file.name),
+            );
             *current = Current::new(&file.name, 0);
         }
         if file.size < current.position {
@@ -211,7 +231,10 @@ impl Reading<'_> {
         if self.behind_at.is_none_or(|at| at.elapsed() >= SAY_EVERY) {
             self.behind_at = Some(Instant::now());
             let size = pawang_core::ByteSize(bytes);
-            show.notice(name, &format!("{size} behind: the server writes faster than is fetched"));
+            show.notice(
+                name,
+                &format!("{size} behind: the server writes faster than is fetched"),
+            );
         }
     }
 }

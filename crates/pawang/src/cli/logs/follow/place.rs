@@ -39,7 +39,11 @@ pub(super) fn of_files(files: &[PathBuf]) -> Result<Place, Report> {
         let report = no_place("cannot follow so many files at once");
         return Err(report.with_detail(format!("{} files of at most {TARGETS_MAX}", files.len())));
     }
-    files.iter().map(|file| of_file(file)).collect::<Result<_, _>>().map(Place::Files)
+    files
+        .iter()
+        .map(|file| of_file(file))
+        .collect::<Result<_, _>>()
+        .map(Place::Files)
 }
 
 fn of_file(path: &Path) -> Result<Target, Report> {
@@ -73,15 +77,20 @@ pub(super) async fn of_server(global: &Global, wish: &mut Wish) -> Result<Place,
     }
     let estate = Estate::load(global.config.as_deref()).map_err(told)?;
     let target = remote::job(&estate, global, "pawang logs follow -i NAME")?.target;
-    let session = Session::connect(&target, "logs").await.map_err(|error| error.report())?;
+    let session = Session::connect(&target, "logs")
+        .await
+        .map_err(|error| error.report())?;
     let rows = session.read(ABOUT).await.map_err(|error| error.report())?;
     let row = rows.rows.first().map_or(&[] as &[Value], |row| row);
     let text = |column: usize| row.get(column).and_then(Value::as_text);
     let holds = |column: usize| matches!(row.get(column), Some(Value::Bool(true)));
     if !holds(2) {
-        return Err(Report::new(Kind::Target, "the server keeps no log of its own: logging_collector is off")
-            .with_detail("its log goes where standard error of its start went, or to syslog")
-            .with_hint("pawang logs follow /var/log/postgresql"));
+        return Err(Report::new(
+            Kind::Target,
+            "the server keeps no log of its own: logging_collector is off",
+        )
+        .with_detail("its log goes where standard error of its start went, or to syslog")
+        .with_hint("pawang logs follow /var/log/postgresql"));
     }
     if wish.prefixes.is_empty() {
         wish.prefixes.extend(text(0).map(str::to_owned));
@@ -143,6 +152,9 @@ mod tests {
         assert_eq!(found(&listed(5, 0)), None);
         assert_eq!(found(&listed(4, i64::MAX)), None);
         std::fs::write(data.path().join("current_logfiles"), "stderr log/a.log\n").unwrap();
-        assert_eq!(found(&listed(3, 0)), Some(Target::DataDirectory(data.path().to_owned())));
+        assert_eq!(
+            found(&listed(3, 0)),
+            Some(Target::DataDirectory(data.path().to_owned()))
+        );
     }
 }

@@ -151,7 +151,11 @@ impl<'a> Show<'a> {
         let mut out = self.out.borrow_mut();
         out.put(self.lines.line(record, judged));
         let fresh = out.before.is_none();
-        if let Some(alarm) = out.alarm.as_mut().filter(|_| fresh && judged.level >= Level::Warning) {
+        if let Some(alarm) = out
+            .alarm
+            .as_mut()
+            .filter(|_| fresh && judged.level >= Level::Warning)
+        {
             alarm.take(record, judged, || self.lines.message(record, judged.kind));
         }
     }

@@ -28,7 +28,10 @@ impl Waiter {
             .build()
             .map_err(start)?;
         let signals = runtime.block_on(async {
-            Ok([signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?])
+            Ok([
+                signal(SignalKind::interrupt())?,
+                signal(SignalKind::terminate())?,
+            ])
         });
         Ok(Waiter {
             runtime,
