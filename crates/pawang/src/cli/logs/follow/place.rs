@@ -27,7 +27,7 @@ pub(super) enum Place {
     /// Files of this machine.
     Files(Vec<Target>),
     /// Files that a server hands out.
-    Server(pawang_postgres::Target),
+    Server(Box<pawang_postgres::Target>),
 }
 
 /// Returns the files of the command line.
@@ -107,7 +107,7 @@ pub(super) async fn of_server(global: &Global, wish: &mut Wish) -> Result<Place,
     };
     match local {
         Some(local) => Ok(Place::Files(vec![local])),
-        None if holds(5) => Ok(Place::Server(target)),
+        None if holds(5) => Ok(Place::Server(Box::new(target))),
         None => Err(remote::refused(&session)),
     }
 }
