@@ -16,11 +16,17 @@ use crate::format::pgbouncer::PgBouncer;
 use crate::format::stderr::{Options, Stderr};
 use crate::format::syslog::{Assumed, Syslog};
 use crate::format::wrapped::{Transport, Wrapped};
-use crate::prefix::{self, Prefix};
+use crate::prefix::{self, Fields, Prefix, Prefixes, Reading};
 use crate::record::Sink;
+use crate::time::Clock;
 
 /// A file of which less matches than this has none of the formats that are known.
 const MATCH_MIN: f64 = 0.01;
+
+/// A prefix that was given must match at least this share of the first lines; a log that changed its prefix later is none of this.
+const GIVEN_MATCH_MIN: f64 = 0.05;
+/// Lines that are compared with a prefix that was given.
+const LINES_MAX: usize = 5_000;
 
 /// What the caller knows of the logs.
 #[derive(Clone, Debug, Default)]
@@ -121,12 +127,18 @@ fn prefixes(head: &FileHead<'_>, wish: &Wish, sample: &[u8]) -> Found {
     let guesses = prefix::detect(sample);
     Found {
         match_rate: Some(guesses.iter().map(|guess| guess.match_rate).sum()),
-        prefixes: guesses.into_iter().map(|guess| guess.prefix.to_string()).collect(),
+        prefixes: guesses
+            .into_iter()
+            .map(|guess| guess.prefix.to_string())
+            .collect(),
     }
 }
 
 fn stderr(head: &FileHead<'_>, wish: &Wish) -> Result<Chosen, Error> {
     let found = prefixes(head, wish, head.bytes);
+    if !wish.prefixes.is_empty() {
+        explains(head, &wish.prefixes)?;
+    }
     let unexplained = found.match_rate.is_some_and(|rate| rate < MATCH_MIN);
     if unexplained && !head.bytes.is_empty() {
         let why = if head.bytes.contains(&0) {
@@ -148,6 +160,42 @@ fn stderr(head: &FileHead<'_>, wish: &Wish) -> Result<Chosen, Error> {
         format: Form::Stderr.as_str().to_owned(),
         prefixes: found.prefixes,
         match_rate: found.match_rate,
+    })
+}
+
+/// Makes sure that prefixes that were given explain the sample, and says which would if they do not.
+fn explains(head: &FileHead<'_>, given: &[String]) -> Result<(), Error> {
+    let mut prefixes = Prefixes::new(given.iter().map(|text| Prefix::new(text)));
+    let mut clock = Clock::default();
+    let mut fields = Fields::default();
+    let lines = head.bytes.split(|byte| *byte == b'\n');
+    let (mut all, mut matching) = (0_u32, 0_u32);
+    for line in lines
+        .filter(|line| !line.is_empty() && line[0] != b'\t')
+        .take(LINES_MAX)
+    {
+        all += 1;
+        let whole = matches!(prefixes.read(line, &mut clock, &mut fields), Reading::Whole);
+        matching += u32::from(whole);
+    }
+    let rate = f64::from(matching) / f64::from(all.max(1));
+    if all == 0 || rate >= GIVEN_MATCH_MIN {
+        return Ok(());
+    }
+    let likely = prefix::detect(head.bytes).into_iter().next();
+    let likely = likely.map_or("no prefix explains them".to_owned(), |guess| {
+        format!(
+            "\"{}\" matches {:.0} %",
+            guess.prefix,
+            guess.match_rate * 100.0
+        )
+    });
+    Err(Error::Unrecognised {
+        name: head.name.to_owned(),
+        why: format!(
+            "the given log_line_prefix matches {:.0} % of its first lines, {likely}",
+            rate * 100.0
+        ),
     })
 }
 

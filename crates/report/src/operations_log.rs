@@ -32,7 +32,24 @@ const CHAPTERS: &[Chapter] = &[
         &[
             ("Database connectivity", &["connection"]),
             ("Disk space", &["disk-space"]),
-            ("Error log review", &["log-errors"]),
+            (
+                "Error log review",
+                &[
+                    "log-errors",
+                    "logs-panic",
+                    "logs-crash",
+                    "logs-corruption",
+                    "logs-disk-full",
+                    "logs-out-of-memory",
+                    "logs-wraparound",
+                    "logs-slot-lost",
+                    "logs-archive-failed",
+                    "logs-login-failures",
+                    "logs-deadlock",
+                    "logs-fatal",
+                    "logs-forged",
+                ],
+            ),
         ],
     ),
     (

@@ -5,7 +5,7 @@ use cargo_metadata::Metadata;
 use super::{File, Problem};
 
 /// Licences that ask for no more than a notice.
-const PERMISSIVE: [&str; 11] = [
+const PERMISSIVE: [&str; 12] = [
     "MIT",
     "Apache-2.0",
     "Apache-2.0 WITH LLVM-exception",
@@ -13,6 +13,8 @@ const PERMISSIVE: [&str; 11] = [
     "BSD-3-Clause",
     "ISC",
     "Zlib",
+    // A BSD licence in other words: its text must go along, nothing more.
+    "bzip2-1.0.6",
     "Unicode-3.0",
     "CC0-1.0",
     "0BSD",

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::task::{Context, Waker};
 
@@ -83,6 +84,11 @@ async fn sessions(cluster: &Cluster, count: usize) {
     .await;
 }
 
+fn socket(cluster: &Cluster) -> PathBuf {
+    let name = format!(".s.PGSQL.{}", cluster.port());
+    cluster.socket_directory().join(name)
+}
+
 trait Stream: Read + Write {}
 impl<T: Read + Write> Stream for T {}
 
@@ -91,18 +97,28 @@ pub(crate) struct Raw(Box<dyn Stream>);
 
 impl Raw {
     pub(crate) fn connect(cluster: &Cluster) -> Raw {
-        let socket = format!(".s.PGSQL.{}", cluster.port());
-        let socket = cluster.socket_directory().join(socket);
-        Raw::over(UnixStream::connect(socket).unwrap())
+        Raw::over(UnixStream::connect(socket(cluster)).unwrap())
+    }
+
+    /// Waits until the server has refused that user, whose name may hold anything.
+    pub(crate) fn refused(cluster: &Cluster, user: &str) {
+        let stream = UnixStream::connect(socket(cluster)).unwrap();
+        Raw::hello(stream, user).read_to_end();
     }
 
     fn over(stream: impl Read + Write + 'static) -> Raw {
+        let mut raw = Raw::hello(stream, "postgres");
+        raw.read_until(b'Z');
+        raw
+    }
+
+    fn hello(stream: impl Read + Write + 'static, user: &str) -> Raw {
         let mut raw = Raw(Box::new(stream));
-        let body = b"\x00\x03\x00\x00user\0postgres\0database\0postgres\0application_name\0raw\0\0";
+        let body =
+            format!("\x00\x03\x00\x00user\0{user}\0database\0postgres\0application_name\0raw\0\0");
         let length = u32::try_from(body.len() + 4).unwrap();
         raw.0.write_all(&length.to_be_bytes()).unwrap();
-        raw.0.write_all(body).unwrap();
-        raw.read_until(b'Z');
+        raw.0.write_all(body.as_bytes()).unwrap();
         raw
     }
 

@@ -196,6 +196,7 @@ fn rows(host: &Host<'_>, name: &str, now: Timestamp) -> Rows {
         "host-network" => kernel::network(host),
         "host-tcp" => kernel::tcp(host),
         "host-log" => log::severities(host, now),
+        "host-log-events" => log::events(host, now),
         "host-cgroup" => cgroup::limits(host),
         "host-process" => process::processes(host),
         _ => Err(Blind::Failed {

@@ -191,7 +191,9 @@ pub(crate) fn without_position(message: &[u8], severity: Severity) -> &[u8] {
 #[inline]
 pub(crate) fn breaks(record: &Record<'_>) -> bool {
     let names = [record.user, record.database, record.application];
-    names.iter().any(|name| memchr2(b'\n', b'\r', name).is_some())
+    names
+        .iter()
+        .any(|name| memchr2(b'\n', b'\r', name).is_some())
 }
 
 /// Makes the names of a record printable in every format alike; `names` is where they are kept.

@@ -1,7 +1,7 @@
 //! Matching a compiled prefix against a line.
 
 use super::words::{self, Label};
-use super::{Escape, FIELD_BYTES_MAX, Literal, NAME_BYTES_MAX, Prefix, Step};
+use super::{Escape, FIELD_BYTES_MAX, Literal, NAME_BYTES_MAX, Prefix, Step, straight};
 use crate::severity::Severity;
 use crate::time::{Clock, Fraction, Stamp, epoch};
 
@@ -61,7 +61,23 @@ pub struct Fields<'t> {
     pub forged: bool,
 }
 
-impl Fields<'_> {
+impl<'t> Fields<'t> {
+    /// Sets a field without a grammar.
+    #[inline]
+    pub(super) fn set_free(&mut self, escape: Escape, value: &'t [u8]) {
+        let name = |value| if words::unknown(value) { b"" } else { value };
+        match escape {
+            Escape::User => self.user = name(value),
+            Escape::Database => self.database = name(value),
+            Escape::Application => self.application = name(value),
+            Escape::HostPort => self.host = without_port(value),
+            Escape::Host => self.host = value,
+            Escape::LocalAddress => self.local_address = value,
+            Escape::Backend => self.backend = value,
+            _ => self.command = value,
+        }
+    }
+
     /// Whether `%p` and `%c` tell of different processes, which the server never writes.
     pub fn disagrees(&self) -> bool {
         self.session_pid != 0 && self.session_pid != self.pid
@@ -96,15 +112,21 @@ impl Prefix {
     pub fn read<'t>(&self, line: &'t [u8], clock: &mut Clock, fields: &mut Fields<'t>) -> Reading {
         let head = &line[..line.len().min(HEAD_BYTES_MAX)];
         *fields = Fields::default();
-        let mut attempt = Attempt::new(self, head, clock, fields);
-        if !attempt.run(0, 0) {
-            return if attempt.cut {
-                Reading::Cut
-            } else {
-                Reading::None
-            };
-        }
-        let last_name_at = attempt.last_name_at;
+        let last_name_at = match straight::read(&self.straight, head, clock, fields) {
+            Some(last_name_at) => last_name_at,
+            None => {
+                *fields = Fields::default();
+                let mut attempt = Attempt::new(self, head, clock, fields);
+                if !attempt.run(0, 0) {
+                    return if attempt.cut {
+                        Reading::Cut
+                    } else {
+                        Reading::None
+                    };
+                }
+                attempt.last_name_at
+            }
+        };
         let reach = last_name_at + NAME_BYTES_MAX;
         if last_name_at > 0 && reach > fields.text_at {
             let window = &head[fields.text_at..head.len().min(reach + FIELD_BYTES_MAX)];
@@ -343,25 +365,11 @@ impl<'p, 't, 'c> Attempt<'p, 't, 'c> {
         tried
     }
 
-    #[inline]
     fn set_free(&mut self, escape: Escape, value: &'t [u8], at: usize) {
-        let fields = &mut self.fields;
-        match escape {
-            Escape::Application | Escape::User | Escape::Database => {
-                self.last_name_at = at + 1;
-                let value = if words::unknown(value) { b"" } else { value };
-                match escape {
-                    Escape::User => fields.user = value,
-                    Escape::Database => fields.database = value,
-                    _ => fields.application = value,
-                }
-            }
-            Escape::HostPort => fields.host = without_port(value),
-            Escape::Host => fields.host = value,
-            Escape::LocalAddress => fields.local_address = value,
-            Escape::Backend => fields.backend = value,
-            _ => fields.command = value,
+        if escape.is_name() {
+            self.last_name_at = at + 1;
         }
+        self.fields.set_free(escape, value);
     }
 
     /// Matches a field with a grammar, and a padding around it.
@@ -383,87 +391,95 @@ impl<'p, 't, 'c> Attempt<'p, 't, 'c> {
     }
 
     /// Matches a field with a grammar; returns how many bytes it takes.
-    #[inline]
     fn fixed(&mut self, index: usize, at: usize, escape: Escape) -> Option<usize> {
-        let text = &self.text[at..];
-        let fields = &mut self.fields;
-        match escape {
-            Escape::Milliseconds | Escape::Seconds | Escape::Started => {
-                self.time(index, at, escape)
-            }
-            Escape::Epoch => {
-                let (instant, bytes) = epoch(text)?;
-                fields.at = Some(instant);
-                Some(bytes)
-            }
-            Escape::Pid => digits(text).map(|(value, bytes)| {
-                fields.pid = value;
-                bytes
-            }),
-            Escape::LeaderPid => {
-                let (value, bytes) = digits(text).unwrap_or((0, 0));
-                fields.leader_pid = value;
-                Some(bytes)
-            }
-            Escape::Line => digits(text).map(|(value, bytes)| {
-                fields.line = value;
-                bytes
-            }),
-            Escape::Xid => digits(text).map(|(value, bytes)| {
-                fields.xid = value;
-                bytes
-            }),
-            Escape::SqlState => {
-                let state: [u8; 5] = *text.first_chunk()?;
-                fields.sqlstate = state;
-                sqlstate(&state).then_some(5)
-            }
-            Escape::Session => {
-                let (started, bytes) = hexadecimals(text)?;
-                let rest = text[bytes..].strip_prefix(b".")?;
-                let (pid, more) = hexadecimals(rest)?;
-                fields.session_started = started;
-                fields.session_pid = pid;
-                Some(bytes + 1 + more)
-            }
-            Escape::VirtualXid => {
-                let bytes = virtual_xid(text);
-                fields.virtual_xid = &text[..bytes];
-                Some(bytes)
-            }
-            _ => {
-                let (value, bytes) = signed(text)?;
-                fields.query_id = value;
-                Some(bytes)
-            }
-        }
+        let colon = zone_may_have_colon(self.prefix.steps.get(index + 1));
+        fixed(&self.text[at..], escape, colon, self.clock, self.fields)
     }
+}
 
-    #[inline]
-    fn time(&mut self, index: usize, at: usize, escape: Escape) -> Option<usize> {
-        let text = &self.text[at..];
-        let (stamp, fraction) = match escape {
-            Escape::Milliseconds => (Stamp::Written, Fraction::Milliseconds),
-            Escape::Seconds => (Stamp::Written, Fraction::Absent),
-            _ => (Stamp::Started, Fraction::Absent),
-        };
-        let next = self.prefix.steps.get(index + 1);
-        let colon = matches!(next, Some(Step::Literal(literal)) if literal.bytes[0] != b':');
-        let (instant, bytes) = self.clock.log_time(stamp, text, fraction, colon)?;
-        match stamp {
-            Stamp::Written => self.fields.at = Some(instant),
-            Stamp::Started => {
-                let seconds = instant.div_euclid(1_000_000);
-                self.fields.session_started = u32::try_from(seconds).unwrap_or(0);
-            }
+/// Whether a time zone before a step may have a colon, rather than end at it.
+pub(super) fn zone_may_have_colon(next: Option<&Step>) -> bool {
+    matches!(next, Some(Step::Literal(literal)) if literal.bytes[0] != b':')
+}
+
+/// Matches a field with a grammar at the beginning of a text; returns how many bytes it takes.
+#[inline]
+pub(super) fn fixed<'t>(
+    text: &'t [u8],
+    escape: Escape,
+    colon: bool,
+    clock: &mut Clock,
+    fields: &mut Fields<'t>,
+) -> Option<usize> {
+    match escape {
+        Escape::Milliseconds => {
+            let (instant, bytes) =
+                clock.log_time(Stamp::Written, text, Fraction::Milliseconds, colon)?;
+            fields.at = Some(instant);
+            Some(bytes)
         }
-        Some(bytes)
+        Escape::Seconds => {
+            let (instant, bytes) = clock.log_time(Stamp::Written, text, Fraction::Absent, colon)?;
+            fields.at = Some(instant);
+            Some(bytes)
+        }
+        Escape::Started => {
+            let (instant, bytes) = clock.log_time(Stamp::Started, text, Fraction::Absent, colon)?;
+            let seconds = instant.div_euclid(1_000_000);
+            fields.session_started = u32::try_from(seconds).unwrap_or(0);
+            Some(bytes)
+        }
+        Escape::Epoch => {
+            let (instant, bytes) = epoch(text)?;
+            fields.at = Some(instant);
+            Some(bytes)
+        }
+        Escape::Pid => digits(text).map(|(value, bytes)| {
+            fields.pid = value;
+            bytes
+        }),
+        Escape::LeaderPid => {
+            let (value, bytes) = digits(text).unwrap_or((0, 0));
+            fields.leader_pid = value;
+            Some(bytes)
+        }
+        Escape::Line => digits(text).map(|(value, bytes)| {
+            fields.line = value;
+            bytes
+        }),
+        Escape::Xid => digits(text).map(|(value, bytes)| {
+            fields.xid = value;
+            bytes
+        }),
+        Escape::SqlState => {
+            let state: [u8; 5] = *text.first_chunk()?;
+            fields.sqlstate = state;
+            sqlstate(&state).then_some(5)
+        }
+        Escape::Session => {
+            let (started, bytes) = hexadecimals(text)?;
+            let rest = text[bytes..].strip_prefix(b".")?;
+            let (pid, more) = hexadecimals(rest)?;
+            fields.session_started = started;
+            fields.session_pid = pid;
+            Some(bytes + 1 + more)
+        }
+        Escape::VirtualXid => {
+            let bytes = virtual_xid(text);
+            fields.virtual_xid = &text[..bytes];
+            Some(bytes)
+        }
+        _ => {
+            let (value, bytes) = signed(text)?;
+            fields.query_id = value;
+            Some(bytes)
+        }
     }
 }
 
 /// Returns where a literal begins in the text, at most `limit` bytes on.
 #[inline]
-fn find(text: &[u8], limit: usize, literal: &Literal) -> Option<usize> {
+pub(super) fn find(text: &[u8], limit: usize, literal: &Literal) -> Option<usize> {
     let first = literal.bytes[0];
     let mut from = 0;
     loop {
@@ -565,7 +581,7 @@ fn unpadded(value: &[u8], padding: i32) -> &[u8] {
 }
 
 /// Returns how many bytes `host(port)` takes at the beginning of a text.
-fn host_and_port(text: &[u8]) -> Option<usize> {
+pub(super) fn host_and_port(text: &[u8]) -> Option<usize> {
     let host = text
         .iter()
         .take_while(|byte| byte.is_ascii_alphanumeric() || b".:-_%".contains(byte))

@@ -7,6 +7,7 @@
 mod detect;
 mod infer;
 mod matching;
+mod straight;
 pub mod words;
 
 use std::fmt;
@@ -173,6 +174,8 @@ impl Literal {
 pub struct Prefix {
     text: String,
     steps: Vec<Step>,
+    /// The same for lines whose fields hold nothing surprising; empty when there is no such way.
+    straight: Vec<straight::Pair>,
     /// The first step after a field that only a record begins with: a line that is cut later than this was meant to be one.
     anchored: usize,
 }
@@ -192,6 +195,7 @@ impl Prefix {
         Prefix {
             text: text.to_string(),
             anchored: anchor.map_or(usize::MAX, |anchor| anchor + 1),
+            straight: straight::compile(&steps),
             steps,
         }
     }

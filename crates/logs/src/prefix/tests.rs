@@ -1,3 +1,5 @@
+//! Any prefix reads back what was written with it, and no line breaks a reader.
+
 use proptest::prelude::*;
 
 use super::words::{Label, Part};

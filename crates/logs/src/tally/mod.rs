@@ -31,9 +31,12 @@ mod vacuums;
 
 pub use shapes::{SHAPES_MAX, ShapeId, Shapes};
 
+use std::sync::LazyLock;
+
 use serde::{Deserialize, Serialize};
 
-use crate::kind::{Group, KindId, classify, kinds as all_kinds};
+use crate::kind::{Group, KindId, classify, find, kinds as all_kinds};
+use crate::language::Translator;
 use crate::record::{Odd, Origin, Record, Sink};
 use crate::report::{Report, Source};
 use crate::severity::Severity;
@@ -65,6 +68,8 @@ impl Default for Options {
 /// What the records of a part of a log add up to.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Tally {
+    #[serde(skip)]
+    translator: Translator,
     shapes: Shapes,
     processes: processes::Processes,
     totals: totals::Totals,
@@ -95,9 +100,21 @@ pub(crate) struct Event<'a> {
 }
 
 impl Tally {
-    /// Adds one record.
+    /// Adds one record; of a localised log, what it says in English.
     pub fn take(&mut self, record: &Record<'_>) {
         let kind = classify(record);
+        if !foreign(record, kind) {
+            return self.add(record, kind);
+        }
+        let mut translator = std::mem::take(&mut self.translator);
+        match translator.translate(record) {
+            Some(english) => self.add(&english, classify(&english)),
+            None => self.add(record, kind),
+        }
+        self.translator = translator;
+    }
+
+    fn add(&mut self, record: &Record<'_>, kind: KindId) {
         let group = all_kinds()[usize::from(kind.0)].group;
         let shape = self.shapes.of_record(record, kind);
         let event = Event {
@@ -197,6 +214,17 @@ impl Tally {
         report
     }
 }
+
+/// Whether a record may be of a localised log: no rule knows it, or its SQLSTATE alone told what it is while its texts matter.
+fn foreign(record: &Record<'_>, kind: KindId) -> bool {
+    kind == TOLD_BY_TEXT.0 || kind == TOLD_BY_TEXT.1 && !record.detail.starts_with(b"Process ")
+}
+
+/// The kind of what no rule knows, and that of deadlocks.
+static TOLD_BY_TEXT: LazyLock<(KindId, KindId)> = LazyLock::new(|| {
+    let kind = |id| find(id).unwrap_or_else(|| unreachable!("{id} is in kinds.toml"));
+    (kind("unclassified"), kind("deadlock"))
+});
 
 /// A tally that takes what a scanner finds within a window of time.
 #[derive(Debug, Default)]

@@ -1,14 +1,14 @@
 //! Tests over whole files, in one binary.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 mod engine;
 mod follow;
 mod forms;
 mod found;
 mod inputs;
+mod language;
 mod lines;
+mod parity;
 mod parts;
 mod plan;
 mod plan_garbage;
@@ -20,5 +20,3 @@ mod shapes;
 mod split;
 mod stderr;
 mod transports;
-
-mod language;

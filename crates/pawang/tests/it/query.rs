@@ -6,7 +6,9 @@
 
 use std::sync::Arc;
 
-use pawang_core::{Blind, Column, ColumnKind, Cost, Epoch, Facts, Instance, Sighting, Snapshot, Timestamp, Value};
+use pawang_core::{
+    Blind, Column, ColumnKind, Cost, Epoch, Facts, Instance, Sighting, Snapshot, Timestamp, Value,
+};
 use pawang_store::Store;
 
 use crate::program::{Desk, instance};
@@ -21,8 +23,15 @@ const STEADY: i64 = 11;
 const STEPPED: i64 = -22;
 
 const COUNTERS: [&str; 9] = [
-    "calls", "total_exec_time", "rows", "shared_blks_hit", "shared_blks_read", "temp_blks_read",
-    "temp_blks_written", "wal_bytes", "total_plan_time",
+    "calls",
+    "total_exec_time",
+    "rows",
+    "shared_blks_hit",
+    "shared_blks_read",
+    "temp_blks_read",
+    "temp_blks_written",
+    "wal_bytes",
+    "total_plan_time",
 ];
 
 fn columns() -> Arc<[Column]> {
@@ -31,7 +40,8 @@ fn columns() -> Arc<[Column]> {
         kind,
         unit: None,
     };
-    let labels = ["datname", "rolname", "toplevel", "queryid"].map(|name| column(name, ColumnKind::Label));
+    let labels =
+        ["datname", "rolname", "toplevel", "queryid"].map(|name| column(name, ColumnKind::Label));
     let counters = COUNTERS.map(|name| column(name, ColumnKind::Counter));
     labels.into_iter().chain(counters).collect()
 }
@@ -40,7 +50,11 @@ fn row(queryid: i64, calls: i64, milliseconds: i64, blocks: i64) -> Vec<Value> {
     let labels = ["dwh", "etl", "true"].map(|text| Value::Text(text.into()));
     let counters = [calls, milliseconds, calls, blocks, 0, 0, 0, 0, 0].map(Value::Int);
     let queryid = Value::Text(queryid.to_string().into());
-    labels.into_iter().chain([queryid]).chain(counters).collect()
+    labels
+        .into_iter()
+        .chain([queryid])
+        .chain(counters)
+        .collect()
 }
 
 /// Writes a history in which one statement is what it always was, and another takes ten times its time for four hours.
@@ -63,7 +77,10 @@ fn history(desk: &Desk, now: Timestamp) {
             epoch: Some(Epoch::default()),
             cost: Cost::default(),
             columns: Arc::clone(&columns),
-            rows: vec![row(STEADY, calls, steady_ms, calls), row(STEPPED, calls, stepped_ms, blocks)],
+            rows: vec![
+                row(STEADY, calls, steady_ms, calls),
+                row(STEPPED, calls, stepped_ms, blocks),
+            ],
         };
         let facts = Facts {
             instance: Instance {
@@ -83,14 +100,19 @@ fn history(desk: &Desk, now: Timestamp) {
         };
         writer.append(&facts).unwrap();
     }
-    writer.text(STEPPED, "SELECT * FROM orders WHERE customer = $1", now).unwrap();
+    writer
+        .text(STEPPED, "SELECT * FROM orders WHERE customer = $1", now)
+        .unwrap();
     writer.commit().unwrap();
 }
 
 #[test]
 fn what_became_slower_is_told_with_its_time_and_its_cause() {
     let desk = Desk::new();
-    file(&desk, &instance("dwh-1", "postgresql://nowhere.invalid/dwh"));
+    file(
+        &desk,
+        &instance("dwh-1", "postgresql://nowhere.invalid/dwh"),
+    );
     let missing = desk.pawang(&["query", "top"]);
     missing.is_clear_error(1, &["history"]);
     history(&desk, Timestamp::now());
@@ -99,16 +121,25 @@ fn what_became_slower_is_told_with_its_time_and_its_cause() {
     assert_eq!(top.code, 0, "{top:?}");
     let first = top.stdout.lines().nth(1).unwrap();
     assert!(first.starts_with("-22\t"), "{top:?}");
-    assert!(first.contains("SELECT * FROM orders WHERE customer = $1"), "{top:?}");
+    assert!(
+        first.contains("SELECT * FROM orders WHERE customer = $1"),
+        "{top:?}"
+    );
     let wrong = desk.pawang(&["query", "top", "--database", "elsewhere"]);
     assert_eq!(wrong.code, 1, "{wrong:?}");
 
     let slower = desk.pawang(&["query", "regressions"]);
     assert_eq!(slower.code, 1, "{slower:?}");
-    assert_eq!(slower.stdout.lines().count(), 2, "the steady one is silent: {slower:?}");
+    assert_eq!(
+        slower.stdout.lines().count(),
+        2,
+        "the steady one is silent: {slower:?}"
+    );
     assert!(slower.stdout.contains("\t-22\t"), "{slower:?}");
     assert!(slower.stdout.contains("more blocks per call"), "{slower:?}");
-    let data = desk.pawang(&["query", "regressions", "--json"]).data("pawang.query.regressions/1");
+    let data = desk
+        .pawang(&["query", "regressions", "--json"])
+        .data("pawang.query.regressions/1");
     let ratio = data[0]["regression"]["ratio"].as_f64().unwrap();
     assert!((7.0..=10.5).contains(&ratio), "{data}");
     let hours = data[0]["regression"]["calls"].as_f64().unwrap() / 2_000.0;
@@ -118,5 +149,6 @@ fn what_became_slower_is_told_with_its_time_and_its_cause() {
     assert_eq!(one.code, 0, "{one:?}");
     assert!(one.stdout.starts_with("SELECT * FROM orders"), "{one:?}");
     assert!(one.stdout.contains("50 ms"), "{one:?}");
-    desk.pawang(&["query", "show", "99"]).is_clear_error(1, &["no history of query 99", "query top"]);
+    desk.pawang(&["query", "show", "99"])
+        .is_clear_error(1, &["no history of query 99", "query top"]);
 }

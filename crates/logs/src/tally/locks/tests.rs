@@ -1,3 +1,5 @@
+//! Waits, who made others wait, and deadlocks, from the words of real servers.
+
 use super::*;
 use crate::tally::testing::kind;
 

@@ -58,12 +58,21 @@ pub(super) struct RemoteFile {
 ///
 /// # Errors
 /// There is not one such instance, it does not answer, or its role may not read the log.
-pub(super) fn inputs(global: &Global, options: &Options, wish: &mut Wish) -> Result<Vec<Input>, Report> {
+pub(super) fn inputs(
+    global: &Global,
+    options: &Options,
+    wish: &mut Wish,
+) -> Result<Vec<Input>, Report> {
     let estate = Estate::load(global.config.as_deref()).map_err(told)?;
     let job = job(&estate, global, "pawang logs report -i NAME")?;
-    let asked = each(&estate, std::slice::from_ref(&job), async |job| ask(&job.target).await)?;
+    let asked = each(&estate, std::slice::from_ref(&job), async |job| {
+        ask(&job.target).await
+    })?;
     let Some(asked) = asked.and_then(|mut all| all.pop()) else {
-        return Err(Report::new(Kind::Target, "the log was not listed before the signal"));
+        return Err(Report::new(
+            Kind::Target,
+            "the log was not listed before the signal",
+        ));
     };
     let about = asked?;
     if wish.prefixes.is_empty() {
@@ -74,9 +83,18 @@ pub(super) fn inputs(global: &Global, options: &Options, wish: &mut Wish) -> Res
     }
     let wanted = about.files.into_iter().filter(|file| {
         // A file that was last written before the window holds nothing of it.
-        options.since.is_none_or(|since| file.modified.is_none_or(|at| at >= since))
+        options
+            .since
+            .is_none_or(|since| file.modified.is_none_or(|at| at >= since))
     });
-    wanted.map(|file| Ok(Input::reader(file.name.clone(), Box::new(RemoteRead::start(job.target.clone(), file)?)))).collect()
+    wanted
+        .map(|file| {
+            Ok(Input::reader(
+                file.name.clone(),
+                Box::new(RemoteRead::start(job.target.clone(), file)?),
+            ))
+        })
+        .collect()
 }
 
 /// What a server says about its log.
@@ -87,16 +105,27 @@ struct About {
 }
 
 async fn ask(target: &Target) -> Result<About, Report> {
-    let session = Session::connect(target, "logs").await.map_err(|error| error.report())?;
-    let rows = session.read(SETTINGS).await.map_err(|error| error.report())?;
+    let session = Session::connect(target, "logs")
+        .await
+        .map_err(|error| error.report())?;
+    let rows = session
+        .read(SETTINGS)
+        .await
+        .map_err(|error| error.report())?;
     let text = |column: usize| {
         let value = rows.rows.first().and_then(|row| row.get(column));
-        value.and_then(Value::as_text).unwrap_or_default().to_owned()
+        value
+            .and_then(Value::as_text)
+            .unwrap_or_default()
+            .to_owned()
     };
     let files = list(&session).await.map_err(|report| {
         report.with_hint("GRANT pg_monitor TO the role: pg_ls_logdir() lists the log directory")
     })?;
-    let allowed = matches!(rows.rows.first().and_then(|row| row.get(2)), Some(Value::Bool(true)));
+    let allowed = matches!(
+        rows.rows.first().and_then(|row| row.get(2)),
+        Some(Value::Bool(true))
+    );
     if !allowed {
         return Err(refused(&session));
     }
@@ -115,16 +144,21 @@ pub(super) fn job(estate: &Estate, global: &Global, hint: &str) -> Result<Job, R
     let mut jobs = estate.jobs(&global.instances, None)?;
     match jobs.pop() {
         Some(job) if jobs.is_empty() => Ok(job),
-        _ => Err(Report::new(Kind::Usage, "one log is read of one server at a time")
-            .with_detail(format!("{} instances are meant", jobs.len() + 1))
-            .with_hint(hint)),
+        _ => Err(
+            Report::new(Kind::Usage, "one log is read of one server at a time")
+                .with_detail(format!("{} instances are meant", jobs.len() + 1))
+                .with_hint(hint),
+        ),
     }
 }
 
 /// Says that the role may not read the log, and how it may.
 pub(super) fn refused(session: &Session) -> Report {
-        let helper = HELPER.replace("{role}", &format!("\"{}\"", session.server.user.replace('"', "\"\"")));
-        Report::new(Kind::Target, "the role may not read the server's log")
+    let helper = HELPER.replace(
+        "{role}",
+        &format!("\"{}\"", session.server.user.replace('"', "\"\"")),
+    );
+    Report::new(Kind::Target, "the role may not read the server's log")
             .with_detail("a superuser creates the function public.pawang_read_log in this database once; it hands out files of the log directory and nothing else")
             .with_hint(helper)
 }
@@ -152,9 +186,15 @@ pub(super) async fn list(session: &Session) -> Result<Vec<RemoteFile>, Report> {
     };
     let all: Vec<RemoteFile> = rows.rows.iter().filter_map(file).collect();
     let of = |ending: &str| -> Vec<RemoteFile> {
-        all.iter().filter(|file| file.name.ends_with(ending)).cloned().collect()
+        all.iter()
+            .filter(|file| file.name.ends_with(ending))
+            .cloned()
+            .collect()
     };
-    let best = [".json", ".csv"].into_iter().map(of).find(|files| !files.is_empty());
+    let best = [".json", ".csv"]
+        .into_iter()
+        .map(of)
+        .find(|files| !files.is_empty());
     Ok(best.unwrap_or(all))
 }
 
@@ -177,7 +217,8 @@ impl RemoteRead {
             .name("remote log".to_owned())
             .spawn(move || fetch_all(&target, &file, &sender))
             .map_err(|error| {
-                Report::new(Kind::Refused, "could not start to fetch the log").with_detail(error.to_string())
+                Report::new(Kind::Refused, "could not start to fetch the log")
+                    .with_detail(error.to_string())
             })?;
         Ok(RemoteRead {
             pieces,
@@ -217,7 +258,9 @@ impl Drop for RemoteRead {
 }
 
 fn fetch_all(target: &Target, file: &RemoteFile, sender: &SyncSender<io::Result<Vec<u8>>>) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
     let result = match runtime {
         Ok(runtime) => runtime.block_on(fetch(target, file, sender)),
         Err(error) => Err(error.to_string()),
@@ -233,13 +276,18 @@ async fn fetch(
     file: &RemoteFile,
     sender: &SyncSender<io::Result<Vec<u8>>>,
 ) -> Result<(), String> {
-    let session = Session::connect(target, "logs").await.map_err(|error| error.line())?;
+    let session = Session::connect(target, "logs")
+        .await
+        .map_err(|error| error.line())?;
     let mut position = 0;
     while position < file.size {
         let most = PIECE_BYTES.min(file.size - position);
         let bytes = piece(&session, &file.name, position, most).await?;
         if bytes.is_empty() {
-            return Err(format!("\"{}\" became shorter while it was read", file.name));
+            return Err(format!(
+                "\"{}\" became shorter while it was read",
+                file.name
+            ));
         }
         position += bytes.len() as u64;
         if sender.send(Ok(bytes)).is_err() {
@@ -253,11 +301,20 @@ async fn fetch(
 ///
 /// # Errors
 /// The server does not answer, or the role may not.
-pub(super) async fn piece(session: &Session, name: &str, position: u64, most: u64) -> Result<Vec<u8>, String> {
+pub(super) async fn piece(
+    session: &Session,
+    name: &str,
+    position: u64,
+    most: u64,
+) -> Result<Vec<u8>, String> {
     let name = name.replace('\'', "''");
     let sql = format!("SELECT public.pawang_read_log('{name}', {position}, {most})");
     let rows = session.read(&sql).await.map_err(|error| error.line())?;
-    let text = rows.rows.first().and_then(|row| row.first()).and_then(Value::as_text);
+    let text = rows
+        .rows
+        .first()
+        .and_then(|row| row.first())
+        .and_then(Value::as_text);
     let bytes = decoded(text.unwrap_or_default());
     bytes.ok_or_else(|| "the server sent no hexadecimal digits".to_owned())
 }
@@ -273,7 +330,9 @@ fn decoded(text: &str) -> Option<Vec<u8>> {
     if !pairs.remainder().is_empty() {
         return None;
     }
-    pairs.map(|pair| Some(digit(pair[0])? << 4 | digit(pair[1])?)).collect()
+    pairs
+        .map(|pair| Some(digit(pair[0])? << 4 | digit(pair[1])?))
+        .collect()
 }
 
 #[cfg(test)]

@@ -65,8 +65,9 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Report> {
         },
     };
     let plan = plan::read(&text).map_err(|error| {
-        Report::from_error(Kind::Usage, &error)
-            .with_hint("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) ... writes a plan that is read with certainty")
+        Report::from_error(Kind::Usage, &error).with_hint(
+            "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) ... writes a plan that is read with certainty",
+        )
     })?;
     let answer = answer(&plan);
     if global.json {
@@ -106,14 +107,24 @@ fn page(answer: &Answer) -> String {
 
 fn from_file(file: &PathBuf) -> Result<String, Report> {
     let refused = |error: std::io::Error| {
-        Report::new(Kind::Usage, format!("could not read \"{}\"", file.display())).with_detail(error.to_string())
+        Report::new(
+            Kind::Usage,
+            format!("could not read \"{}\"", file.display()),
+        )
+        .with_detail(error.to_string())
     };
     let mut bytes = Vec::new();
     if file.as_os_str() == "-" {
-        std::io::stdin().take(PLAN_BYTES_MAX).read_to_end(&mut bytes).map_err(refused)?;
+        std::io::stdin()
+            .take(PLAN_BYTES_MAX)
+            .read_to_end(&mut bytes)
+            .map_err(refused)?;
     } else {
         let opened = std::fs::File::open(file).map_err(refused)?;
-        opened.take(PLAN_BYTES_MAX).read_to_end(&mut bytes).map_err(refused)?;
+        opened
+            .take(PLAN_BYTES_MAX)
+            .read_to_end(&mut bytes)
+            .map_err(refused)?;
     }
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
@@ -142,17 +153,25 @@ fn from_server(args: &Args, global: &Global) -> Result<Option<String>, Report> {
     if args.analyze {
         target.statement_timeout = timeout;
     }
-    let texts = each(&estate, std::slice::from_ref(job), async |_| ask(&target, &sql, args.analyze).await)?;
+    let texts = each(&estate, std::slice::from_ref(job), async |_| {
+        ask(&target, &sql, args.analyze).await
+    })?;
     texts.and_then(|mut texts| texts.pop()).transpose()
 }
 
 /// Returns the text of a statement of the history.
 fn known(queryid: i64, global: &Global) -> Result<String, Report> {
     let history = History::open(global)?;
-    let text = history.reader.text(queryid).map_err(|error| error.report())?;
+    let text = history
+        .reader
+        .text(queryid)
+        .map_err(|error| error.report())?;
     text.ok_or_else(|| {
-        Report::new(Kind::Answer, format!("the history has no text of query {queryid}"))
-            .with_hint("pawang query top --since 7d")
+        Report::new(
+            Kind::Answer,
+            format!("the history has no text of query {queryid}"),
+        )
+        .with_hint("pawang query top --since 7d")
     })
 }
 
@@ -167,7 +186,9 @@ fn single(sql: &str) -> Result<String, Report> {
 }
 
 async fn ask(target: &Target, sql: &str, analyze: bool) -> Result<String, Report> {
-    let session = Session::connect(target, "explain").await.map_err(|error| error.report())?;
+    let session = Session::connect(target, "explain")
+        .await
+        .map_err(|error| error.report())?;
     let generic = pawang_logs::statement::has_parameters(sql);
     if generic && (analyze || session.server.version < GENERIC_PLAN_VERSION) {
         let why = if analyze {
@@ -175,7 +196,9 @@ async fn ask(target: &Target, sql: &str, analyze: bool) -> Result<String, Report
         } else {
             "the server is older than PostgreSQL 16, which plans a statement without its constants"
         };
-        return Err(Report::new(Kind::Usage, why).with_hint("write constants in place of $1 and so on"));
+        return Err(
+            Report::new(Kind::Usage, why).with_hint("write constants in place of $1 and so on")
+        );
     }
     let options = match (analyze, generic) {
         (true, _) => "ANALYZE, BUFFERS, SETTINGS, FORMAT JSON",
@@ -184,13 +207,26 @@ async fn ask(target: &Target, sql: &str, analyze: bool) -> Result<String, Report
     };
     let explain = format!("EXPLAIN ({options}) {sql}");
     // The simple protocol: in the other one $1 would be a parameter of ours.
-    let begin = if session.pooled() { "" } else { "BEGIN READ ONLY" };
-    session.read_text(begin).await.map_err(|error| error.report())?;
+    let begin = if session.pooled() {
+        ""
+    } else {
+        "BEGIN READ ONLY"
+    };
+    session
+        .read_text(begin)
+        .await
+        .map_err(|error| error.report())?;
     let rows = session.read_text(&explain).await;
     if !session.pooled() {
-        session.read_text("ROLLBACK").await.map_err(|error| error.report())?;
+        session
+            .read_text("ROLLBACK")
+            .await
+            .map_err(|error| error.report())?;
     }
     let rows = rows.map_err(|error| error.report())?;
-    let lines = rows.rows.iter().filter_map(|row| row.first().and_then(Value::as_text));
+    let lines = rows
+        .rows
+        .iter()
+        .filter_map(|row| row.first().and_then(Value::as_text));
     Ok(lines.collect::<Vec<&str>>().join("\n"))
 }

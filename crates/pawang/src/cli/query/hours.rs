@@ -22,7 +22,11 @@ const COLUMNS: [&str; 7] = [
 ///
 /// # Errors
 /// The history cannot be read.
-pub(super) fn hours(reader: &Reader, instance: &str, span: Span) -> Result<BTreeMap<String, Vec<Hour>>, Report> {
+pub(super) fn hours(
+    reader: &Reader,
+    instance: &str,
+    span: Span,
+) -> Result<BTreeMap<String, Vec<Hour>>, Report> {
     let mut found: BTreeMap<String, BTreeMap<i64, Hour>> = BTreeMap::new();
     // A column at a time, so that the bound on series of one answer is one on statements.
     for (index, column) in COLUMNS.iter().enumerate() {
@@ -43,25 +47,29 @@ pub(super) fn hours(reader: &Reader, instance: &str, span: Span) -> Result<BTree
             let hours = found.entry(queryid).or_default();
             let seconds = series.step.as_secs_f64();
             for point in &series.points {
-                let Some(reading) = point.reading else { continue };
+                let Some(reading) = point.reading else {
+                    continue;
+                };
                 // The end of a step belongs to it.
                 let number = (point.at.as_second() - 1).div_euclid(3_600);
                 let hour = hours.entry(number).or_insert(Hour {
                     hour: number,
                     ..Hour::default()
                 });
-                let sum = match index {
-                    0 => &mut hour.calls,
-                    1 => &mut hour.total_ms,
-                    2 => &mut hour.rows,
-                    3 => &mut hour.hit,
-                    4 => &mut hour.read,
-                    _ => &mut hour.temp,
-                };
-                *sum += reading.mean * seconds;
+                let grown = reading.mean * seconds;
+                match index {
+                    0 => hour.calls += grown,
+                    1 => hour.total_ms += grown,
+                    2 => hour.rows += grown,
+                    3 => hour.hit += grown,
+                    4 => hour.read += grown,
+                    _ => hour.temp += grown,
+                }
             }
         }
     }
-    let hours = found.into_iter().map(|(queryid, hours)| (queryid, hours.into_values().collect()));
+    let hours = found
+        .into_iter()
+        .map(|(queryid, hours)| (queryid, hours.into_values().collect()));
     Ok(hours.collect())
 }

@@ -60,7 +60,10 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Report> {
                 continue;
             };
             let text = match queryid.parse() {
-                Ok(queryid) => history.reader.text(queryid).map_err(|error| error.report())?,
+                Ok(queryid) => history
+                    .reader
+                    .text(queryid)
+                    .map_err(|error| error.report())?,
                 Err(_) => None,
             };
             lines.push(Line {
@@ -80,7 +83,11 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Report> {
     } else {
         output::data(&table(&lines))?;
     }
-    Ok(if lines.is_empty() { Exit::Good } else { Exit::Answer })
+    Ok(if lines.is_empty() {
+        Exit::Good
+    } else {
+        Exit::Answer
+    })
 }
 
 fn at(second: i64) -> Timestamp {
@@ -93,7 +100,9 @@ fn marks(reader: &Reader, instance: &str, span: Span) -> Result<Vec<Mark>, Repor
         .changes(instance, "settings", span, CHANGES_MAX)
         .map_err(|error| error.report())?;
     let shown = |value: &Option<pawang_core::Value>| {
-        let text = value.as_ref().and_then(|value| value.as_text().map(str::to_owned));
+        let text = value
+            .as_ref()
+            .and_then(|value| value.as_text().map(str::to_owned));
         text.unwrap_or_else(|| "nothing".to_owned())
     };
     let told = changes.into_iter().filter_map(|change| {
@@ -101,7 +110,11 @@ fn marks(reader: &Reader, instance: &str, span: Span) -> Result<Vec<Mark>, Repor
         let name = change.labels.first()?;
         (column == "setting").then(|| Mark {
             hour: change.at.as_second().div_euclid(3_600),
-            what: format!("setting {name} changed from {} to {}", shown(&change.before), shown(&change.after)),
+            what: format!(
+                "setting {name} changed from {} to {}",
+                shown(&change.before),
+                shown(&change.after)
+            ),
         })
     });
     Ok(told.collect())
@@ -110,14 +123,26 @@ fn marks(reader: &Reader, instance: &str, span: Span) -> Result<Vec<Mark>, Repor
 fn table(lines: &[Line]) -> String {
     let zone = TimeZone::system();
     let mut grid = Grid::new(&[
-        "instance", "query id", "since", "slower>", "per call before>", "now>", "extra>", "calls>", "cause", "text",
+        "instance",
+        "query id",
+        "since",
+        "slower>",
+        "per call before>",
+        "now>",
+        "extra>",
+        "calls>",
+        "cause",
+        "text",
     ]);
     for line in lines {
         let found = &line.regression;
         grid.row(vec![
             line.instance.clone(),
             line.queryid.clone(),
-            line.since.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M").to_string(),
+            line.since
+                .to_zoned(zone.clone())
+                .strftime("%Y-%m-%d %H:%M")
+                .to_string(),
             format!("x{:.1}", found.ratio),
             milliseconds(found.before_ms),
             milliseconds(found.now_ms),

@@ -50,7 +50,10 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Report> {
     let history = History::open(global)?;
     let span = span(&args.since, &args.until)?;
     let queryid = args.queryid.to_string();
-    let text = history.reader.text(args.queryid).map_err(|error| error.report())?;
+    let text = history
+        .reader
+        .text(args.queryid)
+        .map_err(|error| error.report())?;
     let mut answers = Vec::new();
     for instance in history.instances(global)? {
         let found = hours(&history.reader, &instance, span)?.remove(&queryid);
@@ -64,14 +67,20 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Report> {
         }
     }
     if answers.is_empty() && text.is_none() {
-        return Err(Report::new(Kind::Answer, format!("there is no history of query {queryid}"))
-            .with_hint("pawang query top --since 7d"));
+        return Err(Report::new(
+            Kind::Answer,
+            format!("there is no history of query {queryid}"),
+        )
+        .with_hint("pawang query top --since 7d"));
     }
     if global.json {
         output::json("pawang.query.show/1", &answers)?;
         return Ok(Exit::Good);
     }
-    output::data(&format!("{}\n", text.as_deref().unwrap_or("(the text is not known yet)")))?;
+    output::data(&format!(
+        "{}\n",
+        text.as_deref().unwrap_or("(the text is not known yet)")
+    ))?;
     for answer in &answers {
         output::data(&format!("\n{}\n{}", answer.instance, table(&answer.hours)))?;
     }
@@ -92,7 +101,16 @@ fn line(hour: &Hour) -> Line {
 
 fn table(lines: &[Line]) -> String {
     let zone = TimeZone::system();
-    let mut grid = Grid::new(&["hour", "calls>", "time>", "per call>", "rows>", "hit>", "read>", "temp>"]);
+    let mut grid = Grid::new(&[
+        "hour",
+        "calls>",
+        "time>",
+        "per call>",
+        "rows>",
+        "hit>",
+        "read>",
+        "temp>",
+    ]);
     for line in lines {
         let mean = if line.calls > 0.0 {
             milliseconds(line.total_ms / line.calls)
@@ -100,7 +118,10 @@ fn table(lines: &[Line]) -> String {
             "-".to_owned()
         };
         grid.row(vec![
-            line.at.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M").to_string(),
+            line.at
+                .to_zoned(zone.clone())
+                .strftime("%Y-%m-%d %H:%M")
+                .to_string(),
             format!("{:.0}", line.calls),
             milliseconds(line.total_ms),
             mean,

@@ -81,7 +81,9 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Report> {
         workload.statements.truncate(usize::from(args.top));
         answers.push(Answer { instance, workload });
     }
-    let none = answers.iter().all(|answer| answer.workload.statements.is_empty());
+    let none = answers
+        .iter()
+        .all(|answer| answer.workload.statements.is_empty());
     if global.json {
         output::json("pawang.query.top/1", &answers)?;
     } else {
@@ -115,7 +117,17 @@ fn tell(answer: &Answer) -> Result<(), Report> {
         return Ok(());
     }
     let mut grid = Grid::new(&[
-        "query id", "time>", "share>", "vs day before>", "calls>", "mean>", "rows>", "read>", "temp>", "wal>", "text",
+        "query id",
+        "time>",
+        "share>",
+        "vs day before>",
+        "calls>",
+        "mean>",
+        "rows>",
+        "read>",
+        "temp>",
+        "wal>",
+        "text",
     ]);
     for statement in &workload.statements {
         let sums = &statement.sums;
