@@ -208,6 +208,7 @@ impl Followed {
             amid: fresh && how.back > 0 && position > 0,
             mark: Vec::new(),
             tail: None,
+            sampled: 0,
             refused_at: 0,
             left_at: None,
         });
@@ -236,6 +237,8 @@ struct Open {
     /// The bytes before the position.
     mark: Vec<u8>,
     tail: Option<Tail>,
+    /// The size at which its format was chosen.
+    sampled: u64,
     /// The size at which its format was not recognised.
     refused_at: u64,
     left_at: Option<i64>,
@@ -282,10 +285,13 @@ impl Open {
             listener.notice(&self.name, "truncated, read again from its beginning");
             self.position = 0;
             self.amid = false;
+            self.sampled = 0;
             self.mark.clear();
             self.tail = None;
         }
-        if size > self.position && (self.tail.is_some() || self.choose(how, size, listener)) {
+        // The first lines of a server name no user: until there are enough of them each new one may tell more of the prefix.
+        let sure = self.tail.is_some() && self.sampled >= UNRECOGNISED_BYTES as u64;
+        if size > self.position && (sure || self.choose(how, size, listener)) {
             self.turn(turned, listener);
             self.read(now, buffer, listener);
         }
@@ -304,12 +310,12 @@ impl Open {
 
     fn choose(&mut self, how: &Follow<'_>, size: u64, listener: &mut dyn Listener) -> bool {
         if size < self.refused_at {
-            return false;
+            return self.tail.is_some();
         }
         let wanted = usize::try_from(size).unwrap_or(HEAD_BYTES).min(HEAD_BYTES);
         let mut head = vec![0; wanted];
         if self.file.read_exact_at(&mut head, 0).is_err() {
-            return false;
+            return self.tail.is_some();
         }
         let facts = FileHead {
             name: &self.name,
@@ -319,12 +325,18 @@ impl Open {
         };
         match (how.choose)(&facts) {
             Ok(chosen) => {
+                self.sampled = size;
+                if let Some(tail) = &mut self.tail {
+                    tail.renew(chosen.make);
+                    return true;
+                }
                 if std::mem::take(&mut self.amid) {
                     self.position += self.beginning(&*(chosen.make)(), size);
                 }
                 self.tail = Some(Tail::new(chosen.make, self.position));
                 true
             }
+            Err(_) if self.tail.is_some() => true,
             Err(error) => {
                 // A few bytes more may tell; a look at each byte would cost too much.
                 self.refused_at = size.saturating_add(size.max(256));

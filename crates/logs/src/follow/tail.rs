@@ -36,6 +36,12 @@ impl Tail {
         }
     }
 
+    /// Goes on in a format of which more is known now, such as another prefix; what waits for the end of its record stays.
+    pub fn renew(&mut self, make: Make) {
+        self.scanner = make();
+        self.make = make;
+    }
+
     /// Takes the bytes that follow, at a time in milliseconds, and hands over the records that are whole.
     pub fn feed(&mut self, bytes: &[u8], now: i64, sink: &mut dyn Sink) {
         if bytes.is_empty() {

@@ -10,7 +10,7 @@ mod waiter;
 
 use std::cell::RefCell;
 use std::path::PathBuf;
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use pawang_core::{Kind, Report};
@@ -123,7 +123,7 @@ fn back(lines: u32) -> u64 {
 }
 
 fn follow_files(targets: &[Target], wish: &Wish, waiter: &Waiter, lines: u32, show: &mut Show<'_>) {
-    let before = Mutex::new(None);
+    let before = Mutex::new(Before::default());
     let out = show.out();
     let began = Instant::now();
     let how = Follow {
@@ -140,26 +140,48 @@ fn follow_files(targets: &[Target], wish: &Wish, waiter: &Waiter, lines: u32, sh
     files::follow(targets, &how, show);
 }
 
-/// Chooses for a file; one that is too short to tell its prefix is read as the file before it.
+/// The file that was chosen for last, how it is read, and how the one before it was read.
+#[derive(Default)]
+struct Before {
+    name: String,
+    current: Known,
+    earlier: Option<Known>,
+}
+
+/// Chooses for a file; one that is too short to tell its prefixes has those of the file before it too.
 fn choose_as_before(
     head: &FileHead<'_>,
     wish: &Wish,
-    before: &Mutex<Option<Known>>,
+    before: &Mutex<Before>,
 ) -> Result<Chosen, pawang_logs::Error> {
-    let mut before = before
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner);
-    let known = before.as_ref().filter(|known| {
-        let form = pawang_logs::format::detect::detect(head.bytes);
-        head.bytes.len() < SAMPLE_BYTES_MIN && form.as_str() == known.format
-    });
-    let chosen = choose(&FileHead { known, ..*head }, wish)?;
-    if known.is_none() {
-        *before = Some(Known {
-            format: chosen.format.clone(),
-            prefixes: chosen.prefixes.clone(),
-        });
+    let mut before = before.lock().unwrap_or_else(PoisonError::into_inner);
+    if before.name != head.name {
+        let current = std::mem::take(&mut before.current);
+        before.earlier = Some(current).filter(|known| !known.prefixes.is_empty());
+        head.name.clone_into(&mut before.name);
     }
+    let chosen = choose(head, wish);
+    let form = pawang_logs::format::detect::detect(head.bytes);
+    let earlier = before.earlier.as_ref().filter(|known| {
+        head.bytes.len() < SAMPLE_BYTES_MIN && (form.as_str() == known.format || chosen.is_err())
+    });
+    let chosen = match earlier {
+        None => chosen?,
+        Some(earlier) => {
+            let mut known = earlier.clone();
+            let guessed = chosen.map_or_else(|_| Vec::new(), |chosen| chosen.prefixes);
+            let more = guessed
+                .into_iter()
+                .filter(|prefix| !earlier.prefixes.contains(prefix));
+            known.prefixes.extend(more);
+            let known = Some(&known);
+            choose(&FileHead { known, ..*head }, wish)?
+        }
+    };
+    before.current = Known {
+        format: chosen.format.clone(),
+        prefixes: chosen.prefixes.clone(),
+    };
     Ok(chosen)
 }
 

@@ -48,7 +48,8 @@ impl Waiter {
     /// Waits for some time, or until a signal comes.
     pub(super) fn pause(&self, time: Duration) {
         if !self.stopped() {
-            let _ = self.run(tokio::time::sleep(time));
+            // A timer can be made only inside the runtime.
+            let _ = self.run(async { tokio::time::sleep(time).await });
         }
     }
 
