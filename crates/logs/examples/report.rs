@@ -25,5 +25,8 @@ fn main() {
     let options = Options::default();
     let outcome = read(inputs, &settings, &options).expect("the files are read");
     let report = outcome.tally.report(outcome.source, &options);
-    println!("{}", serde_json::to_string_pretty(&report).expect("a report is JSON"));
+    println!(
+        "{}",
+        serde_json::to_string_pretty(&report).expect("a report is JSON")
+    );
 }

@@ -127,7 +127,10 @@ fn prefixes(head: &FileHead<'_>, wish: &Wish, sample: &[u8]) -> Found {
     let guesses = prefix::detect(sample);
     Found {
         match_rate: Some(guesses.iter().map(|guess| guess.match_rate).sum()),
-        prefixes: guesses.into_iter().map(|guess| guess.prefix.to_string()).collect(),
+        prefixes: guesses
+            .into_iter()
+            .map(|guess| guess.prefix.to_string())
+            .collect(),
     }
 }
 

@@ -33,7 +33,8 @@ pub fn has_parameters(statement: &str) -> bool {
             Token::End => return false,
             Token::Constant => {
                 let bytes = lexer.bytes();
-                if bytes.len() > 1 && bytes[0] == b'$' && bytes[1..].iter().all(u8::is_ascii_digit) {
+                if bytes.len() > 1 && bytes[0] == b'$' && bytes[1..].iter().all(u8::is_ascii_digit)
+                {
                     return true;
                 }
             }
@@ -50,7 +51,10 @@ mod tests {
     fn semicolons_in_quotes_and_comments_end_nothing() {
         assert_eq!(split("SELECT 1"), ["SELECT 1"]);
         assert_eq!(split(" SELECT ';' ; -- a;\n ;"), ["SELECT ';'"]);
-        assert_eq!(split("SELECT $$;$$; DROP TABLE t;"), ["SELECT $$;$$", "DROP TABLE t"]);
+        assert_eq!(
+            split("SELECT $$;$$; DROP TABLE t;"),
+            ["SELECT $$;$$", "DROP TABLE t"]
+        );
         assert_eq!(split("/* ; */"), [] as [&str; 0]);
     }
 
