@@ -327,14 +327,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn noise_of_a_third_is_silent_and_a_step_of_three_is_found(
+        fn noise_of_a_fifth_is_silent_and_a_step_of_six_is_found(
             noise in prop::collection::vec(-1.0_f64..1.0, 337),
             step in 1_i64..24,
         ) {
-            let wobbling = |at: i64| 10.0 * (1.0 + noise[usize::try_from(at - NEWEST + 336).expect("within")] / 3.0);
+            let wobbling = |at: i64| 10.0 * (1.0 + noise[usize::try_from(at - NEWEST + 336).expect("within")] / 5.0);
             let quiet = find(&weeks(wobbling));
             prop_assert!(quiet.is_none(), "{quiet:?}");
-            let stepped = weeks(|at| wobbling(at) * if at > NEWEST - step { 4.0 } else { 1.0 });
+            let stepped = weeks(|at| wobbling(at) * if at > NEWEST - step { 6.0 } else { 1.0 });
             let found = find(&stepped);
             prop_assert!(found.is_some_and(|found| found.since_hour == NEWEST - step + 1));
         }

@@ -44,9 +44,8 @@ struct Cli {
 
 const EXAMPLES: &str = "\
 Examples:
-  pawang check                                 judge the server of the libpq environment
-  pawang check postgres://monitor@db-1/dwh     judge any server
-  pawang check -i dwh-1 --profile daily        judge a server of pawang.toml";
+  pawang check postgres://monitor@db-1/dwh     judge a server; without a name that of the libpq environment
+  pawang logs report /var/log/postgresql       read its log";
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -61,7 +60,7 @@ pub(crate) struct Global {
     /// Configuration file, instead of the first pawang.toml that is found
     ///
     /// It is looked for here, in ~/.config/pawang and in /etc/pawang.
-    #[arg(long, value_name = "FILE", global = true)]
+    #[arg(long, value_name = "FILE", global = true, hide_short_help = true)]
     pub config: Option<PathBuf>,
     /// JSON on standard output, in one envelope with its schema's name
     #[arg(long, global = true)]
