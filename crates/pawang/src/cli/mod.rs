@@ -44,8 +44,7 @@ struct Cli {
 
 const EXAMPLES: &str = "\
 Examples:
-  pawang check postgres://monitor@db-1/dwh     judge a server; without a name that of the libpq environment
-  pawang logs report /var/log/postgresql       read its log";
+  pawang check postgres://monitor@db-1/dwh     judge a server; without a name that of the libpq environment";
 
 const EXIT_CODES: &str = "\
 Exit codes:
