@@ -17,17 +17,17 @@ pub(super) const FORMATS: [(&str, &str); 3] =
 pub(super) const PREFIX: &str =
     "%m [%p] %c %l user=%u,db=%d,app=%a,client=%h,state=%e,backend=%b,qid=%Q ";
 /// How long each way of asking (simple, extended, prepared) runs.
-const SECONDS: &str = "10";
+const SECONDS: &str = "2";
 const DAY: u64 = 86_400;
 
 /// Runs a server under load and returns the folder with `postgresql.log`, `.csv` and `.json`, and the server that owns it.
 pub(super) async fn capture() -> Result<(Cluster, PathBuf), String> {
     let settings = [
         ("logging_collector", "on"),
-        ("log_filename", "'postgresql.log'"),
+        ("log_filename", "postgresql.log"),
         ("log_rotation_age", "0"),
         ("log_rotation_size", "0"),
-        ("log_destination", "'stderr,csvlog,jsonlog'"),
+        ("log_destination", "stderr,csvlog,jsonlog"),
         ("log_timezone", "UTC"),
         ("log_min_duration_statement", "0"),
         ("log_connections", "on"),
@@ -39,12 +39,8 @@ pub(super) async fn capture() -> Result<(Cluster, PathBuf), String> {
         ("compute_query_id", "on"),
         ("deadlock_timeout", "200ms"),
         ("checkpoint_timeout", "30s"),
+        ("log_line_prefix", PREFIX),
     ];
-    let prefix = format!("'{PREFIX}'");
-    let settings: Vec<(&str, &str)> = settings
-        .into_iter()
-        .chain([("log_line_prefix", prefix.as_str())])
-        .collect();
     let cluster = Cluster::start(&Setup {
         settings: &settings,
         ..Setup::default()
