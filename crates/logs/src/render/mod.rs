@@ -1,7 +1,7 @@
 //! The report for people: text for a terminal, Markdown for a ticket, one HTML file for everybody else; what differs between two reports;
 //! and the removal of secrets before any of it leaves.
 //!
-//! All forms show the same [`part::Part`]s, so that a number is the same in each of them.
+//! All forms show the same parts, so that a number is the same in each of them.
 
 pub mod diff;
 mod diff_words;
