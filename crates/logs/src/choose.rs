@@ -35,6 +35,8 @@ pub struct Wish {
     pub form: Option<Form>,
     /// `log_line_prefix`, as it is and as it was; told by the first bytes otherwise.
     pub prefixes: Vec<String>,
+    /// Whether these prefixes must explain a log; else one that they do not explain is read by its lines.
+    pub certain: bool,
     /// `log_timezone`, which tells what abbreviations mean.
     pub zone: Option<TimeZone>,
 }
@@ -110,7 +112,7 @@ struct Found {
     match_rate: Option<f64>,
 }
 
-/// The prefixes that the caller or an earlier reading knows, else those that the sample shows.
+/// The prefixes that the caller or an earlier reading knows, and unless those are certain, what the sample shows.
 fn prefixes(head: &FileHead<'_>, wish: &Wish, sample: &[u8]) -> Found {
     let known = head.known.map_or(&[] as &[String], |known| &known.prefixes);
     let given = if wish.prefixes.is_empty() {
@@ -118,25 +120,26 @@ fn prefixes(head: &FileHead<'_>, wish: &Wish, sample: &[u8]) -> Found {
     } else {
         &wish.prefixes
     };
-    if !given.is_empty() {
+    if !given.is_empty() && (wish.certain || wish.prefixes.is_empty()) {
         return Found {
             prefixes: given.to_vec(),
             match_rate: None,
         };
     }
     let guesses = prefix::detect(sample);
+    let match_rate = guesses.iter().map(|guess| guess.match_rate).sum();
+    let mut prefixes = given.to_vec();
+    let shown = guesses.into_iter().map(|guess| guess.prefix.to_string());
+    prefixes.extend(shown.filter(|prefix| !given.contains(prefix)));
     Found {
-        match_rate: Some(guesses.iter().map(|guess| guess.match_rate).sum()),
-        prefixes: guesses
-            .into_iter()
-            .map(|guess| guess.prefix.to_string())
-            .collect(),
+        prefixes,
+        match_rate: Some(match_rate),
     }
 }
 
 fn stderr(head: &FileHead<'_>, wish: &Wish) -> Result<Chosen, Error> {
     let found = prefixes(head, wish, head.bytes);
-    if !wish.prefixes.is_empty() {
+    if wish.certain && !wish.prefixes.is_empty() {
         explains(head, &wish.prefixes)?;
     }
     let unexplained = found.match_rate.is_some_and(|rate| rate < MATCH_MIN);

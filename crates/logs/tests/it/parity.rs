@@ -121,6 +121,7 @@ fn a_prefix_that_explains_nothing_is_refused_with_the_likely_one() {
     let file = write(folder.path(), "a.log", STDERR);
     let wish = Wish {
         prefixes: vec!["%t [%p] ".to_owned()],
+        certain: true,
         ..Wish::default()
     };
     let settings = Settings {
@@ -134,4 +135,16 @@ fn a_prefix_that_explains_nothing_is_refused_with_the_likely_one() {
         trouble.contains("matches 0 %") && trouble.contains("%m [%p] %c %l user=%u"),
         "{trouble}"
     );
+    // What is not certain is only a help: the server may have written with another prefix before.
+    let help = Wish {
+        certain: false,
+        ..wish.clone()
+    };
+    let settings = Settings {
+        choose: &|head| choose(head, &help),
+        ..settings
+    };
+    let outcome = read(vec![Input::file(&file)], &settings, &Options::default()).unwrap();
+    assert_eq!(outcome.source.files[0].trouble, None);
+    assert_eq!(outcome.source.files[0].records, 157);
 }

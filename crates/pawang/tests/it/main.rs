@@ -12,6 +12,7 @@ mod formats;
 mod history;
 mod incident;
 mod init;
+mod logs;
 mod logs_follow;
 mod program;
 mod query;

@@ -102,9 +102,11 @@ pub(super) fn read(
     let mut wish = Wish {
         form: None,
         prefixes: args.prefix.iter().cloned().collect(),
+        certain: true,
         zone: zone(args.zone.as_deref())?,
     };
-    let (inputs, skipped) = if files.is_empty() && !global.instances.is_empty() {
+    let over_server = files.is_empty() && !global.instances.is_empty();
+    let (inputs, skipped) = if over_server {
         (remote::inputs(global, &options, &mut wish)?, Vec::new())
     } else {
         let found = expand(files, Some(Box::new(std::io::stdin())));
@@ -113,8 +115,12 @@ pub(super) fn read(
     for left in &skipped {
         output::talk(&format!("warning: {}: {}", left.name, left.why));
     }
-    let threads = args.threads.map(usize::from);
-    let threads = threads.or_else(|| std::thread::available_parallelism().ok().map(usize::from));
+    let threads = match args.threads {
+        // A server is asked over one connection at a time.
+        _ if over_server => Some(1),
+        Some(threads) => Some(usize::from(threads)),
+        None => std::thread::available_parallelism().ok().map(usize::from),
+    };
     let settings = Settings {
         threads: threads.unwrap_or(1),
         piece_bytes: PIECE_BYTES,

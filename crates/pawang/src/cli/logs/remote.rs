@@ -2,8 +2,6 @@
 //! files of the log directory and nothing else. Its text is [`HELPER`]; an administrator creates it once.
 
 use std::io::{self, Read};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread::JoinHandle;
 
 use jiff::tz::TimeZone;
 use pawang_core::{Kind, Report, Value};
@@ -11,6 +9,7 @@ use pawang_logs::choose::Wish;
 use pawang_logs::input::Input;
 use pawang_logs::tally::Options;
 use pawang_postgres::{Session, Target};
+use tokio::runtime::Runtime;
 
 use crate::cli::Global;
 use crate::each::each;
@@ -32,8 +31,6 @@ GRANT EXECUTE ON FUNCTION public.pawang_read_log(text, bigint, integer) TO {role
 ";
 /// Bytes of one piece; larger ones are slower.
 pub(super) const PIECE_BYTES: u64 = 1 << 20;
-/// Pieces that wait for the parser.
-const PIECES_MAX: usize = 4;
 /// Files that are listed.
 const FILES: &str = "\
 SELECT name, size, modification FROM pg_catalog.pg_ls_logdir() ORDER BY modification, name";
@@ -76,7 +73,9 @@ pub(super) fn inputs(
     };
     let about = asked?;
     if wish.prefixes.is_empty() {
+        // It may have been another one when older files were written.
         wish.prefixes.push(about.prefix);
+        wish.certain = false;
     }
     if wish.zone.is_none() {
         wish.zone = TimeZone::get(&about.zone).ok();
@@ -87,14 +86,11 @@ pub(super) fn inputs(
             .since
             .is_none_or(|since| file.modified.is_none_or(|at| at >= since))
     });
-    wanted
-        .map(|file| {
-            Ok(Input::reader(
-                file.name.clone(),
-                Box::new(RemoteRead::start(job.target.clone(), file)?),
-            ))
-        })
-        .collect()
+    let input = |file: RemoteFile| {
+        let name = file.name.clone();
+        Input::reader(name, Box::new(RemoteRead::new(job.target.clone(), file)))
+    };
+    Ok(wanted.map(input).collect())
 }
 
 /// What a server says about its log.
@@ -198,103 +194,75 @@ pub(super) async fn list(session: &Session) -> Result<Vec<RemoteFile>, Report> {
     Ok(best.unwrap_or(all))
 }
 
-/// The bytes of one file, fetched piece by piece in a thread while they are read; never more than the size that was listed.
+/// The bytes of one file, fetched piece by piece while they are read; never more than the size that was listed.
+///
+/// It connects at its first piece and lets go after the last, so that a directory of many files is one connection at a time.
 struct RemoteRead {
-    pieces: Receiver<io::Result<Vec<u8>>>,
+    target: Target,
+    file: RemoteFile,
+    /// Bytes of the file that were fetched.
+    fetched: u64,
     piece: Vec<u8>,
-    position: usize,
-    thread: Option<JoinHandle<()>>,
+    /// Bytes of the piece that were read.
+    taken: usize,
+    open: Option<(Runtime, Session)>,
 }
 
 impl RemoteRead {
-    /// Begins to fetch.
-    ///
-    /// # Errors
-    /// The operating system gives no thread.
-    fn start(target: Target, file: RemoteFile) -> Result<RemoteRead, Report> {
-        let (sender, pieces) = sync_channel(PIECES_MAX);
-        let thread = std::thread::Builder::new()
-            .name("remote log".to_owned())
-            .spawn(move || fetch_all(&target, &file, &sender))
-            .map_err(|error| {
-                Report::new(Kind::Refused, "could not start to fetch the log")
-                    .with_detail(error.to_string())
-            })?;
-        Ok(RemoteRead {
-            pieces,
+    fn new(target: Target, file: RemoteFile) -> RemoteRead {
+        RemoteRead {
+            target,
+            file,
+            fetched: 0,
             piece: Vec::new(),
-            position: 0,
-            thread: Some(thread),
-        })
+            taken: 0,
+            open: None,
+        }
+    }
+
+    /// Fetches the next piece.
+    fn fetch(&mut self) -> Result<Vec<u8>, String> {
+        let (runtime, session) = match self.open.take() {
+            Some(open) => open,
+            None => connect(&self.target)?,
+        };
+        let most = PIECE_BYTES.min(self.file.size - self.fetched);
+        let bytes = runtime.block_on(piece(&session, &self.file.name, self.fetched, most))?;
+        if bytes.is_empty() {
+            return Err("it became shorter while it was read".to_owned());
+        }
+        self.fetched += bytes.len() as u64;
+        self.open = (self.fetched < self.file.size).then_some((runtime, session));
+        Ok(bytes)
     }
 }
 
 impl Read for RemoteRead {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.position == self.piece.len() {
-            match self.pieces.recv() {
-                Ok(piece) => self.piece = piece?,
-                Err(_) => return Ok(0),
+        if self.taken == self.piece.len() {
+            if self.fetched >= self.file.size {
+                return Ok(0);
             }
-            self.position = 0;
+            self.piece = self.fetch().map_err(io::Error::other)?;
+            self.taken = 0;
         }
-        let rest = &self.piece[self.position..];
+        let rest = &self.piece[self.taken..];
         let taken = rest.len().min(buffer.len());
         buffer[..taken].copy_from_slice(&rest[..taken]);
-        self.position += taken;
+        self.taken += taken;
         Ok(taken)
     }
 }
 
-impl Drop for RemoteRead {
-    fn drop(&mut self) {
-        // Whoever fetches notices at its next piece that nobody takes it.
-        let (_, nobody) = sync_channel(1);
-        self.pieces = nobody;
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
-}
-
-fn fetch_all(target: &Target, file: &RemoteFile, sender: &SyncSender<io::Result<Vec<u8>>>) {
+fn connect(target: &Target) -> Result<(Runtime, Session), String> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .build();
-    let result = match runtime {
-        Ok(runtime) => runtime.block_on(fetch(target, file, sender)),
-        Err(error) => Err(error.to_string()),
-    };
-    if let Err(why) = result {
-        // A reader that went away needs no reason.
-        let _ = sender.send(Err(io::Error::other(why)));
-    }
-}
-
-async fn fetch(
-    target: &Target,
-    file: &RemoteFile,
-    sender: &SyncSender<io::Result<Vec<u8>>>,
-) -> Result<(), String> {
-    let session = Session::connect(target, "logs")
-        .await
-        .map_err(|error| error.line())?;
-    let mut position = 0;
-    while position < file.size {
-        let most = PIECE_BYTES.min(file.size - position);
-        let bytes = piece(&session, &file.name, position, most).await?;
-        if bytes.is_empty() {
-            return Err(format!(
-                "\"{}\" became shorter while it was read",
-                file.name
-            ));
-        }
-        position += bytes.len() as u64;
-        if sender.send(Ok(bytes)).is_err() {
-            return Ok(());
-        }
-    }
-    Ok(())
+        .build()
+        .map_err(|error| error.to_string())?;
+    let session = runtime.block_on(Session::connect(target, "logs"));
+    session
+        .map(|session| (runtime, session))
+        .map_err(|error| error.line())
 }
 
 /// Returns a piece of a file.

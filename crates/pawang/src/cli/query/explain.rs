@@ -185,6 +185,10 @@ fn single(sql: &str) -> Result<String, Report> {
     }
 }
 
+/// Gives the session back what a statement of this role and database runs with: ours finds no schema and reads times in UTC.
+const AS_IT_RUNS: &str = "SET LOCAL search_path TO DEFAULT; SET LOCAL jit TO DEFAULT; SET LOCAL timezone TO DEFAULT; \
+    SET LOCAL datestyle TO DEFAULT; SET LOCAL intervalstyle TO DEFAULT";
+
 async fn ask(target: &Target, sql: &str, analyze: bool) -> Result<String, Report> {
     let session = Session::connect(target, "explain")
         .await
@@ -205,7 +209,7 @@ async fn ask(target: &Target, sql: &str, analyze: bool) -> Result<String, Report
         (false, true) => "GENERIC_PLAN, SETTINGS, FORMAT JSON",
         (false, false) => "SETTINGS, FORMAT JSON",
     };
-    let explain = format!("EXPLAIN ({options}) {sql}");
+    let explain = format!("{AS_IT_RUNS}; EXPLAIN ({options}) {sql}");
     // The simple protocol: in the other one $1 would be a parameter of ours.
     let begin = if session.pooled() {
         ""

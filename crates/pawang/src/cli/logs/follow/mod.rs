@@ -86,6 +86,7 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Report> {
     let mut wish = Wish {
         form: None,
         prefixes: args.prefix.iter().cloned().collect(),
+        certain: false,
         zone: read::zone(args.zone.as_deref())?,
     };
     let waiter = Waiter::new()?;
