@@ -188,20 +188,6 @@ impl Clock {
         self.log_time(Stamp::Written, text, Fraction::Any, true)
     }
 
-    /// Reads RFC 3164, `Nov 22 04:23:06`, which tells neither year nor zone: the year is a hint of the caller.
-    pub fn rfc3164(&mut self, text: &[u8], year: i16) -> Option<(i64, usize)> {
-        const MONTHS: &[u8; 36] = b"JanFebMarAprMayJunJulAugSepOctNovDec";
-        let text: &[u8; 15] = text.first_chunk()?;
-        let month = MONTHS.chunks(3).position(|name| name == &text[..3])?;
-        let day = digits_of(text[4..6].trim_ascii_start())?;
-        let mut second = *b"0000-00-00 00:00:00";
-        let date = format!("{year:04}-{:02}-{day:02} ", month + 1);
-        second[..11].copy_from_slice(date.as_bytes().get(..11)?);
-        second[11..].copy_from_slice(&text[7..]);
-        let at = self.second(Stamp::Written, &second, b"")?;
-        Some((at, text.len()))
-    }
-
     #[inline]
     fn second(&mut self, stamp: Stamp, second: &[u8; SECOND_BYTES], zone: &[u8]) -> Option<i64> {
         let slot = &self.slots[stamp as usize];
@@ -257,10 +243,7 @@ impl Clock {
                 return (offsets[0].seconds(), true);
             }
         }
-        match ZONES.iter().find(|(zone, _)| zone.as_bytes() == name) {
-            Some((zone, offset)) => (*offset, !AMBIGUOUS.contains(zone)),
-            None => (0, false),
-        }
+        offset_by_table(name).unwrap_or((0, false))
     }
 
     fn doubt(&mut self, zone: &[u8], offset_seconds: i32) {
@@ -292,6 +275,43 @@ pub fn epoch(text: &[u8]) -> Option<(i64, usize)> {
         seconds * 1_000_000 + digits_of(millis)? * 1000,
         seconds_bytes + 4,
     ))
+}
+
+/// Returns the microseconds of a timestamp whose zone means one thing only; one without zone is of UTC, one of any other zone is none.
+pub fn sure_instant(text: &[u8]) -> Option<i64> {
+    let second: &[u8; SECOND_BYTES] = text.first_chunk()?;
+    let (micros, bytes) = fraction_of(&text[SECOND_BYTES..]);
+    let rest = &text[SECOND_BYTES + bytes..];
+    let zone = rest.strip_prefix(b" ").unwrap_or(rest);
+    if zone_bytes(zone, true) != zone.len() {
+        return None;
+    }
+    let offset = match numeric_offset(zone) {
+        Some(offset) => offset,
+        None if zone.is_empty() => 0,
+        None => offset_by_table(zone).and_then(|(offset, sure)| sure.then_some(offset))?,
+    };
+    Some((local_seconds(second)? - i64::from(offset)) * 1_000_000 + micros)
+}
+
+/// Tells whether the bytes begin with `YYYY-MM-DD HH:MM:SS`.
+pub fn begins(bytes: &[u8]) -> bool {
+    bytes
+        .first_chunk()
+        .is_some_and(|second| fields(second).is_some())
+}
+
+/// Returns the number of a month by its English name of three letters, from 1 on.
+pub(crate) fn month(name: &[u8]) -> Option<i64> {
+    const MONTHS: &[u8; 36] = b"JanFebMarAprMayJunJulAugSepOctNovDec";
+    let month = MONTHS.chunks(3).position(|known| known == name)?;
+    i64::try_from(month + 1).ok()
+}
+
+/// Returns the offset of an abbreviation by the table, and whether it means one thing only.
+fn offset_by_table(name: &[u8]) -> Option<(i32, bool)> {
+    let (zone, offset) = ZONES.iter().find(|(zone, _)| zone.as_bytes() == name)?;
+    Some((*offset, !AMBIGUOUS.contains(zone)))
 }
 
 /// Compares byte by byte: zones are shorter than what a call costs.
@@ -380,38 +400,49 @@ fn numeric_offset(zone: &[u8]) -> Option<i32> {
 
 /// Returns year, month, day, hour, minute, second of `YYYY-MM-DD HH:MM:SS`, or with a `T`.
 fn fields(second: &[u8; SECOND_BYTES]) -> Option<[i64; 6]> {
-    let separators = [second[4], second[7], second[13], second[16]];
-    if separators != *b"--::" || !matches!(second[10], b' ' | b'T') {
+    if [second[4], second[7]] != *b"--" || !matches!(second[10], b' ' | b'T') {
         return None;
     }
-    let fields = [
+    let (year, month, day) = (
         digits_of(&second[..4])?,
         digits_of(&second[5..7])?,
         digits_of(&second[8..10])?,
-        digits_of(&second[11..13])?,
-        digits_of(&second[14..16])?,
-        digits_of(&second[17..])?,
-    ];
-    let [_, month, day, hour, minute, second] = fields;
-    let right = (1..=12).contains(&month)
-        && (1..=31).contains(&day)
-        && hour < 24
-        && minute < 60
-        && second <= 60;
-    right.then_some(fields)
+    );
+    let [hour, minute, second] = time_of_day(&second[11..])?;
+    let right = (1..=12).contains(&month) && (1..=31).contains(&day);
+    right.then_some([year, month, day, hour, minute, second])
+}
+
+/// Returns hour, minute and second of `HH:MM:SS`.
+fn time_of_day(text: &[u8]) -> Option<[i64; 3]> {
+    let text: &[u8; 8] = text.try_into().ok()?;
+    let (hour, minute) = (digits_of(&text[..2])?, digits_of(&text[3..5])?);
+    let second = digits_of(&text[6..])?;
+    let right = [text[2], text[5]] == *b"::" && hour < 24 && minute < 60 && second <= 60;
+    right.then_some([hour, minute, second])
+}
+
+/// Returns the seconds of `HH:MM:SS`.
+pub(crate) fn seconds_of_day(text: &[u8]) -> Option<i64> {
+    let [hour, minute, second] = time_of_day(text)?;
+    Some(hour * 3600 + minute * 60 + second)
 }
 
 /// Returns the seconds since 1970 of a local time, as if it were UTC.
 fn local_seconds(second: &[u8; SECOND_BYTES]) -> Option<i64> {
     let [year, month, day, hour, minute, second] = fields(second)?;
+    Some(civil_seconds(year, month, day) + hour * 3600 + minute * 60 + second)
+}
+
+/// Returns the seconds since 1970-01-01 at which a day of the civil calendar begins, as if it were UTC.
+pub(crate) fn civil_seconds(year: i64, month: i64, day: i64) -> i64 {
     // Years begin in March, so that the day that some years add is their last one.
     let year = if month > 2 { year } else { year - 1 };
     let era = year.div_euclid(400);
     let year_of_era = year.rem_euclid(400);
     let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
     let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-    let days = era * 146_097 + day_of_era - 719_468;
-    Some(days * 86_400 + hour * 3600 + minute * 60 + second)
+    (era * 146_097 + day_of_era - 719_468) * 86_400
 }
 
 fn civil_time(second: &[u8; SECOND_BYTES]) -> Option<civil::DateTime> {
@@ -521,12 +552,47 @@ mod tests {
     }
 
     #[test]
-    fn a_time_without_year_takes_the_hint() {
-        let mut clock = Clock::default();
-        let (at, bytes) = clock.rfc3164(b"Nov  2 04:23:06 host", 2026).unwrap();
-        assert_eq!((at, bytes), (instant("2026-11-02T04:23:06Z"), 15));
-        assert_eq!(clock.rfc3164(b"Foo  2 04:23:06", 2026), None);
-        assert_eq!(clock.doubts().len(), 1);
+    fn timestamps_of_all_zones_give_the_same_instant() {
+        let instant = Some(1_795_296_186_226_000);
+        for text in [
+            "2026-11-21 21:23:06.226 UTC",
+            "2026-11-22 04:23:06.226 WIB",
+            "2026-11-22 04:23:06.226 +07",
+            "2026-11-22 03:08:06.226 +0545",
+            "2026-11-21T18:23:06.226000-03:00",
+            "2026-11-21T21:23:06.226Z",
+            "2026-11-21T21:23:06.226000123Z",
+        ] {
+            assert_eq!(sure_instant(text.as_bytes()), instant, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_timestamp_is_none() {
+        for text in [
+            "",
+            "2026-11-22",
+            "2026-13-22 04:23:06 UTC",
+            "2026-11-22 24:23:06 UTC",
+            "2026-11-22 04:23:06.1 XYZ",
+            "2026-11-22 04:23:06 +7",
+            "2026-11-22 04:23:06 CST",
+        ] {
+            assert_eq!(sure_instant(text.as_bytes()), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn leap_days_and_centuries() {
+        assert_eq!(sure_instant(b"1970-01-01 00:00:00 UTC"), Some(0));
+        assert_eq!(
+            sure_instant(b"2000-02-29 00:00:00 UTC"),
+            Some(951_782_400_000_000)
+        );
+        assert_eq!(
+            sure_instant(b"2024-03-01 00:00:00 UTC"),
+            Some(1_709_251_200_000_000)
+        );
     }
 
     #[test]

@@ -4,7 +4,7 @@ use jiff::tz::TimeZone;
 use memchr::{memchr, memchr2_iter};
 
 use super::walk::find;
-use super::{RECORD_BYTES_MAX, Scanner, field, stamp};
+use super::{RECORD_BYTES_MAX, Scanner, field};
 use crate::record::{Odd, Record, Sink};
 use crate::time::Clock;
 
@@ -501,7 +501,7 @@ fn torn_end(bytes: &[u8], first: usize, end: bool) -> Option<(usize, bool)> {
         let Some(candidate) = dash.checked_sub(4).filter(|candidate| *candidate >= first) else {
             continue;
         };
-        if !begins(&window[candidate..]) || !stamp::begins(&window[candidate..]) {
+        if !begins(&window[candidate..]) || !crate::time::begins(&window[candidate..]) {
             continue;
         }
         match prove(&window[candidate..], is_all) {

@@ -2,10 +2,11 @@
 
 use memchr::memmem;
 
+use super::Scanner;
 use super::csv::Csv;
-use super::plain::{self, Marker};
+use super::plain;
 use super::syslog::{self, Assumed, Sort};
-use super::{Scanner, stamp};
+use crate::language::words::Label;
 use crate::record::{Odd, Record, Sink};
 use crate::severity::Severity;
 
@@ -173,7 +174,7 @@ fn of_line(line: &[u8]) -> Form {
         }
     }
     match plain::marker(line) {
-        Some((Marker::Severity(_), _)) => Form::Stderr,
+        Some((Label::Severity(_), _)) => Form::Stderr,
         _ => Form::Unknown,
     }
 }
@@ -198,7 +199,7 @@ fn of_object(line: &[u8]) -> Form {
 
 /// Tells whether a line is one of PgBouncer: `time [pid] LOG text`, with one space and no colon after the level.
 fn is_pgbouncer(line: &[u8]) -> bool {
-    if !stamp::begins(line) {
+    if !crate::time::begins(line) {
         return false;
     }
     let head = &line[..line.len().min(80)];

@@ -10,7 +10,6 @@ mod lines;
 mod parts;
 pub mod pgbouncer;
 mod plain;
-mod stamp;
 pub mod stderr;
 pub mod syslog;
 mod walk;

@@ -5,8 +5,9 @@
 use std::borrow::Cow;
 use std::collections::VecDeque;
 
-use super::plain::{self, Filled, Marker, Said};
+use super::plain::{self, Filled, Said};
 use super::{RECORD_BYTES_MAX, Scanner};
+use crate::language::words::Label;
 use crate::record::{Odd, Sink};
 
 /// Most records that wait for more lines, or for those before them.
@@ -296,7 +297,7 @@ impl Waiting {
 
 /// Tells whether a line without counter goes on with the record before it.
 fn is_continued(text: &[u8]) -> bool {
-    text.starts_with(b"\t") || !matches!(plain::marker(text), Some((Marker::Severity(_), _)))
+    text.starts_with(b"\t") || !matches!(plain::marker(text), Some((Label::Severity(_), _)))
 }
 
 /// Tells whether a piece is the rest of a line that was too long for syslog: the server splits before the last space that fits.

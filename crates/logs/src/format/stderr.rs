@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 use memchr::memchr;
 
 use super::{RECORD_BYTES_MAX, Scanner, field};
-use crate::prefix::words::{Label, Part};
+use crate::language::words::{Label, Part};
 use crate::prefix::{
     Fields, HEAD_BYTES_MAX, JOIN_BYTES_MAX, Prefix, Prefixes, Reading, is_sqlstate,
 };

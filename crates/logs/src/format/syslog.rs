@@ -8,8 +8,9 @@ use std::hash::BuildHasher;
 
 use super::lines;
 use super::parts::{Assembly, Entries, Entry, Piece};
-use super::{Scanner, field, stamp};
+use super::{Scanner, field};
 use crate::record::{Odd, Sink};
+use crate::time;
 
 /// Seconds that a log may be ahead of the instant that it is assumed to end at.
 const AHEAD_SECONDS: i64 = 86_400;
@@ -285,22 +286,22 @@ fn instant(rest: &[u8]) -> Option<(Option<i64>, &[u8])> {
     if text == b"-" {
         return Some((None, rest));
     }
-    Some((Some(stamp::micros(text)?), rest))
+    Some((Some(time::sure_instant(text)?), rest))
 }
 
 /// Takes `Nov 22 04:23:06 ` off.
 fn local_time(rest: &[u8], assumed: Assumed) -> Option<(Option<i64>, &[u8])> {
-    const MONTHS: &[u8; 36] = b"JanFebMarAprMayJunJulAugSepOctNovDec";
     let (month, rest) = rest.split_at_checked(3)?;
-    let month = MONTHS.chunks(3).position(|name| name == month)?;
+    let month = time::month(month)?;
     let (day, rest) = digits(rest.strip_prefix(b" ")?.trim_ascii_start())?;
-    let (time, rest) = rest.strip_prefix(b" ")?.split_at_checked(8)?;
-    let seconds = stamp::clock(time)?;
-    let (month, day) = (i64::try_from(month).ok()? + 1, i64::try_from(day).ok()?);
+    let (clock, rest) = rest.strip_prefix(b" ")?.split_at_checked(8)?;
+    let seconds = time::seconds_of_day(clock)?;
+    let day = i64::try_from(day).ok()?;
     if !(1..=31).contains(&day) {
         return None;
     }
-    let of_year = |year| stamp::civil(year, month, day, seconds) - i64::from(assumed.offset);
+    let of_year =
+        |year| time::civil_seconds(year, month, day) + seconds - i64::from(assumed.offset);
     // Days of 365.2425 on average; off by one at most, which the choice below sets right.
     let year = 1970 + assumed.end.div_euclid(31_556_952);
     let latest = assumed.end + AHEAD_SECONDS;

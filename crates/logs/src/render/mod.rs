@@ -9,14 +9,13 @@ mod html;
 mod markdown;
 mod part;
 mod redact;
-mod secret;
 mod style;
 mod text;
 
+pub use crate::secret::without_secrets;
 pub use html::{HTML_BYTES_MAX, html};
 pub use markdown::{markdown, section_markdown};
 pub use part::Section;
 pub use redact::redact;
-pub use secret::without_secrets;
 pub use style::Style;
 pub use text::{section_rows, section_text, text};

@@ -12,7 +12,6 @@ mod errors;
 mod integrity;
 mod kinds;
 mod locks;
-mod measure;
 pub(crate) mod minutes;
 pub(crate) mod names;
 mod pgbouncer;
