@@ -2,11 +2,12 @@
 
 use jiff::civil;
 use jiff::tz::TimeZone;
+use serde::{Deserialize, Serialize};
 
 /// The longest name of a zone that is read.
 const ZONE_BYTES_MAX: usize = 10;
-/// Most zones that are told as doubtful.
-const DOUBTS_MAX: usize = 8;
+/// Most zones of one log that are told.
+pub(crate) const ZONES_MAX: usize = 16;
 
 /// Abbreviations that PostgreSQL prints, and their offsets in seconds; those of more than one place are in [`AMBIGUOUS`] as well.
 const ZONES: &[(&str, i32)] = &[
@@ -70,13 +71,16 @@ const ZONES: &[(&str, i32)] = &[
 /// Abbreviations of several places: read as the most common one, and told.
 const AMBIGUOUS: &[&str] = &["IST", "CST", "CDT", "BST"];
 
-/// A zone that could not be told for sure; the setting `log_timezone` resolves it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Doubt {
-    /// The abbreviation.
-    pub zone: String,
+/// A zone in which times of a log are written.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Zone {
+    /// Its abbreviation or offset as the log has it; empty where times name none.
+    pub name: String,
     /// The offset that it was read as, in seconds east of UTC.
     pub offset_seconds: i32,
+    /// Whether it means that offset for sure; the setting `log_timezone` resolves what does not.
+    pub certain: bool,
 }
 
 /// Which of two timestamps of a line is read, so that each remembers its own last second.
@@ -104,7 +108,9 @@ pub enum Fraction {
 pub struct Clock {
     zone: Option<TimeZone>,
     slots: [Slot; 2],
-    doubts: Vec<Doubt>,
+    zones: Vec<Zone>,
+    /// A slot has another zone than the last time that was kept.
+    fresh: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -115,6 +121,10 @@ struct Slot {
     zone_bytes: usize,
     /// The instant in microseconds.
     at: i64,
+    offset_seconds: i32,
+    certain: bool,
+    /// Whether the zone was not kept yet.
+    fresh: bool,
 }
 
 const SECOND_BYTES: usize = 19;
@@ -128,9 +138,38 @@ impl Clock {
         }
     }
 
-    /// Returns the zones that could not be told for sure: unknown abbreviations were read as UTC.
-    pub fn doubts(&self) -> &[Doubt] {
-        &self.doubts
+    /// Returns the zones of the times that were kept.
+    pub fn zones(&self) -> &[Zone] {
+        &self.zones
+    }
+
+    /// Says that the times that were read last are those of a record, so that their zones are zones of the log.
+    #[inline]
+    pub fn keep(&mut self) {
+        if self.fresh {
+            self.keep_zones();
+        }
+    }
+
+    #[cold]
+    fn keep_zones(&mut self) {
+        self.fresh = false;
+        for slot in &mut self.slots {
+            if !std::mem::take(&mut slot.fresh) {
+                continue;
+            }
+            let name = &slot.zone[..slot.zone_bytes];
+            let known = self.zones.iter().any(|zone| {
+                zone.name.as_bytes() == name && zone.offset_seconds == slot.offset_seconds
+            });
+            if !known && self.zones.len() < ZONES_MAX {
+                self.zones.push(Zone {
+                    name: String::from_utf8_lossy(name).into_owned(),
+                    offset_seconds: slot.offset_seconds,
+                    certain: slot.certain,
+                });
+            }
+        }
     }
 
     /// Reads `2026-11-22 04:23:06.226 WIB` at the beginning of a text: the instant in microseconds and how many bytes it takes.
@@ -208,11 +247,10 @@ impl Clock {
             Some(offset) => (offset, true),
             None => self.named_offset(second, zone),
         };
-        if !sure {
-            self.doubt(zone, offset);
-        }
         let at = (local - i64::from(offset)) * 1_000_000;
         let slot = &mut self.slots[stamp as usize];
+        (slot.offset_seconds, slot.certain, slot.fresh) = (offset, sure, true);
+        self.fresh = true;
         slot.second = *second;
         slot.zone_bytes = zone.len();
         slot.zone[..zone.len()].copy_from_slice(zone);
@@ -244,17 +282,6 @@ impl Clock {
             }
         }
         offset_by_table(name).unwrap_or((0, false))
-    }
-
-    fn doubt(&mut self, zone: &[u8], offset_seconds: i32) {
-        let zone = String::from_utf8_lossy(zone);
-        let known = self.doubts.iter().any(|doubt| doubt.zone == zone);
-        if !known && self.doubts.len() < DOUBTS_MAX {
-            self.doubts.push(Doubt {
-                zone: zone.into_owned(),
-                offset_seconds,
-            });
-        }
     }
 }
 
@@ -312,6 +339,11 @@ pub(crate) fn month(name: &[u8]) -> Option<i64> {
 fn offset_by_table(name: &[u8]) -> Option<(i32, bool)> {
     let (zone, offset) = ZONES.iter().find(|(zone, _)| zone.as_bytes() == name)?;
     Some((*offset, !AMBIGUOUS.contains(zone)))
+}
+
+/// Tells whether an abbreviation means the zones of several places.
+pub(crate) fn ambiguous(name: &str) -> bool {
+    AMBIGUOUS.contains(&name)
 }
 
 /// Compares byte by byte: zones are shorter than what a call costs.
@@ -474,6 +506,7 @@ mod tests {
             .log_time(Stamp::Written, text.as_bytes(), Fraction::Any, true)
             .unwrap();
         assert_eq!((at, bytes), (instant(expected), text.len()), "{text}");
+        clock.keep();
     }
 
     #[test]
@@ -496,7 +529,7 @@ mod tests {
             check(&mut clock, text, expected);
             check(&mut clock, text, expected);
         }
-        assert_eq!(clock.doubts(), []);
+        assert!(clock.zones().iter().all(|zone| zone.certain));
     }
 
     #[test]
@@ -525,7 +558,7 @@ mod tests {
             "2026-10-25 02:30:00 UTC",
             "2026-10-25T02:30:00Z",
         );
-        assert_eq!(clock.doubts(), []);
+        assert!(clock.zones().iter().all(|zone| zone.certain));
     }
 
     #[test]
@@ -543,12 +576,15 @@ mod tests {
             "2026-11-22 04:23:06 CST",
             "2026-11-22T10:23:06Z",
         );
-        let doubts: Vec<_> = clock
-            .doubts()
+        // What was read and is no time of a record is no zone of the log.
+        let raw = b"2026-11-22 04:23:06 hello";
+        clock.log_time(Stamp::Written, raw, Fraction::Any, true);
+        let zones: Vec<_> = clock
+            .zones()
             .iter()
-            .map(|doubt| (doubt.zone.as_str(), doubt.offset_seconds))
+            .map(|zone| (zone.name.as_str(), zone.offset_seconds, zone.certain))
             .collect();
-        assert_eq!(doubts, [("XYZT", 0), ("CST", -21_600)]);
+        assert_eq!(zones, [("XYZT", 0, false), ("CST", -21_600, false)]);
     }
 
     #[test]

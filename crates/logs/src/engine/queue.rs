@@ -12,6 +12,7 @@ use super::piece::{Plain, scan};
 use super::stream::{self, Target};
 use super::window::Window;
 use super::{Part, Settings, THREADS_MAX};
+use crate::format::Remarks;
 use crate::input::Input;
 use crate::report::SourceFile;
 
@@ -26,6 +27,7 @@ enum Message<P> {
     Begin(SourceFile),
     Part { part: P, bytes: u64, records: u64 },
     Trouble(String),
+    Remarks(Remarks),
     Piece(Box<Piece<P>>),
 }
 
@@ -108,6 +110,7 @@ pub(crate) fn read_together<P: Part>(
                         records,
                     } => merge.absorb(part, bytes, records),
                     Message::Trouble(text) => merge.trouble(text),
+                    Message::Remarks(remarks) => merge.remarks(remarks),
                     Message::Piece(piece) => merge.piece(*piece),
                 }
             }
@@ -232,6 +235,10 @@ impl<P: Part> Target<P> for Poster<'_, P> {
 
     fn trouble(&mut self, text: String) {
         self.messages.push(Message::Trouble(text));
+    }
+
+    fn remarks(&mut self, remarks: Remarks) {
+        self.messages.push(Message::Remarks(remarks));
     }
 }
 

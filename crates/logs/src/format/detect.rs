@@ -162,7 +162,11 @@ fn of_line(line: &[u8]) -> Form {
     if is_pgbouncer(line) {
         return Form::PgBouncer;
     }
-    const ASSUMED: Assumed = Assumed { end: 0, offset: 0 };
+    const ASSUMED: Assumed = Assumed {
+        end: 0,
+        offset: 0,
+        certain: false,
+    };
     if let Some(head) = syslog::head(line, ASSUMED) {
         let is_ours = syslog::is_server(head.program) || head.sort == Sort::Heroku;
         if is_ours || syslog::counter(head.text).0.is_some() {

@@ -7,7 +7,7 @@ use memchr::memchr;
 use super::cloudnative::is_json;
 use super::plain::{self, Filled, Said};
 use super::walk::{Quoted, Value, Walk, unescape};
-use super::{Scanner, lines};
+use super::{Remarks, Scanner, lines};
 use crate::language::words::Label;
 use crate::record::{Odd, Record, Sink};
 
@@ -265,6 +265,10 @@ impl Scanner for Wrapped {
 
     fn splittable(&self) -> bool {
         self.inner.splittable()
+    }
+
+    fn remarks(&self) -> Remarks {
+        self.inner.remarks()
     }
 }
 

@@ -5,6 +5,7 @@
 
 pub mod diff;
 mod diff_words;
+mod doubt;
 mod html;
 mod markdown;
 mod part;
@@ -13,6 +14,7 @@ mod style;
 mod text;
 
 pub use crate::secret::without_secrets;
+pub use doubt::doubts;
 pub use html::{HTML_BYTES_MAX, html};
 pub use markdown::{markdown, section_markdown};
 pub use part::Section;

@@ -12,6 +12,7 @@ mod parity;
 mod parts;
 mod plan;
 mod plan_garbage;
+mod remarks;
 mod render;
 mod render_sample;
 mod resume;
