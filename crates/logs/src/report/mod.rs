@@ -57,6 +57,8 @@ pub struct Report {
     pub audit: Audit,
     /// PgBouncer.
     pub pgbouncer: PgBouncer,
+    /// PgBouncer and the server on one time line; empty unless both wrote.
+    pub timeline: Timeline,
     /// What to change, with its numbers.
     pub advice: Vec<Advice>,
 }

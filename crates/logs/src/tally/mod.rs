@@ -25,6 +25,7 @@ mod table;
 mod temp_files;
 #[cfg(test)]
 mod testing;
+mod timeline;
 mod totals;
 mod vacuums;
 
@@ -84,6 +85,7 @@ pub struct Tally {
     plans: plans::Plans,
     audit: audit::Audit,
     pgbouncer: pgbouncer::PgBouncer,
+    timeline: timeline::Timeline,
     integrity: integrity::Integrity,
 }
 
@@ -124,6 +126,7 @@ impl Tally {
         self.integrity.take(&event);
         self.totals.take(&event);
         self.kinds.take(&event);
+        self.timeline.take(&event);
         if record.severity >= Severity::Error {
             self.errors.take(&event);
             self.locks.take_error(record);
@@ -171,6 +174,7 @@ impl Tally {
         self.plans.absorb(later.plans);
         self.audit.absorb(later.audit);
         self.pgbouncer.absorb(later.pgbouncer);
+        self.timeline.absorb(later.timeline);
         self.integrity.absorb(later.integrity);
         // Last: the sections above ask what was before the part that follows.
         self.processes.absorb(later.processes);
@@ -207,6 +211,7 @@ impl Tally {
             plans: self.plans.report(shapes, options),
             audit: self.audit.report(shapes, options),
             pgbouncer: self.pgbouncer.report(options),
+            timeline: self.timeline.report(),
             advice: Vec::new(),
         };
         report.advice = crate::advice::advise(&report);

@@ -20,4 +20,5 @@ mod sections;
 mod shapes;
 mod split;
 mod stderr;
+mod timeline;
 mod transports;

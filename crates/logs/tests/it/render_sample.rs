@@ -741,6 +741,7 @@ pub(crate) fn report() -> Report {
         plans: plans(),
         audit: Audit::default(),
         pgbouncer: PgBouncer::default(),
+        timeline: Timeline::default(),
         advice: vec![
             advice(
                 "memory-killed",

@@ -104,6 +104,7 @@ fn severities(report: &Report) -> Vec<Drawing<'_>> {
             title: "Warnings and errors",
             unit: "",
             divisor: 1.0,
+            peak: false,
             lines,
         });
     }
