@@ -133,12 +133,13 @@ impl<P> Drop for Guard<'_, P> {
 fn work<P: Part>(shared: &Shared<P>, settings: &Settings<'_>, fresh: &P) {
     let _guard = Guard(shared);
     let mut window = Window::default();
+    // One part for all pieces of the thread, so that what it has learnt from one helps with the next.
+    let mut part = fresh.fresh();
     while let Some(task) = shared.take() {
         match task {
             Task::Piece(input, number, plain) => {
                 let start = number * shared.piece_bytes;
                 let until = plain.size.min(start.saturating_add(shared.piece_bytes));
-                let mut part = fresh.fresh();
                 let mut sink = Counting {
                     part: &mut part,
                     records: 0,
@@ -151,7 +152,7 @@ fn work<P: Part>(shared: &Shared<P>, settings: &Settings<'_>, fresh: &P) {
                     start,
                     until,
                     scanned,
-                    part,
+                    part: part.hand_over(),
                     records,
                 };
                 // The file's own message stands before its first piece.
@@ -163,7 +164,7 @@ fn work<P: Part>(shared: &Shared<P>, settings: &Settings<'_>, fresh: &P) {
                 );
             }
             Task::Open(number, input) => {
-                read_input(shared, settings, fresh, number, input, &mut window)
+                read_input(shared, settings, &mut part, number, input, &mut window)
             }
         }
     }
@@ -172,7 +173,7 @@ fn work<P: Part>(shared: &Shared<P>, settings: &Settings<'_>, fresh: &P) {
 fn read_input<P: Part>(
     shared: &Shared<P>,
     settings: &Settings<'_>,
-    fresh: &P,
+    part: &mut P,
     number: usize,
     input: Input,
     window: &mut Window,
@@ -189,7 +190,7 @@ fn read_input<P: Part>(
     shared.opened(None);
     let mut poster = Poster {
         shared,
-        part: fresh.fresh(),
+        part,
         place: (number, 0),
         messages: Vec::new(),
     };
@@ -206,7 +207,7 @@ fn read_input<P: Part>(
 /// Hands the parts of a stream over.
 struct Poster<'a, P> {
     shared: &'a Shared<P>,
-    part: P,
+    part: &'a mut P,
     place: Place,
     messages: Vec<Message<P>>,
 }
@@ -217,12 +218,11 @@ impl<P: Part> Target<P> for Poster<'_, P> {
     }
 
     fn part(&mut self) -> &mut P {
-        &mut self.part
+        self.part
     }
 
     fn flush(&mut self, bytes: u64, records: u64) {
-        let fresh = self.part.fresh();
-        let part = std::mem::replace(&mut self.part, fresh);
+        let part = self.part.hand_over();
         self.messages.push(Message::Part {
             part,
             bytes,
