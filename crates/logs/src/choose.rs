@@ -77,6 +77,7 @@ pub fn choose(head: &FileHead<'_>, wish: &Wish) -> Result<Chosen, Error> {
             let assumed = Assumed {
                 end,
                 offset: offset(wish.zone.as_ref(), end),
+                certain: wish.zone.is_some(),
             };
             Ok(carried(head, wish, form, move |inner| {
                 Box::new(Syslog::new(inner, assumed))

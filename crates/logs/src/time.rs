@@ -2,11 +2,12 @@
 
 use jiff::civil;
 use jiff::tz::TimeZone;
+use serde::{Deserialize, Serialize};
 
 /// The longest name of a zone that is read.
 const ZONE_BYTES_MAX: usize = 10;
-/// Most zones that are told as doubtful.
-const DOUBTS_MAX: usize = 8;
+/// Most zones of one log that are told.
+pub(crate) const ZONES_MAX: usize = 16;
 
 /// Abbreviations that PostgreSQL prints, and their offsets in seconds; those of more than one place are in [`AMBIGUOUS`] as well.
 const ZONES: &[(&str, i32)] = &[
@@ -70,13 +71,16 @@ const ZONES: &[(&str, i32)] = &[
 /// Abbreviations of several places: read as the most common one, and told.
 const AMBIGUOUS: &[&str] = &["IST", "CST", "CDT", "BST"];
 
-/// A zone that could not be told for sure; the setting `log_timezone` resolves it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Doubt {
-    /// The abbreviation.
-    pub zone: String,
+/// A zone in which times of a log are written.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Zone {
+    /// Its abbreviation or offset as the log has it; empty where times name none.
+    pub name: String,
     /// The offset that it was read as, in seconds east of UTC.
     pub offset_seconds: i32,
+    /// Whether it means that offset for sure; the setting `log_timezone` resolves what does not.
+    pub certain: bool,
 }
 
 /// Which of two timestamps of a line is read, so that each remembers its own last second.
@@ -104,7 +108,9 @@ pub enum Fraction {
 pub struct Clock {
     zone: Option<TimeZone>,
     slots: [Slot; 2],
-    doubts: Vec<Doubt>,
+    zones: Vec<Zone>,
+    /// A slot has another zone than the last time that was kept.
+    fresh: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -115,6 +121,10 @@ struct Slot {
     zone_bytes: usize,
     /// The instant in microseconds.
     at: i64,
+    offset_seconds: i32,
+    certain: bool,
+    /// Whether the zone was not kept yet.
+    fresh: bool,
 }
 
 const SECOND_BYTES: usize = 19;
@@ -128,9 +138,38 @@ impl Clock {
         }
     }
 
-    /// Returns the zones that could not be told for sure: unknown abbreviations were read as UTC.
-    pub fn doubts(&self) -> &[Doubt] {
-        &self.doubts
+    /// Returns the zones of the times that were kept.
+    pub fn zones(&self) -> &[Zone] {
+        &self.zones
+    }
+
+    /// Says that the times that were read last are those of a record, so that their zones are zones of the log.
+    #[inline]
+    pub fn keep(&mut self) {
+        if self.fresh {
+            self.keep_zones();
+        }
+    }
+
+    #[cold]
+    fn keep_zones(&mut self) {
+        self.fresh = false;
+        for slot in &mut self.slots {
+            if !std::mem::take(&mut slot.fresh) {
+                continue;
+            }
+            let name = &slot.zone[..slot.zone_bytes];
+            let known = self.zones.iter().any(|zone| {
+                zone.name.as_bytes() == name && zone.offset_seconds == slot.offset_seconds
+            });
+            if !known && self.zones.len() < ZONES_MAX {
+                self.zones.push(Zone {
+                    name: String::from_utf8_lossy(name).into_owned(),
+                    offset_seconds: slot.offset_seconds,
+                    certain: slot.certain,
+                });
+            }
+        }
     }
 
     /// Reads `2026-11-22 04:23:06.226 WIB` at the beginning of a text: the instant in microseconds and how many bytes it takes.
@@ -188,20 +227,6 @@ impl Clock {
         self.log_time(Stamp::Written, text, Fraction::Any, true)
     }
 
-    /// Reads RFC 3164, `Nov 22 04:23:06`, which tells neither year nor zone: the year is a hint of the caller.
-    pub fn rfc3164(&mut self, text: &[u8], year: i16) -> Option<(i64, usize)> {
-        const MONTHS: &[u8; 36] = b"JanFebMarAprMayJunJulAugSepOctNovDec";
-        let text: &[u8; 15] = text.first_chunk()?;
-        let month = MONTHS.chunks(3).position(|name| name == &text[..3])?;
-        let day = digits_of(text[4..6].trim_ascii_start())?;
-        let mut second = *b"0000-00-00 00:00:00";
-        let date = format!("{year:04}-{:02}-{day:02} ", month + 1);
-        second[..11].copy_from_slice(date.as_bytes().get(..11)?);
-        second[11..].copy_from_slice(&text[7..]);
-        let at = self.second(Stamp::Written, &second, b"")?;
-        Some((at, text.len()))
-    }
-
     #[inline]
     fn second(&mut self, stamp: Stamp, second: &[u8; SECOND_BYTES], zone: &[u8]) -> Option<i64> {
         let slot = &self.slots[stamp as usize];
@@ -222,11 +247,10 @@ impl Clock {
             Some(offset) => (offset, true),
             None => self.named_offset(second, zone),
         };
-        if !sure {
-            self.doubt(zone, offset);
-        }
         let at = (local - i64::from(offset)) * 1_000_000;
         let slot = &mut self.slots[stamp as usize];
+        (slot.offset_seconds, slot.certain, slot.fresh) = (offset, sure, true);
+        self.fresh = true;
         slot.second = *second;
         slot.zone_bytes = zone.len();
         slot.zone[..zone.len()].copy_from_slice(zone);
@@ -257,21 +281,7 @@ impl Clock {
                 return (offsets[0].seconds(), true);
             }
         }
-        match ZONES.iter().find(|(zone, _)| zone.as_bytes() == name) {
-            Some((zone, offset)) => (*offset, !AMBIGUOUS.contains(zone)),
-            None => (0, false),
-        }
-    }
-
-    fn doubt(&mut self, zone: &[u8], offset_seconds: i32) {
-        let zone = String::from_utf8_lossy(zone);
-        let known = self.doubts.iter().any(|doubt| doubt.zone == zone);
-        if !known && self.doubts.len() < DOUBTS_MAX {
-            self.doubts.push(Doubt {
-                zone: zone.into_owned(),
-                offset_seconds,
-            });
-        }
+        offset_by_table(name).unwrap_or((0, false))
     }
 }
 
@@ -292,6 +302,48 @@ pub fn epoch(text: &[u8]) -> Option<(i64, usize)> {
         seconds * 1_000_000 + digits_of(millis)? * 1000,
         seconds_bytes + 4,
     ))
+}
+
+/// Returns the microseconds of a timestamp whose zone means one thing only; one without zone is of UTC, one of any other zone is none.
+pub fn sure_instant(text: &[u8]) -> Option<i64> {
+    let second: &[u8; SECOND_BYTES] = text.first_chunk()?;
+    let (micros, bytes) = fraction_of(&text[SECOND_BYTES..]);
+    let rest = &text[SECOND_BYTES + bytes..];
+    let zone = rest.strip_prefix(b" ").unwrap_or(rest);
+    if zone_bytes(zone, true) != zone.len() {
+        return None;
+    }
+    let offset = match numeric_offset(zone) {
+        Some(offset) => offset,
+        None if zone.is_empty() => 0,
+        None => offset_by_table(zone).and_then(|(offset, sure)| sure.then_some(offset))?,
+    };
+    Some((local_seconds(second)? - i64::from(offset)) * 1_000_000 + micros)
+}
+
+/// Tells whether the bytes begin with `YYYY-MM-DD HH:MM:SS`.
+pub fn begins(bytes: &[u8]) -> bool {
+    bytes
+        .first_chunk()
+        .is_some_and(|second| fields(second).is_some())
+}
+
+/// Returns the number of a month by its English name of three letters, from 1 on.
+pub(crate) fn month(name: &[u8]) -> Option<i64> {
+    const MONTHS: &[u8; 36] = b"JanFebMarAprMayJunJulAugSepOctNovDec";
+    let month = MONTHS.chunks(3).position(|known| known == name)?;
+    i64::try_from(month + 1).ok()
+}
+
+/// Returns the offset of an abbreviation by the table, and whether it means one thing only.
+fn offset_by_table(name: &[u8]) -> Option<(i32, bool)> {
+    let (zone, offset) = ZONES.iter().find(|(zone, _)| zone.as_bytes() == name)?;
+    Some((*offset, !AMBIGUOUS.contains(zone)))
+}
+
+/// Tells whether an abbreviation means the zones of several places.
+pub(crate) fn ambiguous(name: &str) -> bool {
+    AMBIGUOUS.contains(&name)
 }
 
 /// Compares byte by byte: zones are shorter than what a call costs.
@@ -380,38 +432,49 @@ fn numeric_offset(zone: &[u8]) -> Option<i32> {
 
 /// Returns year, month, day, hour, minute, second of `YYYY-MM-DD HH:MM:SS`, or with a `T`.
 fn fields(second: &[u8; SECOND_BYTES]) -> Option<[i64; 6]> {
-    let separators = [second[4], second[7], second[13], second[16]];
-    if separators != *b"--::" || !matches!(second[10], b' ' | b'T') {
+    if [second[4], second[7]] != *b"--" || !matches!(second[10], b' ' | b'T') {
         return None;
     }
-    let fields = [
+    let (year, month, day) = (
         digits_of(&second[..4])?,
         digits_of(&second[5..7])?,
         digits_of(&second[8..10])?,
-        digits_of(&second[11..13])?,
-        digits_of(&second[14..16])?,
-        digits_of(&second[17..])?,
-    ];
-    let [_, month, day, hour, minute, second] = fields;
-    let right = (1..=12).contains(&month)
-        && (1..=31).contains(&day)
-        && hour < 24
-        && minute < 60
-        && second <= 60;
-    right.then_some(fields)
+    );
+    let [hour, minute, second] = time_of_day(&second[11..])?;
+    let right = (1..=12).contains(&month) && (1..=31).contains(&day);
+    right.then_some([year, month, day, hour, minute, second])
+}
+
+/// Returns hour, minute and second of `HH:MM:SS`.
+fn time_of_day(text: &[u8]) -> Option<[i64; 3]> {
+    let text: &[u8; 8] = text.try_into().ok()?;
+    let (hour, minute) = (digits_of(&text[..2])?, digits_of(&text[3..5])?);
+    let second = digits_of(&text[6..])?;
+    let right = [text[2], text[5]] == *b"::" && hour < 24 && minute < 60 && second <= 60;
+    right.then_some([hour, minute, second])
+}
+
+/// Returns the seconds of `HH:MM:SS`.
+pub(crate) fn seconds_of_day(text: &[u8]) -> Option<i64> {
+    let [hour, minute, second] = time_of_day(text)?;
+    Some(hour * 3600 + minute * 60 + second)
 }
 
 /// Returns the seconds since 1970 of a local time, as if it were UTC.
 fn local_seconds(second: &[u8; SECOND_BYTES]) -> Option<i64> {
     let [year, month, day, hour, minute, second] = fields(second)?;
+    Some(civil_seconds(year, month, day) + hour * 3600 + minute * 60 + second)
+}
+
+/// Returns the seconds since 1970-01-01 at which a day of the civil calendar begins, as if it were UTC.
+pub(crate) fn civil_seconds(year: i64, month: i64, day: i64) -> i64 {
     // Years begin in March, so that the day that some years add is their last one.
     let year = if month > 2 { year } else { year - 1 };
     let era = year.div_euclid(400);
     let year_of_era = year.rem_euclid(400);
     let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
     let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-    let days = era * 146_097 + day_of_era - 719_468;
-    Some(days * 86_400 + hour * 3600 + minute * 60 + second)
+    (era * 146_097 + day_of_era - 719_468) * 86_400
 }
 
 fn civil_time(second: &[u8; SECOND_BYTES]) -> Option<civil::DateTime> {
@@ -443,6 +506,7 @@ mod tests {
             .log_time(Stamp::Written, text.as_bytes(), Fraction::Any, true)
             .unwrap();
         assert_eq!((at, bytes), (instant(expected), text.len()), "{text}");
+        clock.keep();
     }
 
     #[test]
@@ -465,7 +529,7 @@ mod tests {
             check(&mut clock, text, expected);
             check(&mut clock, text, expected);
         }
-        assert_eq!(clock.doubts(), []);
+        assert!(clock.zones().iter().all(|zone| zone.certain));
     }
 
     #[test]
@@ -494,7 +558,7 @@ mod tests {
             "2026-10-25 02:30:00 UTC",
             "2026-10-25T02:30:00Z",
         );
-        assert_eq!(clock.doubts(), []);
+        assert!(clock.zones().iter().all(|zone| zone.certain));
     }
 
     #[test]
@@ -512,21 +576,59 @@ mod tests {
             "2026-11-22 04:23:06 CST",
             "2026-11-22T10:23:06Z",
         );
-        let doubts: Vec<_> = clock
-            .doubts()
+        // What was read and is no time of a record is no zone of the log.
+        let raw = b"2026-11-22 04:23:06 hello";
+        clock.log_time(Stamp::Written, raw, Fraction::Any, true);
+        let zones: Vec<_> = clock
+            .zones()
             .iter()
-            .map(|doubt| (doubt.zone.as_str(), doubt.offset_seconds))
+            .map(|zone| (zone.name.as_str(), zone.offset_seconds, zone.certain))
             .collect();
-        assert_eq!(doubts, [("XYZT", 0), ("CST", -21_600)]);
+        assert_eq!(zones, [("XYZT", 0, false), ("CST", -21_600, false)]);
     }
 
     #[test]
-    fn a_time_without_year_takes_the_hint() {
-        let mut clock = Clock::default();
-        let (at, bytes) = clock.rfc3164(b"Nov  2 04:23:06 host", 2026).unwrap();
-        assert_eq!((at, bytes), (instant("2026-11-02T04:23:06Z"), 15));
-        assert_eq!(clock.rfc3164(b"Foo  2 04:23:06", 2026), None);
-        assert_eq!(clock.doubts().len(), 1);
+    fn timestamps_of_all_zones_give_the_same_instant() {
+        let instant = Some(1_795_296_186_226_000);
+        for text in [
+            "2026-11-21 21:23:06.226 UTC",
+            "2026-11-22 04:23:06.226 WIB",
+            "2026-11-22 04:23:06.226 +07",
+            "2026-11-22 03:08:06.226 +0545",
+            "2026-11-21T18:23:06.226000-03:00",
+            "2026-11-21T21:23:06.226Z",
+            "2026-11-21T21:23:06.226000123Z",
+        ] {
+            assert_eq!(sure_instant(text.as_bytes()), instant, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_timestamp_is_none() {
+        for text in [
+            "",
+            "2026-11-22",
+            "2026-13-22 04:23:06 UTC",
+            "2026-11-22 24:23:06 UTC",
+            "2026-11-22 04:23:06.1 XYZ",
+            "2026-11-22 04:23:06 +7",
+            "2026-11-22 04:23:06 CST",
+        ] {
+            assert_eq!(sure_instant(text.as_bytes()), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn leap_days_and_centuries() {
+        assert_eq!(sure_instant(b"1970-01-01 00:00:00 UTC"), Some(0));
+        assert_eq!(
+            sure_instant(b"2000-02-29 00:00:00 UTC"),
+            Some(951_782_400_000_000)
+        );
+        assert_eq!(
+            sure_instant(b"2024-03-01 00:00:00 UTC"),
+            Some(1_709_251_200_000_000)
+        );
     }
 
     #[test]

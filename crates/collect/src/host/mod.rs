@@ -46,6 +46,7 @@ struct Host<'a> {
     tablespaces: Vec<(String, PathBuf)>,
     /// A child of the postmaster, when the server named one.
     child: Option<i64>,
+    wrote: log::Writing,
 }
 
 /// What the server has told that helps to look at its host, in this round or an earlier one.
@@ -133,6 +134,7 @@ fn locate<'a>(request: &'a HostRequest, told: &Told) -> Result<Host<'a>, Blind> 
         log: paths.log.or_else(|| request.log_directory.clone()),
         tablespaces: paths.tablespaces,
         child: paths.child,
+        wrote: paths.wrote,
     })
 }
 
@@ -154,6 +156,7 @@ struct Paths {
     log: Option<PathBuf>,
     tablespaces: Vec<(String, PathBuf)>,
     child: Option<i64>,
+    wrote: log::Writing,
 }
 
 impl Paths {
@@ -169,6 +172,12 @@ impl Paths {
                     paths.tablespaces.push((name, path));
                 }
                 (Some("process"), _) => paths.child = row.int("pid"),
+                (Some("setting"), _) => {
+                    let value = row.text("value").unwrap_or_default();
+                    paths
+                        .wrote
+                        .tell(row.text("name").unwrap_or_default(), value);
+                }
                 _ => {}
             }
         }

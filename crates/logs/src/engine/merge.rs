@@ -8,7 +8,7 @@ use super::piece::{Plain, Scanned, scan_from};
 use super::stream::{self, Target};
 use super::window::Window;
 use super::{Part, Settings};
-use crate::format::Scanner;
+use crate::format::{Remarks, Scanner};
 use crate::input::Input;
 use crate::report::{Source, SourceFile};
 
@@ -112,6 +112,7 @@ impl<P: Part> Merge<P> {
                 (part, records, scanned)
             };
             self.next = scanned.end;
+            self.remarks(scanned.scanner.remarks());
             self.scanner = Some(scanned.scanner);
             self.absorb(part, self.next - from, records);
             if let Some(why) = scanned.trouble {
@@ -159,6 +160,11 @@ impl<P: Part> Target<P> for Merge<P> {
         file.bytes += bytes;
         file.records += records;
         self.part.settle();
+    }
+
+    fn remarks(&mut self, remarks: Remarks) {
+        let file = self.source.files.last_mut().expect("a file began");
+        file.remark(remarks);
     }
 
     fn trouble(&mut self, text: String) {

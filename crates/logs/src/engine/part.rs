@@ -9,6 +9,14 @@ pub trait Part: Sink + Send {
     fn fresh(&self) -> Self
     where
         Self: Sized;
+    /// Returns what it has, and goes on empty with the same settings and what it has learnt.
+    fn hand_over(&mut self) -> Self
+    where
+        Self: Sized,
+    {
+        let fresh = self.fresh();
+        std::mem::replace(self, fresh)
+    }
     /// Adds the part of the bytes right after its own.
     fn absorb(&mut self, later: Self)
     where
@@ -36,6 +44,10 @@ impl Part for Tally {
         Tally::default()
     }
 
+    fn hand_over(&mut self) -> Tally {
+        Tally::hand_over(self)
+    }
+
     fn absorb(&mut self, later: Tally) {
         Tally::absorb(self, later);
     }
@@ -49,6 +61,13 @@ impl Part for Counter {
     fn fresh(&self) -> Counter {
         Counter {
             tally: Tally::default(),
+            options: self.options.clone(),
+        }
+    }
+
+    fn hand_over(&mut self) -> Counter {
+        Counter {
+            tally: self.tally.hand_over(),
             options: self.options.clone(),
         }
     }

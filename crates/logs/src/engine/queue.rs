@@ -12,6 +12,7 @@ use super::piece::{Plain, scan};
 use super::stream::{self, Target};
 use super::window::Window;
 use super::{Part, Settings, THREADS_MAX};
+use crate::format::Remarks;
 use crate::input::Input;
 use crate::report::SourceFile;
 
@@ -26,6 +27,7 @@ enum Message<P> {
     Begin(SourceFile),
     Part { part: P, bytes: u64, records: u64 },
     Trouble(String),
+    Remarks(Remarks),
     Piece(Box<Piece<P>>),
 }
 
@@ -108,6 +110,7 @@ pub(crate) fn read_together<P: Part>(
                         records,
                     } => merge.absorb(part, bytes, records),
                     Message::Trouble(text) => merge.trouble(text),
+                    Message::Remarks(remarks) => merge.remarks(remarks),
                     Message::Piece(piece) => merge.piece(*piece),
                 }
             }
@@ -130,12 +133,13 @@ impl<P> Drop for Guard<'_, P> {
 fn work<P: Part>(shared: &Shared<P>, settings: &Settings<'_>, fresh: &P) {
     let _guard = Guard(shared);
     let mut window = Window::default();
+    // One part for all pieces of the thread, so that what it has learnt from one helps with the next.
+    let mut part = fresh.fresh();
     while let Some(task) = shared.take() {
         match task {
             Task::Piece(input, number, plain) => {
                 let start = number * shared.piece_bytes;
                 let until = plain.size.min(start.saturating_add(shared.piece_bytes));
-                let mut part = fresh.fresh();
                 let mut sink = Counting {
                     part: &mut part,
                     records: 0,
@@ -148,7 +152,7 @@ fn work<P: Part>(shared: &Shared<P>, settings: &Settings<'_>, fresh: &P) {
                     start,
                     until,
                     scanned,
-                    part,
+                    part: part.hand_over(),
                     records,
                 };
                 // The file's own message stands before its first piece.
@@ -160,7 +164,7 @@ fn work<P: Part>(shared: &Shared<P>, settings: &Settings<'_>, fresh: &P) {
                 );
             }
             Task::Open(number, input) => {
-                read_input(shared, settings, fresh, number, input, &mut window)
+                read_input(shared, settings, &mut part, number, input, &mut window)
             }
         }
     }
@@ -169,7 +173,7 @@ fn work<P: Part>(shared: &Shared<P>, settings: &Settings<'_>, fresh: &P) {
 fn read_input<P: Part>(
     shared: &Shared<P>,
     settings: &Settings<'_>,
-    fresh: &P,
+    part: &mut P,
     number: usize,
     input: Input,
     window: &mut Window,
@@ -186,7 +190,7 @@ fn read_input<P: Part>(
     shared.opened(None);
     let mut poster = Poster {
         shared,
-        part: fresh.fresh(),
+        part,
         place: (number, 0),
         messages: Vec::new(),
     };
@@ -203,7 +207,7 @@ fn read_input<P: Part>(
 /// Hands the parts of a stream over.
 struct Poster<'a, P> {
     shared: &'a Shared<P>,
-    part: P,
+    part: &'a mut P,
     place: Place,
     messages: Vec<Message<P>>,
 }
@@ -214,12 +218,11 @@ impl<P: Part> Target<P> for Poster<'_, P> {
     }
 
     fn part(&mut self) -> &mut P {
-        &mut self.part
+        self.part
     }
 
     fn flush(&mut self, bytes: u64, records: u64) {
-        let fresh = self.part.fresh();
-        let part = std::mem::replace(&mut self.part, fresh);
+        let part = self.part.hand_over();
         self.messages.push(Message::Part {
             part,
             bytes,
@@ -232,6 +235,10 @@ impl<P: Part> Target<P> for Poster<'_, P> {
 
     fn trouble(&mut self, text: String) {
         self.messages.push(Message::Trouble(text));
+    }
+
+    fn remarks(&mut self, remarks: Remarks) {
+        self.messages.push(Message::Remarks(remarks));
     }
 }
 

@@ -11,6 +11,7 @@ use super::pipe::Piped;
 use super::window::Window;
 use super::{Chosen, HEAD_BYTES, Part, Settings};
 use crate::error::cause;
+use crate::format::Remarks;
 use crate::input::{EndSeen, Exact, MAGIC_BYTES, Peeked, compressed, is_archive, peel, stem};
 use crate::report::SourceFile;
 
@@ -27,6 +28,8 @@ pub(crate) trait Target<P> {
     fn flush(&mut self, bytes: u64, records: u64);
     /// States why not all of the file was read.
     fn trouble(&mut self, text: String);
+    /// States what a scanner of the file was not sure of, and left out.
+    fn remarks(&mut self, remarks: Remarks);
 }
 
 /// Reads a plain file from its beginning to its end.
@@ -237,6 +240,7 @@ fn scan<P: Part>(
             break;
         }
     }
+    target.remarks(scanner.remarks());
     let (rest, at) = (window.rest().len(), window.base());
     if let Some(text) = window.trouble() {
         target.trouble(stopped(&text, layers, at));

@@ -7,7 +7,7 @@ use memchr::memchr;
 
 use super::lines::{self, Lines};
 use super::walk::{Quoted, Value, Walk, unescape};
-use super::{Scanner, field};
+use super::{Remarks, Scanner, field};
 use crate::record::{Odd, Record, Sink};
 use crate::time::Clock;
 
@@ -111,6 +111,7 @@ impl CloudNativePg {
             severity: field::severity_of(text(12), record.sqlstate),
             ..record
         };
+        self.clock.keep();
         sink.record(offset, &record);
         Some(())
     }
@@ -158,6 +159,10 @@ impl Scanner for CloudNativePg {
 
     fn splittable(&self) -> bool {
         true
+    }
+
+    fn remarks(&self) -> Remarks {
+        Remarks::zones(self.clock.zones())
     }
 }
 

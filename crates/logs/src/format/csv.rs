@@ -4,7 +4,7 @@ use jiff::tz::TimeZone;
 use memchr::{memchr, memchr2_iter};
 
 use super::walk::find;
-use super::{RECORD_BYTES_MAX, Scanner, field, stamp};
+use super::{RECORD_BYTES_MAX, Remarks, Scanner, field};
 use crate::record::{Odd, Record, Sink};
 use crate::time::Clock;
 
@@ -99,6 +99,7 @@ impl Csv {
     fn emit(&mut self, bytes: &[u8], fields: &Fields, cut: bool, offset: u64, sink: &mut dyn Sink) {
         self.extended += u64::from(fields.count > COLUMNS_MAX);
         let at = self.clock.instant(fields.of(bytes, 0));
+        self.clock.keep();
         let scratch = &mut self.scratch;
         scratch.clear();
         let mut decoded = [(0, 0); COLUMNS_MAX];
@@ -291,6 +292,10 @@ impl Scanner for Csv {
 
     fn splittable(&self) -> bool {
         true
+    }
+
+    fn remarks(&self) -> Remarks {
+        Remarks::zones(self.clock.zones())
     }
 }
 
@@ -501,7 +506,7 @@ fn torn_end(bytes: &[u8], first: usize, end: bool) -> Option<(usize, bool)> {
         let Some(candidate) = dash.checked_sub(4).filter(|candidate| *candidate >= first) else {
             continue;
         };
-        if !begins(&window[candidate..]) || !stamp::begins(&window[candidate..]) {
+        if !begins(&window[candidate..]) || !crate::time::begins(&window[candidate..]) {
             continue;
         }
         match prove(&window[candidate..], is_all) {

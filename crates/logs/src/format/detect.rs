@@ -2,10 +2,11 @@
 
 use memchr::memmem;
 
+use super::Scanner;
 use super::csv::Csv;
-use super::plain::{self, Marker};
+use super::plain;
 use super::syslog::{self, Assumed, Sort};
-use super::{Scanner, stamp};
+use crate::language::words::Label;
 use crate::record::{Odd, Record, Sink};
 use crate::severity::Severity;
 
@@ -161,7 +162,11 @@ fn of_line(line: &[u8]) -> Form {
     if is_pgbouncer(line) {
         return Form::PgBouncer;
     }
-    const ASSUMED: Assumed = Assumed { end: 0, offset: 0 };
+    const ASSUMED: Assumed = Assumed {
+        end: 0,
+        offset: 0,
+        certain: false,
+    };
     if let Some(head) = syslog::head(line, ASSUMED) {
         let is_ours = syslog::is_server(head.program) || head.sort == Sort::Heroku;
         if is_ours || syslog::counter(head.text).0.is_some() {
@@ -173,7 +178,7 @@ fn of_line(line: &[u8]) -> Form {
         }
     }
     match plain::marker(line) {
-        Some((Marker::Severity(_), _)) => Form::Stderr,
+        Some((Label::Severity(_), _)) => Form::Stderr,
         _ => Form::Unknown,
     }
 }
@@ -198,7 +203,7 @@ fn of_object(line: &[u8]) -> Form {
 
 /// Tells whether a line is one of PgBouncer: `time [pid] LOG text`, with one space and no colon after the level.
 fn is_pgbouncer(line: &[u8]) -> bool {
-    if !stamp::begins(line) {
+    if !crate::time::begins(line) {
         return false;
     }
     let head = &line[..line.len().min(80)];

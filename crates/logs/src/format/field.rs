@@ -2,82 +2,16 @@
 
 use memchr::memchr2;
 
+use crate::language::words;
 use crate::record::Record;
 use crate::severity::Severity;
 
 /// SQLSTATE of success, which jsonlog leaves out.
 pub(crate) const SUCCESS: [u8; 5] = *b"00000";
 
-/// Severities in the languages that translate them (csvlog and jsonlog write them translated).
-const TRANSLATED: [(&str, Severity); 55] = [
-    ("HINWEIS", Severity::Notice),
-    ("WARNUNG", Severity::Warning),
-    ("FEHLER", Severity::Error),
-    ("PANIK", Severity::Panic),
-    ("ATTENTION", Severity::Warning),
-    ("ERREUR", Severity::Error),
-    ("NOTIFICA", Severity::Notice),
-    ("ATTENZIONE", Severity::Warning),
-    ("ERRORE", Severity::Error),
-    ("FATALE", Severity::Fatal),
-    ("PANICO", Severity::Panic),
-    ("LOGG", Severity::Log),
-    ("NOTIS", Severity::Notice),
-    ("VARNING", Severity::Warning),
-    ("FEL", Severity::Error),
-    ("FATALT", Severity::Fatal),
-    ("ОТЛАДКА", Severity::Debug),
-    ("СООБЩЕНИЕ", Severity::Log),
-    ("ИНФОРМАЦИЯ", Severity::Info),
-    ("ЗАМЕЧАНИЕ", Severity::Notice),
-    ("ПРЕДУПРЕЖДЕНИЕ", Severity::Warning),
-    ("ОШИБКА", Severity::Error),
-    ("ВАЖНО", Severity::Fatal),
-    ("ПАНИКА", Severity::Panic),
-    ("НАЛАГОДЖЕННЯ", Severity::Debug),
-    ("ЗАПИСУВАННЯ", Severity::Log),
-    ("ІНФОРМАЦІЯ", Severity::Info),
-    ("ПОВІДОМЛЕННЯ", Severity::Notice),
-    ("ПОПЕРЕДЖЕННЯ", Severity::Warning),
-    ("ПОМИЛКА", Severity::Error),
-    ("ФАТАЛЬНО", Severity::Fatal),
-    ("ПАНІКА", Severity::Panic),
-    ("调试", Severity::Debug),
-    ("日志", Severity::Log),
-    ("信息", Severity::Info),
-    ("注意", Severity::Notice),
-    ("警告", Severity::Warning),
-    ("错误", Severity::Error),
-    ("致命错误", Severity::Fatal),
-    ("比致命错误还过分的错误", Severity::Panic),
-    ("디버그", Severity::Debug),
-    ("로그", Severity::Log),
-    ("정보", Severity::Info),
-    ("알림", Severity::Notice),
-    ("경고", Severity::Warning),
-    ("오류", Severity::Error),
-    ("치명적오류", Severity::Fatal),
-    ("손상", Severity::Panic),
-    ("გამართვა", Severity::Debug),
-    ("ჟურნალი", Severity::Log),
-    ("ინფორმაცია", Severity::Info),
-    ("გაფრთხილება", Severity::Warning),
-    ("შეცდომა", Severity::Error),
-    ("ფატალური", Severity::Fatal),
-    ("პანიკა", Severity::Panic),
-];
-
-/// Returns the severity of a word in any language; none when no language is known to say it.
-pub(crate) fn severity(word: &[u8]) -> Option<Severity> {
-    Severity::of(word).or_else(|| {
-        let translated = TRANSLATED.iter().find(|(name, _)| name.as_bytes() == word);
-        translated.map(|(_, severity)| *severity)
-    })
-}
-
 /// Returns the severity of a record whose word no language is known to say, by the class of its SQLSTATE.
 pub(crate) fn severity_of(word: &[u8], sqlstate: [u8; 5]) -> Severity {
-    severity(word).unwrap_or(match &sqlstate[..2] {
+    words::severity(word).unwrap_or(match &sqlstate[..2] {
         b"00" | b"\0\0" => Severity::Log,
         b"01" => Severity::Warning,
         b"02" => Severity::Notice,
@@ -191,10 +125,10 @@ pub(crate) fn host(text: &[u8]) -> &[u8] {
     }
 }
 
-/// Returns the text, or nothing for `[unknown]`.
+/// Returns the text, or nothing for `[unknown]` in any language.
 #[inline]
 pub(crate) fn known(text: &[u8]) -> &[u8] {
-    if text == b"[unknown]" { b"" } else { text }
+    if words::unknown(text) { b"" } else { text }
 }
 
 /// Takes ` at character 15` off, which csvlog and jsonlog have in a field of its own.

@@ -7,7 +7,7 @@ use memchr::{memchr, memmem};
 use super::parts::{Assembly, Entries, Entry, Piece};
 use super::syslog::{counter, is_server, source};
 use super::walk::{Quoted, Value, Walk, unescape};
-use super::{RECORD_BYTES_MAX, Scanner, field, lines};
+use super::{RECORD_BYTES_MAX, Remarks, Scanner, field, lines};
 use crate::record::{Odd, Sink};
 
 /// How entries are written.
@@ -81,6 +81,10 @@ impl Scanner for Journald {
     fn splittable(&self) -> bool {
         false
     }
+
+    fn remarks(&self) -> Remarks {
+        self.assembly.remarks()
+    }
 }
 
 impl Entries for Form {
@@ -117,7 +121,7 @@ impl<'a> Fields<'a> {
             .iter()
             .any(|name| is_server(name));
         if self.message.is_empty() {
-            return Entry::Foreign;
+            return Entry::Nothing;
         }
         let (counter, text) = counter(&self.message);
         if counter.is_none() && !is_server {
@@ -200,7 +204,7 @@ fn broken(window: &[u8], is_all: bool) -> Option<(usize, Entry<'_>)> {
 
 fn json_entry(line: &[u8], cut: bool) -> Entry<'_> {
     if line.is_empty() {
-        return Entry::Foreign;
+        return Entry::Nothing;
     }
     json_fields(line, cut).map_or(Entry::Odd(Odd::Malformed(line)), Fields::entry)
 }

@@ -5,7 +5,7 @@ use memchr::memchr;
 
 use super::lines::{self, Lines};
 use super::walk::{Quoted, Walk, unescape};
-use super::{Scanner, field};
+use super::{Remarks, Scanner, field};
 use crate::record::{Odd, Record, Sink};
 use crate::time::Clock;
 
@@ -86,6 +86,7 @@ impl Json {
             *text.of(&mut record) = &self.scratch[*begin as usize..*end as usize];
         }
         record.at = at.and_then(|at| self.clock.instant(at));
+        self.clock.keep();
         record.user = field::known(record.user);
         record.database = field::known(record.database);
         record.application = field::known(record.application);
@@ -153,6 +154,10 @@ impl Scanner for Json {
 
     fn splittable(&self) -> bool {
         true
+    }
+
+    fn remarks(&self) -> Remarks {
+        Remarks::zones(self.clock.zones())
     }
 }
 

@@ -10,13 +10,13 @@ mod lines;
 mod parts;
 pub mod pgbouncer;
 mod plain;
-mod stamp;
 pub mod stderr;
 pub mod syslog;
 mod walk;
 pub mod wrapped;
 
 use crate::record::Sink;
+use crate::time::Zone;
 
 /// The longest record that a scanner keeps; the rest of a longer one is skipped, its texts are cut and it says so.
 pub const RECORD_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -45,4 +45,27 @@ pub trait Scanner: Send {
 
     /// Whether pieces of one file may be scanned apart: syslog and journald may not, since records of several processes interleave.
     fn splittable(&self) -> bool;
+
+    /// Returns what it is not sure of and what it left out, of all that it scanned.
+    fn remarks(&self) -> Remarks {
+        Remarks::default()
+    }
+}
+
+/// What a scanner is not sure of, and what it left out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Remarks {
+    /// The zones of the times.
+    pub zones: Vec<Zone>,
+    /// Lines or entries of other programs.
+    pub foreign: u64,
+}
+
+impl Remarks {
+    fn zones(zones: &[Zone]) -> Remarks {
+        Remarks {
+            zones: zones.to_vec(),
+            foreign: 0,
+        }
+    }
 }

@@ -5,8 +5,9 @@
 use std::borrow::Cow;
 use std::collections::VecDeque;
 
-use super::plain::{self, Filled, Marker, Said};
-use super::{RECORD_BYTES_MAX, Scanner};
+use super::plain::{self, Filled, Said};
+use super::{RECORD_BYTES_MAX, Remarks, Scanner};
+use crate::language::words::Label;
 use crate::record::{Odd, Sink};
 
 /// Most records that wait for more lines, or for those before them.
@@ -41,8 +42,10 @@ pub(crate) struct Piece<'a> {
 pub(crate) enum Entry<'a> {
     /// A piece of a record.
     Piece(Piece<'a>),
-    /// It is of another program, or empty.
+    /// It is of another program.
     Foreign,
+    /// It says nothing.
+    Nothing,
     /// It is no entry.
     Odd(Odd<'a>),
 }
@@ -66,6 +69,9 @@ pub(crate) struct Assembly {
     taken: VecDeque<(u64, u32, u64)>,
     /// The greatest of these offsets.
     taken_last: u64,
+    /// Entries of other programs, and where the next that counts may begin.
+    foreign: u64,
+    foreign_from: u64,
     scratch: Vec<u8>,
 }
 
@@ -100,6 +106,21 @@ impl Assembly {
         }
     }
 
+    /// Returns what was left out, and the zones of the texts.
+    pub(crate) fn remarks(&self) -> Remarks {
+        let inner = self.inner.as_ref().map(|inner| inner.remarks());
+        Remarks {
+            foreign: self.foreign,
+            ..inner.unwrap_or_default()
+        }
+    }
+
+    /// Tells whether the texts have times of their own.
+    pub(crate) fn has_times(&self) -> bool {
+        let inner = self.inner.as_ref();
+        inner.is_some_and(|inner| !inner.remarks().zones.is_empty())
+    }
+
     /// Scans bytes as [`Scanner::scan`] does.
     pub(crate) fn scan(
         &mut self,
@@ -129,7 +150,12 @@ impl Assembly {
             match entry {
                 Entry::Piece(piece) => self.piece(piece, offset, is_beyond),
                 Entry::Odd(odd) if !is_beyond => self.odd(&odd, offset),
-                Entry::Odd(_) | Entry::Foreign => {}
+                Entry::Foreign if !is_beyond && offset >= self.foreign_from => {
+                    // What waits is read again, so that its neighbours come twice.
+                    self.foreign += 1;
+                    self.foreign_from = offset + 1;
+                }
+                Entry::Odd(_) | Entry::Foreign | Entry::Nothing => {}
             }
             position += length;
             self.hand_over(false, sink);
@@ -296,7 +322,7 @@ impl Waiting {
 
 /// Tells whether a line without counter goes on with the record before it.
 fn is_continued(text: &[u8]) -> bool {
-    text.starts_with(b"\t") || !matches!(plain::marker(text), Some((Marker::Severity(_), _)))
+    text.starts_with(b"\t") || !matches!(plain::marker(text), Some((Label::Severity(_), _)))
 }
 
 /// Tells whether a piece is the rest of a line that was too long for syslog: the server splits before the last space that fits.

@@ -5,10 +5,10 @@
 use jiff::tz::TimeZone;
 use memchr::{memchr, memchr_iter};
 
-use super::{RECORD_BYTES_MAX, Scanner};
+use super::{RECORD_BYTES_MAX, Remarks, Scanner};
 use crate::record::{Odd, Origin, Record, Sink};
 use crate::severity::Severity;
-use crate::time::{Clock, Doubt, Fraction, Stamp};
+use crate::time::{Clock, Fraction, Stamp};
 
 /// The levels of PgBouncer.
 const LEVELS: [(&[u8], Severity); 7] = [
@@ -39,11 +39,6 @@ impl PgBouncer {
         }
     }
 
-    /// Returns the time zones that could not be told for sure.
-    pub fn doubts(&self) -> &[Doubt] {
-        self.clock.doubts()
-    }
-
     /// Hands the lines of one record to the sink.
     fn emit(&mut self, lines: &[u8], offset: u64, cut: bool, sink: &mut dyn Sink) {
         let lines = lines.strip_suffix(b"\n").unwrap_or(lines);
@@ -56,6 +51,7 @@ impl PgBouncer {
             }
             return;
         };
+        self.clock.keep();
         record.cut = cut;
         if memchr(b'\n', record.message).is_some() {
             self.scratch.clear();
@@ -127,6 +123,10 @@ impl Scanner for PgBouncer {
 
     fn splittable(&self) -> bool {
         true
+    }
+
+    fn remarks(&self) -> Remarks {
+        Remarks::zones(self.clock.zones())
     }
 }
 

@@ -3,96 +3,12 @@
 use memchr::memmem;
 
 use super::field;
+use crate::language::words::{self, Label, Part};
 use crate::record::{Odd, Record, Sink};
 use crate::severity::Severity;
 
 /// How far into a line the word before `:  ` is looked for, behind a prefix.
 const PREFIX_BYTES_MAX: usize = 1024;
-
-/// A part of a record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Part {
-    Detail,
-    Hint,
-    Query,
-    Context,
-    Statement,
-    Location,
-    Backtrace,
-}
-
-/// The words of parts in the languages that translate them.
-const WORDS: [(&str, Part); 60] = [
-    ("DETAIL", Part::Detail),
-    ("HINT", Part::Hint),
-    ("QUERY", Part::Query),
-    ("CONTEXT", Part::Context),
-    ("STATEMENT", Part::Statement),
-    ("LOCATION", Part::Location),
-    ("BACKTRACE", Part::Backtrace),
-    ("TIPP", Part::Hint),
-    ("ANFRAGE", Part::Query),
-    ("ZUSAMMENHANG", Part::Context),
-    ("ANWEISUNG", Part::Statement),
-    ("DETALLE", Part::Detail),
-    ("CONSULTA", Part::Query),
-    ("CONTEXTO", Part::Context),
-    ("SENTENCIA", Part::Statement),
-    ("DÉTAIL", Part::Detail),
-    ("ASTUCE", Part::Hint),
-    ("REQUÊTE", Part::Query),
-    ("CONTEXTE", Part::Context),
-    ("INSTRUCTION", Part::Statement),
-    ("DETTAGLI", Part::Detail),
-    ("SUGGERIMENTO", Part::Hint),
-    ("CONTESTO", Part::Context),
-    ("ISTRUZIONE", Part::Statement),
-    ("詳細", Part::Detail),
-    ("ヒント", Part::Hint),
-    ("問い合わせ", Part::Query),
-    ("文脈", Part::Context),
-    ("文", Part::Statement),
-    ("バックトレース", Part::Backtrace),
-    ("상세정보", Part::Detail),
-    ("힌트", Part::Hint),
-    ("쿼리", Part::Query),
-    ("내용", Part::Context),
-    ("구문", Part::Statement),
-    ("ПОДРОБНОСТИ", Part::Detail),
-    ("ПОДСКАЗКА", Part::Hint),
-    ("ЗАПРОС", Part::Query),
-    ("КОНТЕКСТ", Part::Context),
-    ("ОПЕРАТОР", Part::Statement),
-    ("СТЕК", Part::Backtrace),
-    ("DETALJ", Part::Detail),
-    ("TIPS", Part::Hint),
-    ("FRÅGA", Part::Query),
-    ("KONTEXT", Part::Context),
-    ("SATS", Part::Statement),
-    ("ВІДОМОСТІ", Part::Detail),
-    ("УКАЗІВКА", Part::Hint),
-    ("ЗАПИТ", Part::Query),
-    ("ІНСТРУКЦІЯ", Part::Statement),
-    ("详细信息", Part::Detail),
-    ("提示", Part::Hint),
-    ("查询", Part::Query),
-    ("上下文", Part::Context),
-    ("语句", Part::Statement),
-    ("დეტალები", Part::Detail),
-    ("მინიშნება", Part::Hint),
-    ("მოთხოვნა", Part::Query),
-    ("კონტექსტი", Part::Context),
-    ("ოპერატორი", Part::Statement),
-];
-
-/// What the word before the first `:  ` of a line says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Marker {
-    /// A record begins.
-    Severity(Severity),
-    /// A part of the record before.
-    Part(Part),
-}
 
 /// What the transport of a record says about it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -126,32 +42,11 @@ impl Sink for Filled<'_> {
 }
 
 /// Returns what a line is, whatever its prefix, and where the text after the word begins.
-pub(crate) fn marker(line: &[u8]) -> Option<(Marker, usize)> {
-    let head = &line[..line.len().min(PREFIX_BYTES_MAX)];
-    memmem::find_iter(head, b":  ").find_map(|colon| {
-        // French has a space, which may be one that does not break, before the colon.
-        let word = head[..colon].trim_ascii_end();
-        let word = word.strip_suffix("\u{a0}".as_bytes()).unwrap_or(word);
-        let begin = word
-            .iter()
-            .rposition(|byte| matches!(byte, b' ' | b'\t'))
-            .map_or(0, |space| space + 1);
-        Some((marker_of(&word[begin..])?, colon + 3))
-    })
-}
-
-fn marker_of(word: &[u8]) -> Option<Marker> {
-    if let Some((_, part)) = WORDS.iter().find(|(name, _)| ends_with_word(word, name)) {
-        return Some(Marker::Part(*part));
-    }
-    field::severity(word).map(Marker::Severity)
-}
-
-/// Tells whether the text ends with the word, right after a prefix perhaps.
-fn ends_with_word(text: &[u8], word: &str) -> bool {
-    text.strip_suffix(word.as_bytes()).is_some_and(|rest| {
-        rest.last()
-            .is_none_or(|last| !last.is_ascii_alphanumeric() && last.is_ascii())
+pub(crate) fn marker(line: &[u8]) -> Option<(Label, usize)> {
+    words::label(line).or_else(|| {
+        let head = &line[..line.len().min(PREFIX_BYTES_MAX)];
+        memmem::find_iter(head, b":  ")
+            .find_map(|colon| Some((words::label_at_end(&head[..colon])?, colon + 3)))
     })
 }
 
@@ -159,7 +54,7 @@ fn ends_with_word(text: &[u8], word: &str) -> bool {
 #[derive(Clone, Copy, Debug, Default)]
 struct Places {
     message: (usize, usize),
-    parts: [(usize, usize); 7],
+    parts: [(usize, usize); Part::COUNT],
 }
 
 /// Hands the record of a text over.
@@ -199,7 +94,7 @@ pub(crate) fn read(text: &[u8], scratch: &mut Vec<u8>, said: Said, sink: &mut dy
 fn beginning(line: &[u8]) -> Option<(Severity, usize)> {
     let colon = memmem::find(line, b":  ")?;
     let word = line[..colon].trim_ascii();
-    Some((field::severity(word)?, colon + 3))
+    Some((words::severity(word)?, colon + 3))
 }
 
 /// Takes the SQLSTATE of `log_error_verbosity = verbose` off.
@@ -229,7 +124,7 @@ fn places(body: &[u8], scratch: &mut Vec<u8>) -> Places {
         } else if let Some(rest) = line.strip_prefix(b"\t") {
             scratch.push(b'\n');
             scratch.extend_from_slice(rest);
-        } else if let Some((Marker::Part(part), text)) = marker(line) {
+        } else if let Some((Label::Part(part), text)) = marker(line) {
             close(current, begin, scratch.len());
             current = Some(part);
             begin = scratch.len();
@@ -286,7 +181,7 @@ fn put<'a>(key: &[u8], value: &'a [u8], record: &mut Record<'a>) {
         b"pid" => record.pid = field::unsigned(value),
         b"log_line" => record.line = field::unsigned(value),
         b"session_id" => record.session_started = field::session_started(value).unwrap_or(0),
-        b"time_ms" => record.at = super::stamp::micros(value).or(record.at),
+        b"time_ms" => record.at = crate::time::sure_instant(value).or(record.at),
         _ => {}
     }
 }
@@ -348,15 +243,15 @@ mod tests {
     fn markers_behind_any_prefix() {
         assert_eq!(
             marker(b"2026 [1] user=a ERROR:  x"),
-            Some((Marker::Severity(Severity::Error), 24))
+            Some((Label::Severity(Severity::Error), 24))
         );
         assert_eq!(
             marker(b"p DETAIL:  x"),
-            Some((Marker::Part(Part::Detail), 11))
+            Some((Label::Part(Part::Detail), 11))
         );
         assert_eq!(
             marker("p REQUÊTE :  x".as_bytes()),
-            Some((Marker::Part(Part::Query), 14))
+            Some((Label::Part(Part::Query), 14))
         );
         assert_eq!(marker(b"a:  b"), None);
     }

@@ -6,14 +6,14 @@
 use jiff::tz::TimeZone;
 use memchr::memchr;
 
-use super::{RECORD_BYTES_MAX, Scanner, field};
-use crate::prefix::words::{Label, Part};
+use super::{RECORD_BYTES_MAX, Remarks, Scanner, field};
+use crate::language::words::{Label, Part};
 use crate::prefix::{
     Fields, HEAD_BYTES_MAX, JOIN_BYTES_MAX, Prefix, Prefixes, Reading, is_sqlstate,
 };
 use crate::record::{Odd, Origin, Record, Sink};
 use crate::severity::Severity;
-use crate::time::{Clock, Doubt};
+use crate::time::Clock;
 
 /// Most bytes of a record that are kept: enough less than the caller's that the line after it can always be told.
 const KEEP_BYTES: usize = RECORD_BYTES_MAX - HEAD_BYTES_MAX;
@@ -125,11 +125,6 @@ impl Stderr {
         }
     }
 
-    /// Returns the time zones that could not be told for sure.
-    pub fn doubts(&self) -> &[Doubt] {
-        self.clock.doubts()
-    }
-
     /// Returns the line at a position and what it is; none when more bytes are needed to tell.
     #[inline]
     fn line<'t>(
@@ -160,6 +155,9 @@ impl Stderr {
         match self.prefixes.read(text, &mut self.clock, fields) {
             Reading::Whole => {
                 line.what = what(fields);
+                if !matches!(line.what, What::Raw) {
+                    self.clock.keep();
+                }
                 if fields.forged {
                     line.forged = Some((start, line.end));
                 }
@@ -439,6 +437,10 @@ impl Scanner for Stderr {
 
     fn splittable(&self) -> bool {
         true
+    }
+
+    fn remarks(&self) -> Remarks {
+        Remarks::zones(self.clock.zones())
     }
 }
 

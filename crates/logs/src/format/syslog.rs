@@ -1,6 +1,7 @@
 //! syslog: heads of RFC 3164, RFC 5424 and Heroku's logplex, the server's own `[12-3]` counters, escapes such as `#011`.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 
 use foldhash::fast::FixedState;
 use memchr::memchr;
@@ -8,8 +9,9 @@ use std::hash::BuildHasher;
 
 use super::lines;
 use super::parts::{Assembly, Entries, Entry, Piece};
-use super::{Scanner, field, stamp};
+use super::{Remarks, Scanner, field};
 use crate::record::{Odd, Sink};
+use crate::time::{self, Zone};
 
 /// Seconds that a log may be ahead of the instant that it is assumed to end at.
 const AHEAD_SECONDS: i64 = 86_400;
@@ -22,6 +24,8 @@ pub struct Assumed {
     pub end: i64,
     /// Seconds east of UTC of the times.
     pub offset: i32,
+    /// Whether the caller knows that offset.
+    pub certain: bool,
 }
 
 /// Reads the server's lines in one syslog; those of other programs are skipped.
@@ -31,9 +35,11 @@ pub struct Syslog {
 }
 
 /// Finds lines and reads their heads.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Heads {
     assumed: Assumed,
+    /// Whether a time left open what is assumed.
+    assumed_any: Cell<bool>,
 }
 
 /// The head of a line.
@@ -45,6 +51,8 @@ pub(crate) struct Head<'a> {
     pub(crate) pid: u32,
     pub(crate) text: &'a [u8],
     pub(crate) sort: Sort,
+    /// Whether its time left open what is assumed.
+    pub(crate) assumed: bool,
 }
 
 /// Which head it is.
@@ -60,7 +68,10 @@ impl Syslog {
     /// Reads records whose text `inner` understands; without it they have no `log_line_prefix`.
     pub fn new(inner: Option<Box<dyn Scanner>>, assumed: Assumed) -> Syslog {
         Syslog {
-            heads: Heads { assumed },
+            heads: Heads {
+                assumed,
+                assumed_any: Cell::new(false),
+            },
             assembly: Assembly::new(inner),
         }
     }
@@ -90,6 +101,18 @@ impl Scanner for Syslog {
     fn splittable(&self) -> bool {
         false
     }
+
+    fn remarks(&self) -> Remarks {
+        let mut remarks = self.assembly.remarks();
+        if self.heads.assumed_any.get() && !self.assembly.has_times() {
+            remarks.zones.push(Zone {
+                name: String::new(),
+                offset_seconds: self.heads.assumed.offset,
+                certain: self.heads.assumed.certain,
+            });
+        }
+        remarks
+    }
 }
 
 impl Entries for Heads {
@@ -104,7 +127,7 @@ impl Entries for Heads {
 impl Heads {
     fn entry<'b>(&self, line: &'b [u8]) -> Entry<'b> {
         if line.is_empty() {
-            return Entry::Foreign;
+            return Entry::Nothing;
         }
         let Some(head) = head(line, self.assumed) else {
             return Entry::Odd(if line.contains(&0) {
@@ -120,6 +143,9 @@ impl Heads {
         let (counter, text) = counter(text);
         if counter.is_none() && !is_server(head.program) {
             return Entry::Foreign;
+        }
+        if head.assumed {
+            self.assumed_any.set(true);
         }
         Entry::Piece(Piece {
             source: source(head.host, head.program),
@@ -171,7 +197,9 @@ pub(crate) fn head(line: &[u8], assumed: Assumed) -> Option<Head<'_>> {
     if has_priority && let Some(rest) = rest.strip_prefix(b"1 ") {
         return head_5424(rest);
     }
-    let (at, rest) = match local_time(rest, assumed) {
+    let local = local_time(rest, assumed);
+    let is_local = local.is_some();
+    let (at, rest) = match local {
         Some(found) => found,
         None => instant(rest)?,
     };
@@ -191,6 +219,7 @@ pub(crate) fn head(line: &[u8], assumed: Assumed) -> Option<Head<'_>> {
             pid: pid_of_dyno.unwrap_or_else(|| field::unsigned(pid)),
             text: after,
             sort,
+            assumed: is_local,
         });
     }
     let colon = memchr(b':', after)?;
@@ -206,6 +235,7 @@ pub(crate) fn head(line: &[u8], assumed: Assumed) -> Option<Head<'_>> {
         pid: field::unsigned(pid),
         text: text.strip_prefix(b" ").unwrap_or(text),
         sort: Sort::Rfc3164,
+        assumed: is_local,
     })
 }
 
@@ -227,6 +257,7 @@ fn head_5424(rest: &[u8]) -> Option<Head<'_>> {
             pid,
             text: rest,
             sort: Sort::Heroku,
+            assumed: false,
         });
     }
     let text = without_data(rest)?;
@@ -237,6 +268,7 @@ fn head_5424(rest: &[u8]) -> Option<Head<'_>> {
         pid: field::unsigned(process),
         text: text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text),
         sort: Sort::Rfc5424,
+        assumed: false,
     })
 }
 
@@ -285,22 +317,22 @@ fn instant(rest: &[u8]) -> Option<(Option<i64>, &[u8])> {
     if text == b"-" {
         return Some((None, rest));
     }
-    Some((Some(stamp::micros(text)?), rest))
+    Some((Some(time::sure_instant(text)?), rest))
 }
 
 /// Takes `Nov 22 04:23:06 ` off.
 fn local_time(rest: &[u8], assumed: Assumed) -> Option<(Option<i64>, &[u8])> {
-    const MONTHS: &[u8; 36] = b"JanFebMarAprMayJunJulAugSepOctNovDec";
     let (month, rest) = rest.split_at_checked(3)?;
-    let month = MONTHS.chunks(3).position(|name| name == month)?;
+    let month = time::month(month)?;
     let (day, rest) = digits(rest.strip_prefix(b" ")?.trim_ascii_start())?;
-    let (time, rest) = rest.strip_prefix(b" ")?.split_at_checked(8)?;
-    let seconds = stamp::clock(time)?;
-    let (month, day) = (i64::try_from(month).ok()? + 1, i64::try_from(day).ok()?);
+    let (clock, rest) = rest.strip_prefix(b" ")?.split_at_checked(8)?;
+    let seconds = time::seconds_of_day(clock)?;
+    let day = i64::try_from(day).ok()?;
     if !(1..=31).contains(&day) {
         return None;
     }
-    let of_year = |year| stamp::civil(year, month, day, seconds) - i64::from(assumed.offset);
+    let of_year =
+        |year| time::civil_seconds(year, month, day) + seconds - i64::from(assumed.offset);
     // Days of 365.2425 on average; off by one at most, which the choice below sets right.
     let year = 1970 + assumed.end.div_euclid(31_556_952);
     let latest = assumed.end + AHEAD_SECONDS;
@@ -377,6 +409,7 @@ mod tests {
     const ASSUMED: Assumed = Assumed {
         end: 1_795_296_186,
         offset: 7 * 3600,
+        certain: true,
     };
 
     #[test]

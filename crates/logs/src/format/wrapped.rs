@@ -5,9 +5,10 @@ use std::borrow::Cow;
 use memchr::memchr;
 
 use super::cloudnative::is_json;
-use super::plain::{self, Filled, Marker, Said};
+use super::plain::{self, Filled, Said};
 use super::walk::{Quoted, Value, Walk, unescape};
-use super::{Scanner, lines, stamp};
+use super::{Remarks, Scanner, lines};
+use crate::language::words::Label;
 use crate::record::{Odd, Record, Sink};
 
 /// Unwrapped bytes that are handed on together.
@@ -265,6 +266,10 @@ impl Scanner for Wrapped {
     fn splittable(&self) -> bool {
         self.inner.splittable()
     }
+
+    fn remarks(&self) -> Remarks {
+        self.inner.remarks()
+    }
 }
 
 fn is_text(transport: Transport, line: &lines::Line<'_>) -> bool {
@@ -363,7 +368,7 @@ impl<'a> Wrapping<'a> {
                 b"errorLevel" | b"ErrorLevel" => self.level = quoted.text,
                 b"sqlerrcode" | b"Sqlerrcode" => self.sqlstate = quoted.text,
                 b"timestamp" | b"time" | b"TimeGenerated" => {
-                    self.at = stamp::micros(quoted.text).or(self.at);
+                    self.at = crate::time::sure_instant(quoted.text).or(self.at);
                 }
                 _ => {}
             }
@@ -373,7 +378,7 @@ impl<'a> Wrapping<'a> {
     /// Returns the record of an entry of Azure: the whole line, or the line that its parts once were.
     fn azure(&self) -> Option<Content<'a>> {
         let message = decoded(self.message?);
-        let is_line = matches!(plain::marker(&message), Some((Marker::Severity(_), _)));
+        let is_line = matches!(plain::marker(&message), Some((Label::Severity(_), _)));
         if is_line || self.level.is_empty() {
             return Some(Content::Text(message));
         }

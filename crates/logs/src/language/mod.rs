@@ -4,10 +4,9 @@
 //! record says nothing of its language, so a text is matched with the templates of all languages, and the one with the most literal text
 //! wins: the result depends on the record alone.
 
+mod reasons;
 mod template;
-mod words;
-
-pub use words::{PARTS, Part, SEVERITIES, UNKNOWN, part, severity};
+pub mod words;
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -166,7 +165,7 @@ impl Table {
         };
         english.fill(&captures, out, |value, is_reason, out| {
             let known = if is_reason {
-                words::reason(value)
+                reasons::reason(value)
             } else {
                 None
             };

@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 
 use super::infer::{infer, label_positions};
-use super::words::Label;
 use super::{Fields, PREFIXES_MAX, Prefix, Reading};
+use crate::language::words::Label;
 use crate::time::Clock;
 
 /// How much of a sample is looked at.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::words;
+use crate::language::words;
 use crate::time::{Clock, Fraction, Stamp, epoch};
 
 /// Most lines whose structure is looked at.

@@ -1,7 +1,7 @@
 //! Matching a compiled prefix against a line.
 
-use super::words::{self, Label};
 use super::{Escape, FIELD_BYTES_MAX, Literal, NAME_BYTES_MAX, Prefix, Step, straight};
+use crate::language::words::{self, Label};
 use crate::severity::Severity;
 use crate::time::{Clock, Fraction, Stamp, epoch};
 

@@ -8,7 +8,6 @@ mod detect;
 mod infer;
 mod matching;
 mod straight;
-pub mod words;
 
 use std::fmt;
 

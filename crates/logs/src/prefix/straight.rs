@@ -4,7 +4,8 @@
 //! search must tell.
 
 use super::matching::{Fields, find, fixed, host_and_port, zone_may_have_colon};
-use super::{Escape, FIELD_BYTES_MAX, Literal, Step, words};
+use super::{Escape, FIELD_BYTES_MAX, Literal, Step};
+use crate::language::words;
 use crate::time::Clock;
 
 /// Sessions whose names are remembered; a power of two.

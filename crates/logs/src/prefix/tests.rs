@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 
-use super::words::{Label, Part};
 use super::*;
+use crate::language::words::{Label, Part};
 use crate::severity::Severity;
 
 fn read<'t>(prefix: &str, line: &'t str) -> Option<Fields<'t>> {

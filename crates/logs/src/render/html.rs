@@ -283,7 +283,7 @@ fn draw(drawing: &Drawing<'_>, report: &Report) -> Markup {
     let lines: Vec<(String, pawang_core::Series)> = drawing
         .lines
         .iter()
-        .map(|(name, series)| (name.clone(), buckets(series, span, step, drawing.divisor)))
+        .map(|(name, series)| (name.clone(), buckets(series, span, step, drawing)))
         .collect();
     let title = format!("{} per {}", drawing.title, length(step));
     let chart = Chart {
@@ -294,7 +294,7 @@ fn draw(drawing: &Drawing<'_>, report: &Report) -> Markup {
             .iter()
             .map(|(name, series)| (name.clone(), series))
             .collect(),
-        stacked: lines.len() > 1,
+        stacked: lines.len() > 1 && !drawing.peak,
         limits: Vec::new(),
         marks: crashes(report),
     };
@@ -335,8 +335,8 @@ fn stretch(drawing: &Drawing<'_>, report: &Report) -> Option<(Span, i64)> {
     Some((span, step))
 }
 
-/// Adds up the numbers of a series within longer buckets.
-fn buckets(series: &Series, span: Span, step: i64, divisor: f64) -> pawang_core::Series {
+/// Adds up the numbers of a series within longer buckets, or takes the highest.
+fn buckets(series: &Series, span: Span, step: i64, drawing: &Drawing<'_>) -> pawang_core::Series {
     let from = span.from.as_second();
     let count = usize::try_from((span.to.as_second() - from) / step).unwrap_or(0);
     let mut sums = vec![0_u64; count.min(BUCKETS_MAX * 2)];
@@ -349,12 +349,15 @@ fn buckets(series: &Series, span: Span, step: i64, divisor: f64) -> pawang_core:
             .map(|at| (at - from).div_euclid(step));
         let place = place.and_then(|place| usize::try_from(place).ok());
         if let Some(sum) = place.and_then(|place| sums.get_mut(place)) {
-            *sum = sum.saturating_add(*value);
+            *sum = match drawing.peak {
+                true => (*sum).max(*value),
+                false => sum.saturating_add(*value),
+            };
         }
     }
     let point = |(index, sum): (usize, &u64)| {
         let end = from + step * i64::try_from(index + 1).unwrap_or(0);
-        let value = *sum as f64 / divisor;
+        let value = *sum as f64 / drawing.divisor;
         Some(Point {
             at: Timestamp::from_second(end).ok()?,
             reading: Some(Reading {
@@ -406,14 +409,18 @@ mod tests {
             from: at(600),
             to: at(1_200),
         };
-        let long = buckets(&series, span, 300, 1.0);
-        let means: Vec<f64> = long
-            .points
-            .iter()
-            .filter_map(|point| Some(point.reading?.mean))
-            .collect();
-        assert_eq!(means, [15.0, 6.0]);
-        assert_eq!(long.points[0].at, at(900));
+        for (peak, expected) in [(false, [15.0, 6.0]), (true, [5.0, 6.0])] {
+            let mut drawing = Drawing::one("", "", "", &series);
+            drawing.peak = peak;
+            let long = buckets(&series, span, 300, &drawing);
+            let means: Vec<f64> = long
+                .points
+                .iter()
+                .filter_map(|point| Some(point.reading?.mean))
+                .collect();
+            assert_eq!(means, expected);
+            assert_eq!(long.points[0].at, at(900));
+        }
     }
 
     #[test]

@@ -5,18 +5,19 @@
 
 pub mod diff;
 mod diff_words;
+mod doubt;
 mod html;
 mod markdown;
 mod part;
 mod redact;
-mod secret;
 mod style;
 mod text;
 
+pub use crate::secret::without_secrets;
+pub use doubt::doubts;
 pub use html::{HTML_BYTES_MAX, html};
 pub use markdown::{markdown, section_markdown};
 pub use part::Section;
 pub use redact::redact;
-pub use secret::without_secrets;
 pub use style::Style;
 pub use text::{section_rows, section_text, text};

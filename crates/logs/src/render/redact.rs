@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value};
 
-use super::secret::without_secrets;
 use crate::report::Report;
+use crate::secret::without_secrets;
 
 /// Removes the secrets from every text of a report: samples, details, statements, plans, and names that clients chose.
 ///

@@ -186,6 +186,26 @@ pub struct PgBouncer {
     pub stats: Vec<PoolerStats>,
 }
 
+/// PgBouncer and the server on one time line: all series have the same buckets.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Timeline {
+    /// Clients that logged in to PgBouncer.
+    pub pooler_logins: Series,
+    /// Connections of clients that PgBouncer closed, or that ended.
+    pub pooler_closings: Series,
+    /// Errors that PgBouncer told clients.
+    pub pooler_errors: Series,
+    /// The highest mean wait for a server connection that PgBouncer's statistics tell, in microseconds.
+    pub pooler_waits: Series,
+    /// Connections to the server that PgBouncer opened.
+    pub pooler_connections: Series,
+    /// Sessions that the server let in, where it logs them.
+    pub server_logins: Series,
+    /// Records of the server of severity ERROR and worse.
+    pub server_errors: Series,
+}
+
 /// One line of PgBouncer's statistics.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]

@@ -17,7 +17,9 @@ use std::collections::BTreeMap;
 use pawang_core::Level;
 use serde::{Deserialize, Serialize};
 
+use crate::format::Remarks;
 use crate::severity::Severity;
+use crate::time::{ZONES_MAX, Zone};
 
 /// The whole report.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -55,6 +57,8 @@ pub struct Report {
     pub audit: Audit,
     /// PgBouncer.
     pub pgbouncer: PgBouncer,
+    /// PgBouncer and the server on one time line; empty unless both wrote.
+    pub timeline: Timeline,
     /// What to change, with its numbers.
     pub advice: Vec<Advice>,
 }
@@ -89,6 +93,21 @@ pub struct SourceFile {
     pub records: u64,
     /// Why not all of it was read.
     pub trouble: Option<String>,
+    /// The zones in which its times are written.
+    pub zones: Vec<Zone>,
+    /// Lines or entries of other programs, which were left out.
+    pub foreign: u64,
+}
+
+impl SourceFile {
+    /// Adds what a scanner of it remarked.
+    pub(crate) fn remark(&mut self, remarks: Remarks) {
+        self.foreign += remarks.foreign;
+        self.zones.extend(remarks.zones);
+        self.zones.sort();
+        self.zones.dedup();
+        self.zones.truncate(ZONES_MAX);
+    }
 }
 
 /// The span and the numbers of records.

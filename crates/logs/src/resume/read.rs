@@ -193,14 +193,16 @@ impl<P: Kept> Reading<'_, '_, P> {
         };
         let mut scanner = self.scanner(&head, sight, number, file)?;
         let whole = sight.compressed || self.is_quiet(sight);
-        self.scan(
+        let done = self.scan(
             reader.as_mut(),
             scanner.as_mut(),
             whole,
             sight,
             number,
             file,
-        )
+        );
+        file.remark(scanner.remarks());
+        done
     }
 
     fn scanner(

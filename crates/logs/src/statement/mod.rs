@@ -6,7 +6,6 @@ mod duration;
 mod fingerprint;
 mod message;
 mod normal;
-mod redact;
 mod split;
 mod tags;
 mod token;
@@ -17,7 +16,6 @@ pub use fingerprint::fingerprint;
 pub(crate) use message::cut;
 pub use message::normalise_message;
 pub use normal::Normaliser;
-pub use redact::redact;
 pub use split::{has_parameters, split};
 pub use tags::tags;
 

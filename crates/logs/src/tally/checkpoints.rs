@@ -3,9 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::Event;
-use super::measure::{Spread, Track};
+use super::minutes::Minutes;
 use super::table::Table;
 use crate::extract::{number_after, number_before, seconds_after, size_after};
+use crate::histogram::Histogram;
 use crate::report;
 
 /// Most reasons that are told apart; PostgreSQL has eight words for them, in any combination.
@@ -18,9 +19,9 @@ pub(crate) struct Checkpoints {
     restartpoints: u64,
     too_frequent: u64,
     reasons: Table<u64, REASONS_MAX>,
-    total: Spread,
-    write: Spread,
-    sync: Spread,
+    total: Histogram,
+    write: Histogram,
+    sync: Histogram,
     longest_sync: u64,
     buffers: u64,
     added: u64,
@@ -29,8 +30,8 @@ pub(crate) struct Checkpoints {
     distance: u64,
     distance_max: u64,
     estimate_max: u64,
-    series: Track,
-    buffers_series: Track,
+    series: Minutes,
+    buffers_series: Minutes,
 }
 
 impl Checkpoints {
@@ -86,8 +87,10 @@ impl Checkpoints {
         self.distance_max = self.distance_max.max(distance);
         let estimate = size_after(text, "estimate=").unwrap_or(0);
         self.estimate_max = self.estimate_max.max(estimate);
-        self.series.add(at, 1);
-        self.buffers_series.add(at, buffers);
+        if let Some(at) = at {
+            self.series.add(at, 1);
+            self.buffers_series.add(at, buffers);
+        }
     }
 
     /// Adds the part that follows.
@@ -96,9 +99,9 @@ impl Checkpoints {
         self.restartpoints += later.restartpoints;
         self.too_frequent += later.too_frequent;
         self.reasons.absorb(later.reasons);
-        self.total.absorb(&later.total);
-        self.write.absorb(&later.write);
-        self.sync.absorb(&later.sync);
+        self.total.merge(&later.total);
+        self.write.merge(&later.write);
+        self.sync.merge(&later.sync);
         self.longest_sync = self.longest_sync.max(later.longest_sync);
         self.buffers += later.buffers;
         self.added += later.added;
@@ -118,9 +121,9 @@ impl Checkpoints {
             restartpoints: self.restartpoints,
             reasons: self.reasons.counts(),
             too_frequent: self.too_frequent,
-            total: self.total.report(),
-            write: self.write.report(),
-            sync: self.sync.report(),
+            total: self.total.durations(),
+            write: self.write.durations(),
+            sync: self.sync.durations(),
             longest_sync: self.longest_sync,
             buffers: self.buffers,
             added: self.added,
@@ -129,8 +132,8 @@ impl Checkpoints {
             distance: self.distance,
             distance_max: self.distance_max,
             estimate_max: self.estimate_max,
-            series: self.series.report(),
-            buffers_series: self.buffers_series.report(),
+            series: self.series.series(),
+            buffers_series: self.buffers_series.series_over(self.series.span()),
         }
     }
 }

@@ -12,8 +12,9 @@ use super::{Event, Options, ShapeId, Shapes};
 use crate::kind::kinds;
 use crate::record::Record;
 use crate::report;
+use crate::secret::without_secrets;
 use crate::severity::Severity;
-use crate::statement::{cut, fingerprint, normalise_message, redact};
+use crate::statement::{cut, fingerprint, normalise_message};
 
 /// Most different errors.
 const ERRORS_MAX: usize = 5000;
@@ -167,7 +168,7 @@ impl Counted {
             kind: self.sample.kind.clone(),
             severity: self.severity,
             sqlstate: self.sqlstate.clone(),
-            text: redact(&self.text).into_owned(),
+            text: without_secrets(&self.text).into_owned(),
             count: self.count,
             first_at: self.first_at,
             last_at: self.last_at,
@@ -187,7 +188,7 @@ impl Counted {
 impl Sample {
     fn of(event: &Event<'_>) -> Sample {
         let record = event.record;
-        let shown = |text| redact(&cut(text, SAMPLE_BYTES_MAX)).into_owned();
+        let shown = |text| without_secrets(&cut(text, SAMPLE_BYTES_MAX)).into_owned();
         let mut detail = shown(record.detail);
         if !record.hint.is_empty() {
             if !detail.is_empty() {

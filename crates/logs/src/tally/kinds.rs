@@ -9,7 +9,8 @@ use super::names::{earlier, early_first, later};
 use super::{Event, Options};
 use crate::kind::{Group, KindId, find, kinds};
 use crate::report;
-use crate::statement::{cut, normalise_message, redact};
+use crate::secret::without_secrets;
+use crate::statement::{cut, normalise_message};
 
 /// Most different texts that no rule knows.
 const TEXTS_MAX: usize = 5000;
@@ -89,7 +90,7 @@ impl Counted {
     /// Takes the message as sample when it comes before: by time, then by text; without a time the first of the log stays.
     fn sample(&mut self, at: Option<i64>, message: &[u8]) {
         let text = cut(message, SAMPLE_BYTES_MAX);
-        let text = redact(&text);
+        let text = without_secrets(&text);
         if self.count == 0
             || (early_first(at), &*text) < (early_first(self.first_at), &*self.sample)
         {
@@ -196,7 +197,7 @@ impl Kinds {
                 .into_iter()
                 .take(options.items)
                 .map(|(text, counted)| report::Text {
-                    text: redact(text).into_owned(),
+                    text: without_secrets(text).into_owned(),
                     count: counted.count,
                     first_at: counted.first_at,
                     last_at: counted.last_at,

@@ -19,12 +19,12 @@ const STEPS: [i64; 13] = [
     1, 5, 10, 15, 30, 60, 180, 360, 720, 1440, 2880, 4320, 10_080,
 ];
 
-/// Numbers by minute.
+/// Numbers by minute: their sum, or with `PEAK` the highest.
 ///
 /// A log of more than 50,000 different minutes (five weeks) is kept by ten minutes, then by hours and so on. The width depends on the
 /// minutes alone, so not on the order or the parts in which they came.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(crate) struct Minutes {
+pub(crate) struct Minutes<const PEAK: bool = false> {
     /// Position in [`WIDTHS`].
     width: usize,
     buckets: BTreeMap<i64, u64>,
@@ -32,7 +32,7 @@ pub(crate) struct Minutes {
     current: (i64, u64),
 }
 
-impl Minutes {
+impl<const PEAK: bool> Minutes<PEAK> {
     /// Adds a number at an instant.
     #[inline]
     pub(crate) fn add(&mut self, at: i64, value: u64) {
@@ -44,7 +44,7 @@ impl Minutes {
             self.flush();
             self.current.0 = at.div_euclid(WIDTHS[self.width] * MINUTE);
         }
-        self.current.1 = self.current.1.saturating_add(value);
+        self.current.1 = Self::join(self.current.1, value);
     }
 
     #[cold]
@@ -52,7 +52,7 @@ impl Minutes {
     fn flush(&mut self) {
         let (bucket, value) = std::mem::take(&mut self.current);
         if value > 0 {
-            add(&mut self.buckets, bucket, value);
+            Self::put(&mut self.buckets, bucket, value);
             self.widen();
         }
     }
@@ -70,23 +70,38 @@ impl Minutes {
         let factor = WIDTHS[width] / WIDTHS[self.width];
         let mut buckets = BTreeMap::new();
         for (&bucket, &value) in &self.buckets {
-            add(&mut buckets, bucket.div_euclid(factor), value);
+            Self::put(&mut buckets, bucket.div_euclid(factor), value);
         }
         self.buckets = buckets;
         self.width = width;
     }
 
     /// Adds all numbers of another.
-    pub(crate) fn absorb(&mut self, mut other: Minutes) {
+    pub(crate) fn absorb(&mut self, mut other: Self) {
         self.flush();
         other.flush();
         let width = self.width.max(other.width);
         self.widen_to(width);
         other.widen_to(width);
         for (bucket, value) in other.buckets {
-            add(&mut self.buckets, bucket, value);
+            Self::put(&mut self.buckets, bucket, value);
         }
         self.widen();
+    }
+
+    fn put(buckets: &mut BTreeMap<i64, u64>, bucket: i64, value: u64) {
+        let both = buckets.entry(bucket).or_default();
+        *both = Self::join(*both, value);
+    }
+
+    /// Returns what two numbers of one bucket come to.
+    #[inline]
+    fn join(one: u64, other: u64) -> u64 {
+        if PEAK {
+            one.max(other)
+        } else {
+            one.saturating_add(other)
+        }
     }
 
     /// Returns the numbers as a series of their own.
@@ -112,7 +127,7 @@ impl Minutes {
                 .ok()
                 .and_then(|index| values.get_mut(index))
             {
-                *sum = sum.saturating_add(*value);
+                *sum = Self::join(*sum, *value);
             }
         }
         Series {
@@ -171,11 +186,6 @@ impl Span {
     }
 }
 
-fn add(buckets: &mut BTreeMap<i64, u64>, bucket: i64, value: u64) {
-    let sum = buckets.entry(bucket).or_default();
-    *sum = sum.saturating_add(value);
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -183,7 +193,7 @@ mod tests {
     use super::*;
 
     fn of(ats: &[i64]) -> Minutes {
-        let mut minutes = Minutes::default();
+        let mut minutes: Minutes = Minutes::default();
         for &at in ats {
             minutes.add(at, 1);
         }
@@ -216,6 +226,17 @@ mod tests {
         assert_eq!(forward.series(), parts.series());
         assert_eq!(forward.width, 1);
         assert_eq!(forward.series().values.iter().sum::<u64>(), 120_000);
+    }
+
+    #[test]
+    fn a_peak_is_the_highest_of_its_bucket_whatever_the_parts() {
+        let (mut first, mut second) = (Minutes::<true>::default(), Minutes::default());
+        for (at, value) in [(0, 5), (1, 9), (MINUTE, 2)] {
+            first.add(at, value);
+        }
+        second.add(MINUTE, 7);
+        first.absorb(second);
+        assert_eq!(first.series().values, [9, 7]);
     }
 
     proptest! {

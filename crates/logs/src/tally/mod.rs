@@ -12,7 +12,6 @@ mod errors;
 mod integrity;
 mod kinds;
 mod locks;
-mod measure;
 pub(crate) mod minutes;
 pub(crate) mod names;
 mod pgbouncer;
@@ -26,6 +25,7 @@ mod table;
 mod temp_files;
 #[cfg(test)]
 mod testing;
+mod timeline;
 mod totals;
 mod vacuums;
 
@@ -85,6 +85,7 @@ pub struct Tally {
     plans: plans::Plans,
     audit: audit::Audit,
     pgbouncer: pgbouncer::PgBouncer,
+    timeline: timeline::Timeline,
     integrity: integrity::Integrity,
 }
 
@@ -125,6 +126,7 @@ impl Tally {
         self.integrity.take(&event);
         self.totals.take(&event);
         self.kinds.take(&event);
+        self.timeline.take(&event);
         if record.severity >= Severity::Error {
             self.errors.take(&event);
             self.locks.take_error(record);
@@ -156,6 +158,16 @@ impl Tally {
         self.integrity.take_odd(odd);
     }
 
+    /// Returns what was added up and goes on empty, with the memory that makes reading fast.
+    pub(crate) fn hand_over(&mut self) -> Tally {
+        let shapes = self.shapes.hand_over();
+        let mut done = std::mem::take(self);
+        self.translator = std::mem::take(&mut done.translator);
+        std::mem::swap(&mut self.shapes, &mut done.shapes);
+        done.shapes = shapes;
+        done
+    }
+
     /// Adds the tally of the bytes that follow right after this one's.
     pub fn absorb(&mut self, later: Tally) {
         self.shapes.absorb(later.shapes);
@@ -172,6 +184,7 @@ impl Tally {
         self.plans.absorb(later.plans);
         self.audit.absorb(later.audit);
         self.pgbouncer.absorb(later.pgbouncer);
+        self.timeline.absorb(later.timeline);
         self.integrity.absorb(later.integrity);
         // Last: the sections above ask what was before the part that follows.
         self.processes.absorb(later.processes);
@@ -208,6 +221,7 @@ impl Tally {
             plans: self.plans.report(shapes, options),
             audit: self.audit.report(shapes, options),
             pgbouncer: self.pgbouncer.report(options),
+            timeline: self.timeline.report(),
             advice: Vec::new(),
         };
         report.advice = crate::advice::advise(&report);

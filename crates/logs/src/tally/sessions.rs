@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::measure::{Spread, Track};
+use super::minutes::Minutes;
 use super::table::{Row, Table, top};
 use super::{Event, Options};
 use crate::extract::{after, clock, named, printable, value};
+use crate::histogram::Histogram;
 use crate::kind::{Group, kinds};
 use crate::record::Record;
 use crate::report;
@@ -42,8 +43,8 @@ const HOST_BYTES_MAX: usize = 240;
 pub(crate) struct Sessions {
     received: u64,
     authorized: u64,
-    lasted: Spread,
-    series: Track,
+    lasted: Histogram,
+    series: Minutes,
     minutes: BTreeMap<i64, u64>,
     users: Table<u64, NAMES_MAX>,
     databases: Table<u64, NAMES_MAX>,
@@ -165,7 +166,9 @@ impl Sessions {
             " GSS (",
         ];
         self.authorized += 1;
-        self.series.add(record.at, 1);
+        if let Some(at) = record.at {
+            self.series.add(at, 1);
+        }
         if let Some(at) = record.at {
             let minute = at.div_euclid(60_000_000);
             *self.minutes.entry(minute).or_default() += 1;
@@ -232,7 +235,7 @@ impl Sessions {
     pub(crate) fn absorb(&mut self, later: Sessions) {
         self.received += later.received;
         self.authorized += later.authorized;
-        self.lasted.absorb(&later.lasted);
+        self.lasted.merge(&later.lasted);
         self.series.absorb(later.series);
         for (minute, count) in later.minutes {
             *self.minutes.entry(minute).or_default() += count;
@@ -266,10 +269,10 @@ impl Sessions {
         report::Sessions {
             received: self.received,
             authorized: self.authorized,
-            lasted: self.lasted.report(),
+            lasted: self.lasted.durations(),
             open_max,
             open_max_at,
-            series: self.series.report(),
+            series: self.series.series(),
             minute_max,
             minute_max_at,
             minute_median: self.median_minute(),

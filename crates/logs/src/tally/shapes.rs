@@ -73,13 +73,17 @@ pub struct Shapes {
 struct Cache {
     entries: Box<[Entry]>,
     hasher: foldhash::fast::FixedState,
+    /// The part of the log that is being read, counted from 0.
+    part: u32,
 }
 
 /// A text: its hash and its length plus one, which it is known by, and its shape.
 #[derive(Clone, Copy, Default)]
 struct Entry {
     hash: u64,
-    length: u64,
+    length: u32,
+    /// The part in which its shape was looked up last, so that its text is kept there.
+    part: u32,
     shape: u64,
 }
 
@@ -106,23 +110,40 @@ impl Shapes {
     #[inline]
     pub fn of(&mut self, statement: &[u8]) -> ShapeId {
         let hash = self.cache.hasher.hash_one(statement);
-        let length = statement.len() as u64 + 1;
+        let length = statement.len() as u32 + 1;
         let index = hash as usize % CACHE_ENTRIES;
-        match self.cache.entries.get(index) {
-            Some(entry) if entry.hash == hash && entry.length == length => ShapeId(entry.shape),
-            _ => {
-                let id = self.normalised(statement);
-                if self.cache.entries.is_empty() {
-                    self.cache.entries = vec![Entry::default(); CACHE_ENTRIES].into_boxed_slice();
-                }
-                self.cache.entries[index] = Entry {
-                    hash,
-                    length,
-                    shape: id.0,
-                };
-                id
+        let part = self.cache.part;
+        if let Some(entry) = self.cache.entries.get_mut(index)
+            && entry.hash == hash
+            && entry.length == length
+        {
+            let id = ShapeId(entry.shape);
+            // What an earlier part knows, this one must keep the text of.
+            if entry.part == part || self.texts.contains_key(&id) {
+                entry.part = part;
+                return id;
             }
         }
+        let id = self.normalised(statement);
+        if self.cache.entries.is_empty() {
+            self.cache.entries = vec![Entry::default(); CACHE_ENTRIES].into_boxed_slice();
+        }
+        self.cache.entries[index] = Entry {
+            hash,
+            length,
+            part,
+            shape: id.0,
+        };
+        id
+    }
+
+    /// Returns what it has and goes on empty, with the memory of the texts that it has seen.
+    pub(crate) fn hand_over(&mut self) -> Shapes {
+        let mut done = std::mem::take(self);
+        self.cache = std::mem::take(&mut done.cache);
+        self.cache.part += 1;
+        self.normaliser = std::mem::take(&mut done.normaliser);
+        done
     }
 
     #[inline(never)]
@@ -184,6 +205,21 @@ mod tests {
         assert_eq!(shapes.text(one), "select ?");
         assert_ne!(shapes.of(b"select 1, 2"), one);
         assert_eq!(one.to_string(), "89a29971661bae4f");
+    }
+
+    #[test]
+    fn a_part_keeps_the_texts_that_an_earlier_one_remembers() {
+        let mut shapes = Shapes::default();
+        let one = shapes.of(b"select 1");
+        shapes.of(b"select 2, 3");
+        let first = shapes.hand_over();
+        assert_eq!((first.texts.len(), shapes.texts.len()), (2, 0));
+        for _ in 0..2 {
+            assert_eq!(shapes.of(b"select 1"), one);
+            assert_eq!(shapes.of(b"select 7"), one);
+        }
+        let second = shapes.hand_over();
+        assert_eq!((second.texts.len(), second.text(one)), (1, "select ?"));
     }
 
     #[test]

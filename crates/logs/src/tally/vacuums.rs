@@ -2,10 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::measure::{Spread, Track};
+use super::minutes::Minutes;
 use super::table::{Row, Table, top};
 use super::{Event, Options};
 use crate::extract::{after, number_after, number_before, seconds_after};
+use crate::histogram::Histogram;
 use crate::report;
 
 /// Most tables that are told apart.
@@ -20,8 +21,8 @@ pub(crate) struct Vacuums {
     analyzes: u64,
     cancelled: u64,
     tables: Table<TableRow, TABLES_MAX>,
-    elapsed: Spread,
-    series: Track,
+    elapsed: Histogram,
+    series: Minutes,
 }
 
 /// What happened to one table.
@@ -84,7 +85,9 @@ impl Vacuums {
             self.wraparound += u64::from(wraparound);
             let row = vacuumed(numbers);
             self.elapsed.add(row.elapsed);
-            self.series.add(record.at, 1);
+            if let Some(at) = record.at {
+                self.series.add(at, 1);
+            }
             row
         };
         row.last_at = record.at;
@@ -99,7 +102,7 @@ impl Vacuums {
         self.analyzes += later.analyzes;
         self.cancelled += later.cancelled;
         self.tables.absorb(later.tables);
-        self.elapsed.absorb(&later.elapsed);
+        self.elapsed.merge(&later.elapsed);
         self.series.absorb(later.series);
     }
 
@@ -116,8 +119,8 @@ impl Vacuums {
             tables: top(tables, options.items, self.tables.complete(), |table| {
                 (table.elapsed, table.vacuums + table.analyzes)
             }),
-            elapsed: self.elapsed.report(),
-            series: self.series.report(),
+            elapsed: self.elapsed.durations(),
+            series: self.series.series(),
         }
     }
 }

@@ -22,7 +22,7 @@ fn check(name: &str, file: &str) {
             panic!("{name}: {line}");
         };
         let record = Record {
-            severity: language::severity(word.as_bytes()).expect("a severity"),
+            severity: language::words::severity(word.as_bytes()).expect("a severity"),
             message: message.as_bytes(),
             detail: detail.as_bytes(),
             context: context.as_bytes(),

@@ -44,7 +44,7 @@ fn the_first_screen_says_what_matters_worst_first() {
         "CRIT  keep the kernel from killing the server for memory",
         "ALTER SYSTEM SET max_wal_size = '16GB';",
         "p95",
-        "nothing about: audit, pgbouncer",
+        "nothing about: audit, pgbouncer, timeline",
     ] {
         assert!(shown.contains(expected), "{expected} in\n{shown}");
     }
@@ -82,7 +82,7 @@ fn the_page_is_one_small_file_without_a_network_and_without_a_script() {
     }
     for section in Section::ALL {
         let id = format!("id=\"{}\"", section.name());
-        let empty = ["audit", "pgbouncer"].contains(&section.name());
+        let empty = ["audit", "pgbouncer", "timeline"].contains(&section.name());
         assert_eq!(page.contains(&id), !empty, "{id}");
     }
     for expected in [

@@ -661,6 +661,8 @@ pub(crate) fn report() -> Report {
     Report {
         source: Source {
             files: vec![SourceFile {
+                zones: Vec::new(),
+                foreign: 0,
                 name: "/var/log/postgresql/postgresql-15-main.log".to_owned(),
                 format: "stderr".to_owned(),
                 prefixes: vec!["%m [%p] %q%u@%d ".to_owned()],
@@ -739,6 +741,7 @@ pub(crate) fn report() -> Report {
         plans: plans(),
         audit: Audit::default(),
         pgbouncer: PgBouncer::default(),
+        timeline: Timeline::default(),
         advice: vec![
             advice(
                 "memory-killed",

@@ -16,6 +16,7 @@ use crate::found::{Found, odds, pieces, records, split, whole};
 const ASSUMED: Assumed = Assumed {
     end: 1_795_300_000,
     offset: 0,
+    certain: true,
 };
 
 /// Reads `[pid] LEVEL:  message` with lines that go on after a tab; enough of the stderr format to test what wraps it.

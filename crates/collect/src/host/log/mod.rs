@@ -47,6 +47,13 @@ struct Look {
     truncated: bool,
 }
 
+/// How the server says that it writes its log; it may have been told otherwise since the older records.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Writing {
+    prefix: Option<String>,
+    zone: Option<String>,
+}
+
 /// A file of the log.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct LogFile {
@@ -97,6 +104,36 @@ pub(super) fn events(host: &Host<'_>, now: Timestamp) -> Rows {
     Ok(look.count.kinds.iter().map(row).collect())
 }
 
+impl Writing {
+    /// Takes a setting of the server.
+    pub(super) fn tell(&mut self, name: &str, value: &str) {
+        match name {
+            "log_line_prefix" => self.prefix = Some(value.to_owned()),
+            "log_timezone" => self.zone = Some(value.to_owned()),
+            _ => {}
+        }
+    }
+
+    /// Chooses the format of a file; an abbreviation of a zone is one of `log_timezone`, which is the machine's own unless told otherwise.
+    fn choose(&self, head: &FileHead<'_>) -> Result<Chosen, pawang_logs::Error> {
+        let told = self.zone.as_deref();
+        let zone =
+            told.and_then(|zone| TimeZone::get(zone).or_else(|_| TimeZone::posix(zone)).ok());
+        let wish = Wish {
+            zone: Some(zone.unwrap_or_else(TimeZone::system)),
+            prefixes: self
+                .prefix
+                .iter()
+                .filter(|text| !text.is_empty())
+                .cloned()
+                .collect(),
+            certain: false,
+            ..Wish::default()
+        };
+        choose(head, &wish)
+    }
+}
+
 impl Look {
     /// Returns what every row says of the files.
     fn fields(&self) -> Fields {
@@ -142,23 +179,24 @@ fn look(host: &Host<'_>, now: Timestamp, period: Duration) -> Result<Look, Missi
         look.truncated |= take < file.length;
         look.bytes += take;
         if take > 0 {
-            let input = input(file, take).map_err(|error| refused(&file.path, &error))?;
+            let input =
+                input(file, take, &host.wrote).map_err(|error| refused(&file.path, &error))?;
             inputs.push(input);
         }
     }
     // The older files come first, so that a line without time is beside the record before it.
     inputs.reverse();
     if !inputs.is_empty() {
-        look.count = read(inputs, look.count)?;
+        look.count = read(inputs, look.count, &host.wrote)?;
     }
     Ok(look)
 }
 
 /// Reads inputs, of which those that are no log do not matter as long as one is.
-fn read(inputs: Vec<Input>, count: Count) -> Result<Count, Blind> {
+fn read(inputs: Vec<Input>, count: Count, wrote: &Writing) -> Result<Count, Blind> {
     let strange = Mutex::new(BTreeSet::new());
     let choose = |head: &FileHead<'_>| {
-        let chosen = chosen(head);
+        let chosen = wrote.choose(head);
         if chosen.is_err() {
             let mut strange = strange.lock().unwrap_or_else(PoisonError::into_inner);
             strange.insert(head.name.to_owned());
@@ -187,18 +225,8 @@ fn trouble(source: &Source, strange: &BTreeSet<String>) -> Option<String> {
     })
 }
 
-/// Chooses the format of a file; an abbreviation of a zone is one of the machine's own, as the server does unless `log_timezone` says
-/// otherwise.
-fn chosen(head: &FileHead<'_>) -> Result<Chosen, pawang_logs::Error> {
-    let wish = Wish {
-        zone: Some(TimeZone::system()),
-        ..Wish::default()
-    };
-    choose(head, &wish)
-}
-
 /// Returns a file as something to read: whole, or from the first record in its last bytes.
-fn input(file: &LogFile, take: u64) -> std::io::Result<Input> {
+fn input(file: &LogFile, take: u64, wrote: &Writing) -> std::io::Result<Input> {
     let mut bytes = File::open(&file.path)?;
     if take == file.length {
         return Ok(Input::file(&file.path));
@@ -219,7 +247,8 @@ fn input(file: &LogFile, take: u64) -> std::io::Result<Input> {
         modified: Some(file.changed.as_second()),
         known: None,
     };
-    let record = chosen(&head)
+    let record = wrote
+        .choose(&head)
         .ok()
         .and_then(|chosen| (chosen.make)().sync(&window));
     let skip = record.unwrap_or(line) as u64;
@@ -377,12 +406,18 @@ mod tests {
             since: 0,
             recent: 0,
         };
+        let wrote = Writing::default();
         for (take, expected) in [
             (length, 4),
             (length - 5, 3),
             (length - line(1, "first").len() as u64 - 130, 2),
         ] {
-            let count = read(vec![input(&log, take).unwrap()], Count::new(window)).unwrap();
+            let count = read(
+                vec![input(&log, take, &wrote).unwrap()],
+                Count::new(window),
+                &wrote,
+            )
+            .unwrap();
             let errors = &count.severities[&Severity::Error];
             assert_eq!(errors.records, expected, "the last {take} bytes");
             assert_eq!(errors.last_message(), "fourth");
@@ -404,8 +439,43 @@ mod tests {
             })
         };
         let both = vec![Input::file(&strange), Input::file(&log)];
-        let errors = read(both, count()).unwrap();
+        let errors = read(both, count(), &Writing::default()).unwrap();
         assert_eq!(errors.severities[&Severity::Error].records, 5);
-        assert!(read(vec![Input::file(&strange)], count()).is_err());
+        let none = read(vec![Input::file(&strange)], count(), &Writing::default());
+        assert!(none.is_err());
+    }
+
+    #[test]
+    fn the_server_tells_how_it_writes_and_is_not_believed_blindly() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("pg.log");
+        let mut wrote = Writing::default();
+        wrote.tell("log_timezone", "Asia/Shanghai");
+        wrote.tell("log_line_prefix", "%m %u#%d ");
+        wrote.tell("other", "x");
+        for (text, user_at) in [
+            (
+                "2026-11-21 10:00:00.123 CST ahli#dwh ERROR:  x\n",
+                "2026-11-21T02:00:00.123Z",
+            ),
+            // The setting has changed since the file was written.
+            (
+                "2026-11-21 10:00:00.123 CST [17] ERROR:  x\n",
+                "2026-11-21T02:00:00.123Z",
+            ),
+        ] {
+            std::fs::write(&path, text.repeat(5)).unwrap();
+            let count = Count::new(Window {
+                since: 0,
+                recent: 0,
+            });
+            let count = read(vec![Input::file(&path)], count, &wrote).unwrap();
+            let errors = &count.severities[&Severity::Error];
+            let at: Timestamp = user_at.parse().unwrap();
+            assert_eq!(
+                (errors.records, errors.last_at),
+                (5, Some(at.as_microsecond()))
+            );
+        }
     }
 }

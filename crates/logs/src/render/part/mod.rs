@@ -4,6 +4,7 @@ mod activity;
 mod overview;
 mod server;
 mod statements;
+mod timeline;
 
 use pawang_core::Level;
 
@@ -45,11 +46,13 @@ pub enum Section {
     Audit,
     /// PgBouncer.
     PgBouncer,
+    /// PgBouncer and the server side by side.
+    Timeline,
 }
 
 impl Section {
     /// All subjects, in the order in which a report has them.
-    pub const ALL: [Section; 15] = [
+    pub const ALL: [Section; 16] = [
         Section::Summary,
         Section::Advice,
         Section::Server,
@@ -65,6 +68,7 @@ impl Section {
         Section::Plans,
         Section::Audit,
         Section::PgBouncer,
+        Section::Timeline,
     ];
 
     /// Returns its name in addresses and commands.
@@ -85,6 +89,7 @@ impl Section {
             Section::Plans => "plans",
             Section::Audit => "audit",
             Section::PgBouncer => "pgbouncer",
+            Section::Timeline => "timeline",
         }
     }
 
@@ -106,6 +111,7 @@ impl Section {
             Section::Plans => "Plans",
             Section::Audit => "Audit",
             Section::PgBouncer => "PgBouncer",
+            Section::Timeline => "PgBouncer and PostgreSQL",
         }
     }
 
@@ -127,9 +133,10 @@ impl Section {
             Section::Plans => statements::plans,
             Section::Audit => activity::audit,
             Section::PgBouncer => activity::pgbouncer,
+            Section::Timeline => timeline::timeline,
         };
         let mut part = build(report, clock);
-        for table in &mut part.tables {
+        for table in part.tables.iter_mut().filter(|table| !table.whole) {
             table.rest += table.rows.len().saturating_sub(rows) as u64;
             table.rows.truncate(rows);
         }
@@ -198,6 +205,8 @@ pub(super) struct Table {
     pub rest: u64,
     /// Whether all were kept; else there may be more.
     pub complete: bool,
+    /// Whether it loses its sense without some of its rows.
+    pub whole: bool,
 }
 
 /// A column.
@@ -251,15 +260,23 @@ pub(super) struct Drawing<'a> {
     pub unit: &'static str,
     /// By how much values are divided: 1,000,000 for seconds out of microseconds.
     pub divisor: f64,
+    /// Whether a longer bucket has the highest of its values, not their sum.
+    pub peak: bool,
     pub lines: Vec<(String, &'a Series)>,
 }
 
 impl<'a> Drawing<'a> {
-    fn one(title: &'static str, unit: &'static str, name: &str, series: &'a Series) -> Drawing<'a> {
+    pub(super) fn one(
+        title: &'static str,
+        unit: &'static str,
+        name: &str,
+        series: &'a Series,
+    ) -> Drawing<'a> {
         Drawing {
             title,
             unit,
             divisor: 1.0,
+            peak: false,
             lines: vec![(name.to_owned(), series)],
         }
     }

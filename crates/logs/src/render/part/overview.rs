@@ -4,11 +4,12 @@ use pawang_core::Level;
 
 use super::{Drawing, Part, Row, Table, any, figure, names, row, trouble};
 use crate::kind;
+use crate::render::doubt::{doubts, remarks, said};
 use crate::render::style::{Clock, bytes, one_line, percent, stamp, whole};
 use crate::report::{OddLine, Report, Series, SourceFile, Top};
 use crate::severity::Severity;
 
-/// Files that were not read whole, of which one is told each.
+/// Most sentences on files: what of them was not read, is not sure or was left out.
 const NOTES_MAX: usize = 10;
 
 /// Returns how long the log is, in seconds.
@@ -72,7 +73,11 @@ pub(super) fn summary<'a>(report: &'a Report, clock: &Clock) -> Part<'a> {
         figures,
         tables: vec![files],
         charts: severities(report),
-        notes: notes.take(NOTES_MAX).collect(),
+        notes: notes
+            .chain(doubts(report))
+            .chain(remarks(report))
+            .take(NOTES_MAX)
+            .collect(),
         nothing: None,
     }
 }
@@ -99,6 +104,7 @@ fn severities(report: &Report) -> Vec<Drawing<'_>> {
             title: "Warnings and errors",
             unit: "",
             divisor: 1.0,
+            peak: false,
             lines,
         });
     }
@@ -110,6 +116,11 @@ fn file(file: &SourceFile) -> Row {
         let share = percent((rate * 1_000_000.0) as u64, 1_000_000);
         format!("{share} of the lines match")
     });
+    let zones: Vec<String> = file.zones.iter().map(said).collect();
+    let left_out = match file.foreign {
+        0 => String::new(),
+        lines => format!("{} lines of other programs", whole(lines)),
+    };
     row([
         file.name.clone(),
         file.format.clone(),
@@ -120,6 +131,8 @@ fn file(file: &SourceFile) -> Row {
     .code("prefix", file.prefixes.join("\n"))
     .more("guessed", rate.unwrap_or_default())
     .more("trouble", file.trouble.clone().unwrap_or_default())
+    .more("zones", zones.join(", "))
+    .more("left out", left_out)
 }
 
 pub(super) fn advice<'a>(report: &'a Report, _: &Clock) -> Part<'a> {

@@ -162,6 +162,7 @@ fn drawings(report: &Report) -> Vec<Drawing<'_>> {
     if any(&statements.time_series) {
         charts.push(Drawing {
             divisor: 1e6,
+            peak: false,
             ..Drawing::one("Their time", "s", "time", &statements.time_series)
         });
     }

@@ -6,8 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::message::object_kind;
+use crate::histogram::Histogram;
 use crate::report;
-use crate::tally::measure::{Spread, Track};
+use crate::tally::minutes::Minutes;
 use crate::tally::processes::{Known, Processes};
 use crate::tally::table::{Amount, Shaped, Table, top};
 use crate::tally::{Options, ShapeId, Shapes};
@@ -94,14 +95,14 @@ struct Blocker {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Graph {
     waits: u64,
-    waited: Spread,
+    waited: Histogram,
     unended: u64,
     open: BTreeMap<u32, Open>,
     blockers: BTreeMap<Key, Blocker>,
     dropped: bool,
     objects: Table<Amount, OBJECTS_MAX>,
     statements: Shaped<SHAPES_MAX>,
-    series: Track,
+    series: Minutes,
     turn: u64,
 }
 
@@ -120,7 +121,9 @@ impl Graph {
         } else {
             self.ends(pid);
             self.waits += 1;
-            self.series.add(wait.at, 1);
+            if let Some(at) = wait.at {
+                self.series.add(at, 1);
+            }
             self.turn += 1;
             let turn = self.turn;
             let culprits = BTreeMap::new();
@@ -271,7 +274,7 @@ impl Graph {
         objects.sort_by(|left, right| left.text.cmp(&right.text));
         report::Locks {
             waits: graph.waits,
-            waited: graph.waited.report(),
+            waited: graph.waited.durations(),
             unended: graph.unended,
             blockers: graph.blockers(processes, shapes, options),
             objects: top(objects, options.items, graph.objects.complete(), |object| {
@@ -280,7 +283,7 @@ impl Graph {
             statements: graph
                 .statements
                 .top(options.items, |shape| shapes.text(shape)),
-            series: graph.series.report(),
+            series: graph.series.series(),
             ..report::Locks::default()
         }
     }

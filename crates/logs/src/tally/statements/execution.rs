@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::histogram::Histogram;
 use crate::report::{Shape, Slow};
-use crate::statement::{cut, redact, tags, verb};
+use crate::secret::without_secrets;
+use crate::statement::{cut, tags, verb};
 use crate::tally::names::{People, earlier, early_first, later};
 use crate::tally::{Options, ShapeId, Shapes};
 
@@ -71,7 +72,7 @@ impl Run<'_> {
 
 /// Returns a statement as it is kept.
 pub(super) fn kept_text(text: &[u8]) -> String {
-    redact(&cut(text, TEXT_BYTES_MAX)).into_owned()
+    without_secrets(&cut(text, TEXT_BYTES_MAX)).into_owned()
 }
 
 /// Returns the parameters that a DETAIL tells, as they are kept.
@@ -80,7 +81,7 @@ pub(super) fn kept_parameters(detail: &[u8]) -> String {
     let rest = ["parameters: ", "Parameters: "]
         .iter()
         .find_map(|start| text.strip_prefix(start));
-    rest.map(|text| redact(text).into_owned())
+    rest.map(|text| without_secrets(text).into_owned())
         .unwrap_or_default()
 }
 

@@ -166,9 +166,13 @@ fn nothing_read(report: &pawang_logs::report::Report) -> Result<(), Report> {
         .with_hint("--prefix gives the server's log_line_prefix: psql -c 'SHOW log_line_prefix'"))
 }
 
-/// Returns the exit code of a report that was shown: files that were not read whole are told on stderr.
+/// Returns the exit code of a report that was shown: files that were not read whole, and zones that are not sure, are told on
+/// stderr.
 pub(super) fn exit(report: &pawang_logs::report::Report, good: Exit) -> Exit {
     let mut code = good;
+    for doubt in render::doubts(report) {
+        output::talk(&format!("warning: {doubt}"));
+    }
     for file in &report.source.files {
         if let Some(trouble) = &file.trouble {
             output::talk(&format!("warning: {}: {trouble}", file.name));

@@ -105,7 +105,7 @@ impl Alarm {
             return;
         }
         let now = Instant::now();
-        let key = (judged.kind.to_owned(), judged.level);
+        let key = (judged.kind.to_owned(), judged.alert);
         let counted = self.kinds.entry(key).or_insert_with(|| Counted {
             count: 0,
             newest: String::new(),
@@ -237,6 +237,7 @@ mod tests {
         kind: "deadlock",
         group: "locks",
         level: Level::Warning,
+        alert: Level::Warning,
     };
 
     #[test]

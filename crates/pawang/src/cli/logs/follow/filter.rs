@@ -13,7 +13,7 @@ pub(super) enum Least {
     /// All but the server's DEBUG.
     #[default]
     Info,
-    /// What somebody should act upon.
+    /// WARNING, ERROR and worse, and what somebody should act upon.
     Warning,
     /// What somebody must act upon now.
     Critical,
@@ -105,7 +105,7 @@ fn holds(text: &[u8], wanted: &[u8]) -> bool {
         .any(|part| part.eq_ignore_ascii_case(wanted))
 }
 
-/// Returns how bad a record is: what its kind says, and what the server says of what no rule knows.
+/// Returns how bad a record is, which decides who is told: what its kind says, and what the server says of what no rule knows.
 pub(super) fn level(kind: KindId, severity: Severity) -> Level {
     let kind = kind.kind();
     match severity {
@@ -116,6 +116,16 @@ pub(super) fn level(kind: KindId, severity: Severity) -> Level {
             kind.level.max(Level::Warning)
         }
         _ => kind.level,
+    }
+}
+
+/// Returns how bad a record looks to a reader: as its kind says, and never less than the server says.
+pub(super) fn shown_level(kind: KindId, severity: Severity) -> Level {
+    let level = level(kind, severity);
+    match severity {
+        Severity::Warning | Severity::Error | Severity::Fatal => level.max(Level::Warning),
+        Severity::Panic => Level::Critical,
+        Severity::Debug | Severity::Log | Severity::Info | Severity::Notice => level,
     }
 }
 
@@ -140,6 +150,39 @@ mod tests {
         assert!(!filter.has_text(&Record::default()));
         let wrong = Filter::new(Least::Info, &["deadlok".to_owned()], None);
         assert!(wrong.is_err_and(|report| report.hint.unwrap().contains("deadlock")));
+    }
+
+    #[test]
+    fn an_error_is_shown_as_a_warning_at_least_and_calls_nobody_by_that() {
+        let filter = Filter::new(Least::Warning, &[], None).unwrap();
+        for (name, severity, shown, own) in [
+            ("syntax-error", Severity::Error, Level::Warning, Level::Info),
+            (
+                "syntax-error",
+                Severity::Warning,
+                Level::Warning,
+                Level::Info,
+            ),
+            ("syntax-error", Severity::Log, Level::Info, Level::Info),
+            (
+                "syntax-error",
+                Severity::Panic,
+                Level::Critical,
+                Level::Critical,
+            ),
+            ("deadlock", Severity::Error, Level::Warning, Level::Warning),
+        ] {
+            let found = shown_level(id(name), severity);
+            assert_eq!(
+                (found, level(id(name), severity)),
+                (shown, own),
+                "{name} {severity:?}"
+            );
+            assert_eq!(
+                filter.wants(id(name), found, severity),
+                shown >= Level::Warning
+            );
+        }
     }
 
     #[test]

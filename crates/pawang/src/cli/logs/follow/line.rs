@@ -32,6 +32,8 @@ pub(super) struct Judged<'a> {
     pub group: &'a str,
     /// How bad it is.
     pub level: Level,
+    /// How bad it is to those who are called.
+    pub alert: Level,
 }
 
 /// How records are written.
@@ -261,6 +263,7 @@ mod tests {
         kind: "duration",
         group: "statements",
         level: Level::Info,
+        alert: Level::Info,
     };
 
     #[test]

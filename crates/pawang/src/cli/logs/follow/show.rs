@@ -12,7 +12,7 @@ use pawang_logs::record::{Odd, Record, Sink};
 use pawang_logs::severity::Severity;
 
 use super::alarm::Alarm;
-use super::filter::{Filter, level};
+use super::filter::{Filter, level as own_level, shown_level};
 use super::line::{Judged, Lines};
 use super::notice;
 
@@ -154,7 +154,7 @@ impl<'a> Show<'a> {
         if let Some(alarm) = out
             .alarm
             .as_mut()
-            .filter(|_| fresh && judged.level >= Level::Warning)
+            .filter(|_| fresh && judged.alert >= Level::Warning)
         {
             alarm.take(record, judged, || self.lines.message(record, judged.kind));
         }
@@ -164,7 +164,7 @@ impl<'a> Show<'a> {
 impl Sink for Show<'_> {
     fn record(&mut self, _: u64, record: &Record<'_>) {
         let kind = self.classify(record);
-        let level = level(kind, record.severity);
+        let level = shown_level(kind, record.severity);
         if !self.filter.wants(kind, level, record.severity) || !self.filter.has_text(record) {
             return;
         }
@@ -175,6 +175,7 @@ impl Sink for Show<'_> {
             kind: &facts.id,
             group: facts.group.as_str(),
             level,
+            alert: own_level(kind, record.severity),
         };
         self.show(record, &judged);
         self.file = file;
@@ -189,7 +190,7 @@ impl Sink for Show<'_> {
             Some(kind) => kind,
             None => classify_raw(message),
         };
-        let level = level(kind, Severity::Log);
+        let level = own_level(kind, Severity::Log);
         let record = Record {
             message,
             ..Record::default()
@@ -203,6 +204,7 @@ impl Sink for Show<'_> {
             kind: &kind.kind().id,
             group: kind.kind().group.as_str(),
             level,
+            alert: level,
         };
         self.show(&record, &judged);
         self.file = file;

@@ -61,7 +61,7 @@ const FUNCTIONS: [&str; 6] = [
     "hmac",
 ];
 /// Beginnings of tokens that tell themselves, and how many more characters they have at least.
-const TOKENS: [(&str, usize, Secret); 17] = [
+const TOKENS: [(&str, usize, Secret); 20] = [
     ("AKIA", 16, Secret::Key),
     ("ASIA", 16, Secret::Key),
     ("AIza", 30, Secret::Key),
@@ -74,9 +74,12 @@ const TOKENS: [(&str, usize, Secret); 17] = [
     ("xoxb-", 10, Secret::Token),
     ("xoxp-", 10, Secret::Token),
     ("xoxa-", 10, Secret::Token),
+    ("xapp-", 10, Secret::Token),
+    ("dop_v1_", 20, Secret::Token),
     ("sk_live_", 10, Secret::Key),
     ("rk_live_", 10, Secret::Key),
     ("sk-ant-", 10, Secret::Key),
+    ("sk-", 20, Secret::Key),
     ("hvs.", 20, Secret::Token),
     ("npm_", 30, Secret::Token),
 ];
@@ -442,6 +445,14 @@ mod tests {
             ),
             ("ldapbindpasswd=abc", "ldapbindpasswd=[redacted password]"),
             (
+                "parameter \"primary_conninfo\" changed to \"host=a password=geheim user=b\"",
+                "parameter \"primary_conninfo\" changed to \"host=a password=[redacted password] user=b\"",
+            ),
+            (
+                "\\set password => 'x",
+                "\\set password => '[redacted password]",
+            ),
+            (
                 "set app.password to 'abc'",
                 "set app.password to '[redacted password]'",
             ),
@@ -471,6 +482,7 @@ mod tests {
             ),
             ("api_key => 'abc'", "api_key => '[redacted key]'"),
             ("id AKIAIOSFODNN7EXAMPLE used", "id [redacted key] used"),
+            ("sk-abcdefghijklmnopqrst", "[redacted key]"),
             ("ghp_0123456789abcdefghij0123", "[redacted token]"),
             (
                 "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl",
@@ -501,6 +513,10 @@ mod tests {
             "password authentication failed for user \"budi@itera.ac.id\"",
             "Token \"foo\" is invalid.",
             "select * from t where password = $1 and token = ?",
+            "select password from users where token = $1 and secret = ?",
+            "select 'https://a.b/c@d' , 'budi@itera.ac.id'",
+            "https://host/x@y",
+            "Bearer token=[redacted token]",
             "create table tokens (token text, password varchar(100))",
             "SHOW password_encryption",
             "set password_encryption = 'scram-sha-256'",

@@ -1,0 +1,146 @@
+//! What a reader of the log must know before its numbers: times that may be read wrong, and lines that were left out.
+
+use super::style::{one_line, whole};
+use crate::report::Report;
+use crate::time::{Zone, ambiguous};
+
+/// Seconds between the offsets of a zone in winter and in summer.
+const SUMMER_SECONDS: i32 = 3_600;
+
+/// Returns sentences about zones that could not be told for sure; `--zone` resolves each.
+pub fn doubts(report: &Report) -> Vec<String> {
+    let files = report.source.files.iter();
+    let all = files.flat_map(|file| file.zones.iter().map(move |zone| (&file.name, zone)));
+    all.filter(|(_, zone)| !zone.certain)
+        .map(|(file, zone)| format!("{}: {}", one_line(file), doubt(zone)))
+        .collect()
+}
+
+fn doubt(zone: &Zone) -> String {
+    let name = one_line(&zone.name);
+    let read_as = offset(zone.offset_seconds);
+    let what = if name.is_empty() {
+        "its times name no zone".to_owned()
+    } else if ambiguous(&name) {
+        format!("\"{name}\" abbreviates several time zones")
+    } else {
+        format!("\"{name}\" is no abbreviation of a time zone that is known")
+    };
+    format!("{what}: times were read as {read_as}; --zone gives the server's log_timezone")
+}
+
+/// Returns sentences about zones that are mixed, and about what was left out.
+pub(super) fn remarks(report: &Report) -> Vec<String> {
+    let mut remarks: Vec<String> = mixed(report).into_iter().collect();
+    let foreign = report.source.files.iter().filter(|file| file.foreign > 0);
+    remarks.extend(foreign.map(|file| {
+        format!(
+            "{}: {} of other programs were left out",
+            one_line(&file.name),
+            match file.foreign {
+                1 => "1 line".to_owned(),
+                lines => format!("{} lines", whole(lines)),
+            }
+        )
+    }));
+    remarks
+}
+
+/// Returns a sentence when times are written in several zones, other than in one zone's winter and summer.
+fn mixed(report: &Report) -> Option<String> {
+    let mut zones: Vec<&Zone> = report.source.files.iter().flat_map(|f| &f.zones).collect();
+    zones.sort_by_key(|zone| (zone.offset_seconds, &zone.name));
+    zones.dedup_by_key(|zone| (zone.offset_seconds, &zone.name));
+    let (first, last) = (zones.first()?, zones.last()?);
+    let apart = last.offset_seconds - first.offset_seconds;
+    let universal = |zone: &&Zone| matches!(zone.name.as_str(), "UTC" | "GMT" | "Z");
+    let seasons = apart == SUMMER_SECONDS && !zones.iter().any(universal);
+    if apart == 0 || seasons {
+        return None;
+    }
+    let names: Vec<String> = zones.into_iter().map(said).collect();
+    Some(format!(
+        "times are written in several zones, and shown in one: {}",
+        names.join(", ")
+    ))
+}
+
+/// Returns a zone in words: `WIB (UTC+07:00)`.
+pub(super) fn said(zone: &Zone) -> String {
+    match one_line(&zone.name).as_str() {
+        "" => offset(zone.offset_seconds),
+        name if name == offset(zone.offset_seconds) => name.to_owned(),
+        name => format!("{name} ({})", offset(zone.offset_seconds)),
+    }
+}
+
+fn offset(seconds: i32) -> String {
+    if seconds == 0 {
+        return "UTC".to_owned();
+    }
+    let sign = if seconds < 0 { '-' } else { '+' };
+    let minutes = seconds.abs() / 60;
+    format!("UTC{sign}{:02}:{:02}", minutes / 60, minutes % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::SourceFile;
+
+    fn report(files: &[&[(&str, i32, bool)]]) -> Report {
+        let zone = |&(name, offset_seconds, certain): &(&str, i32, bool)| Zone {
+            name: name.to_owned(),
+            offset_seconds,
+            certain,
+        };
+        let mut report = Report::default();
+        report.source.files = files
+            .iter()
+            .map(|zones| SourceFile {
+                name: "a.log".to_owned(),
+                zones: zones.iter().map(zone).collect(),
+                foreign: 1_200,
+                ..SourceFile::default()
+            })
+            .collect();
+        report
+    }
+
+    #[test]
+    fn zones_that_are_not_sure_are_told_with_what_they_were_read_as() {
+        let report = report(&[&[("CST", -21_600, false), ("XYZT", 0, false), ("", 0, false)]]);
+        let end = "; --zone gives the server's log_timezone";
+        assert_eq!(
+            doubts(&report),
+            [
+                format!(
+                    "a.log: \"CST\" abbreviates several time zones: times were read as UTC-06:00{end}"
+                ),
+                format!(
+                    "a.log: \"XYZT\" is no abbreviation of a time zone that is known: times were read as UTC{end}"
+                ),
+                format!("a.log: its times name no zone: times were read as UTC{end}"),
+            ]
+        );
+    }
+
+    #[test]
+    fn mixed_zones_are_told_and_summer_is_not() {
+        let cet = ("CET", 3_600, true);
+        let cest = ("CEST", 7_200, true);
+        let mixed = |files: &[&[(&str, i32, bool)]]| super::mixed(&report(files));
+        assert_eq!(mixed(&[&[cet, cest]]), None);
+        assert_eq!(mixed(&[&[cet], &[cet]]), None);
+        assert_eq!(
+            mixed(&[&[cet], &[("UTC", 0, true)]]).unwrap(),
+            "times are written in several zones, and shown in one: UTC, CET (UTC+01:00)"
+        );
+        let wib = ("WIB", 25_200, true);
+        assert!(mixed(&[&[("UTC", 0, true), wib]]).is_some());
+        assert_eq!(
+            remarks(&report(&[&[wib]])),
+            ["a.log: 1,200 lines of other programs were left out"]
+        );
+    }
+}
