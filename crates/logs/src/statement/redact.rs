@@ -47,6 +47,8 @@ const TOKENS: [(&str, usize); 18] = [
     ("dop_v1_", 20),
 ];
 const MARK: &str = "[redacted ";
+/// How a private key in PEM begins.
+const BLOCK: &[u8] = b"-----BEGIN ";
 
 /// Replaces secrets by `[redacted password]` and the like: passwords, the password of a connection URI, tokens, keys, hashes of passwords.
 ///
@@ -91,7 +93,7 @@ fn step(bytes: &[u8], at: usize) -> usize {
 fn secret(text: &str, at: usize) -> Option<(usize, usize, &'static str)> {
     let rest = &text.as_bytes()[at..];
     match rest[0] {
-        b'-' if rest.starts_with(b"-----BEGIN ") => block(rest).map(|end| (at, at + end, "key")),
+        b'-' if rest.starts_with(BLOCK) => block(rest).map(|end| (at, at + end, "key")),
         b':' if rest.starts_with(b"://") => {
             uri(rest).map(|(start, end)| (at + start, at + end, "password"))
         }
@@ -173,6 +175,10 @@ fn keyed(rest: &[u8], length: usize) -> Option<(usize, usize, &'static str)> {
     let start = skip(joined, b" \t\n");
     let after = rest.get(start)?;
     let string = matches!(after, b'\'' | b'"');
+    // A private key has spaces in it, and tells itself.
+    if rest[start..].starts_with(BLOCK) {
+        return None;
+    }
     if rest[start..].starts_with(MARK.as_bytes())
         || (string && rest[start + 1..].starts_with(MARK.as_bytes()))
     {
@@ -261,6 +267,10 @@ mod tests {
             (
                 "a -----BEGIN RSA PRIVATE KEY-----\nabc\n-----END RSA PRIVATE KEY----- b",
                 "a [redacted key] b",
+            ),
+            (
+                "private_key=-----BEGIN RSA PRIVATE KEY-----\nabc\n-----END RSA PRIVATE KEY----- b",
+                "private_key=[redacted key] b",
             ),
             (
                 "'md5d41d8cd98f00b204e9800998ecf8427e'",
