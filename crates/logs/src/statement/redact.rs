@@ -206,7 +206,10 @@ fn keyed(rest: &[u8], length: usize) -> Option<(usize, usize, &'static str)> {
     if rest[start..end].ends_with(MARK.as_bytes().trim_ascii_end()) {
         return None;
     }
-    let long = bearer && spaced > length && end - start >= 8;
+    let is_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(byte);
+    // A name and its colon are none, such as that of the secret which follows.
+    let long =
+        bearer && spaced > length && end - start >= 8 && rest[start..end].iter().all(is_token);
     (joined > spaced && *after != b'$' && *after != b'?' || long).then_some((start, end, kind))
 }
 
@@ -271,6 +274,10 @@ mod tests {
             (
                 "private_key=-----BEGIN RSA PRIVATE KEY-----\nabc\n-----END RSA PRIVATE KEY----- b",
                 "private_key=[redacted key] b",
+            ),
+            (
+                "Bearer secret_access_key: abc",
+                "Bearer secret_access_key: [redacted key]",
             ),
             (
                 "'md5d41d8cd98f00b204e9800998ecf8427e'",

@@ -160,7 +160,7 @@ fn syslog_gives_the_report_of_the_stderr_format() {
     let folder = tempfile::tempdir().unwrap();
     let log = include_bytes!("../data/syslog/stderr.log");
     let stderr = report(&[write(folder.path(), "a.log", log)], 1, 1 << 25);
-    assert_eq!(stderr.totals.records, 27);
+    assert_eq!(stderr.totals.records, 23);
     assert_eq!((stderr.locks.waits, stderr.unclassified.total), (1, 0));
     for (form, bytes) in SYSLOGS {
         let file = write(folder.path(), form, bytes);
