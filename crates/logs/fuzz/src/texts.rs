@@ -19,7 +19,7 @@ const SECRETS: [&str; 10] = [
     "create user a encrypted PASSWORD E'@'",
     "postgres://u:@@h/d?x=1",
     "{\"api_key\": \"@\", \"b\": 1}",
-    "Authorization: Bearer @@",
+    "Authorization: Bearer @",
     "host=h password='@' user=u",
     "token => '@'",
     "secret_access_key: @,",

@@ -206,10 +206,8 @@ fn keyed(rest: &[u8], length: usize) -> Option<(usize, usize, &'static str)> {
     if rest[start..end].ends_with(MARK.as_bytes().trim_ascii_end()) {
         return None;
     }
-    let is_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(byte);
-    // A name and its colon are none, such as that of the secret which follows.
-    let long =
-        bearer && spaced > length && end - start >= 8 && rest[start..end].iter().all(is_token);
+    // A name and its colon are no token, such as the name of the secret which follows.
+    let long = bearer && spaced > length && end - start >= 8 && rest[end - 1] != b':';
     (joined > spaced && *after != b'$' && *after != b'?' || long).then_some((start, end, kind))
 }
 
@@ -277,7 +275,7 @@ mod tests {
             ),
             (
                 "Bearer secret_access_key: abc",
-                "Bearer secret_access_key: [redacted key]",
+                "Bearer secret_access_key: [redacted secret]",
             ),
             (
                 "'md5d41d8cd98f00b204e9800998ecf8427e'",

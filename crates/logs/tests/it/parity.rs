@@ -165,6 +165,7 @@ fn syslog_gives_the_report_of_the_stderr_format() {
     for (form, bytes) in SYSLOGS {
         let file = write(folder.path(), form, bytes);
         let syslog = report(&[file], 1, 1 << 25);
+        assert_eq!(syslog.unclassified.items, [], "{form}");
         assert_equal(&stderr, &syslog, form);
     }
 }
