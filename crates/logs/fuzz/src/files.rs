@@ -94,7 +94,7 @@ fn outcome(input: Input, threads: usize, piece_bytes: u64) -> Outcome {
 pub(crate) fn input(data: &[u8]) {
     let (body, [cut, which]) = control(data);
     let plain = outcome(reader(body.to_vec()), 1, STEP_BYTES);
-    let packed = if which % 2 == 0 {
+    let packed = if which.is_multiple_of(2) {
         let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         gz.write_all(body).expect("memory takes it");
         gz.finish().expect("memory takes it")

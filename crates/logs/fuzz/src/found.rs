@@ -113,7 +113,7 @@ pub(crate) fn check(make: &Make, lines: Lines, body: &[u8], control: [u8; 3]) {
     let mut cuts = [control[0], control[1]].map(|byte| super::place(body.len(), byte));
     cuts.sort_unstable();
     assert_same(&found, &pieces(make(), body, cuts), "in pieces");
-    if control[2] % 4 == 0 && !body.is_empty() {
+    if control[2].is_multiple_of(4) && !body.is_empty() {
         let piece = 1 + super::place(body.len(), control[2]) as u64;
         if let Some(joined) = by_threads(make, body, piece) {
             assert_same(&found, &joined, "by threads");
