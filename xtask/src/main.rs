@@ -10,6 +10,7 @@
 mod bench;
 mod demo;
 mod docs;
+mod fuzz;
 mod languages;
 mod messages;
 mod postgres;
@@ -30,6 +31,7 @@ usage: cargo xtask <task>
   bench alert [latency|storm|truth|day] [--write]  measure alerts; with --write into docs/benchmarks.md
   bench logs [--write]              measure reports of server logs beside pgBadger; with --write into docs/benchmarks.md
   test --step <name>                run one step of it alone
+  fuzz [target] [--seconds N] [--keep]  fuzz the log parsers with cargo-fuzz; --keep packs the corpus that it found
   tidy                              check the rules that no compiler checks
   docs [--check]                    write docs/reference, or tell which pages are stale
   postgres fetch <major>... | all   get other PostgreSQL servers for the tests
@@ -52,6 +54,7 @@ fn main() -> ExitCode {
         ["bench", "serve", only] => bench::serve(Some(only)),
         ["bench", "alert", ref words @ ..] => bench::alert(words),
         ["bench", "logs", ref words @ ..] => bench::logs(words),
+        ["fuzz", ref words @ ..] => fuzz::run(words),
         ["tidy"] => tidy::run(),
         ["docs"] => docs::run(false),
         ["docs", "--check"] => docs::run(true),

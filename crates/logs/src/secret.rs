@@ -26,6 +26,8 @@ impl Secret {
 type Found = (usize, usize, Secret);
 
 const MARK: &str = "[redacted ";
+/// How a private key in PEM begins.
+const BLOCK: &str = "-----BEGIN ";
 /// Parts of names whose values are secrets.
 const NAMES: [(&str, Secret); 15] = [
     ("passw", Secret::Password),
@@ -115,9 +117,9 @@ fn found(text: &str, at: usize) -> Result<Found, usize> {
         return Err(at + rest.find(']').map_or(rest.len(), |end| end + 1));
     }
     match bytes[at] {
-        b'-' if rest.starts_with("-----BEGIN ") => {
-            private_key(rest).map(|end| (at, at + end, Secret::Key))
-        }
+        b'-' if rest.starts_with(BLOCK) => private_key(rest).map(|end| (at, at + end, Secret::Key)),
+        // The names before it may hold secrets themselves, and were looked at.
+        b')' if rest.starts_with(")=(") => key_values(text, at),
         b':' if rest.starts_with("://") => address(text, at + 3),
         byte if name_byte(byte) && (at == 0 || !name_byte(bytes[at - 1])) => return word(text, at),
         _ => None,
@@ -140,11 +142,9 @@ fn word(text: &str, at: usize) -> Result<Found, usize> {
         .bytes()
         .position(|byte| !long(byte))
         .unwrap_or(rest.len());
+    let end = rest[..end].find(BLOCK.trim_end()).unwrap_or(end);
     let name = rest[..end].to_ascii_lowercase();
     let next = at + end.max(1);
-    if name == "key" && rest[end..].starts_with(" (") {
-        return key_values(text, at + end + 2).ok_or(next);
-    }
     if FUNCTIONS.contains(&name.as_str()) && rest[end..].trim_start().starts_with('(') {
         return constants(text, at + end).ok_or(next);
     }
@@ -263,7 +263,9 @@ fn value(text: &str, after_name: usize) -> Option<(usize, usize)> {
     let bare = &rest[skipped..];
     let stop = |c: char| c.is_whitespace() || matches!(c, ',' | ';' | ')' | '\'' | '"' | '&' | '}');
     let length = bare.find(stop).unwrap_or(bare.len());
-    let nothing = length == 0 || bare.starts_with(MARK) || placeholder(&bare[..length]);
+    // A private key has spaces in it, and tells itself.
+    let other = bare.starts_with(MARK) || bare.starts_with(BLOCK);
+    let nothing = length == 0 || other || placeholder(&bare[..length]);
     (!nothing).then_some((at + skipped, at + skipped + length))
 }
 
@@ -356,25 +358,23 @@ fn private_key(rest: &str) -> Option<usize> {
     Some(end)
 }
 
-/// Returns the values of `Key (token)=(...)` where a column has the name of a secret.
-fn key_values(text: &str, columns: usize) -> Option<Found> {
-    let limit = text.floor_char_boundary((columns + REACH_BYTES_MAX).min(text.len()));
-    let rest = &text[columns..limit];
-    let middle = rest.find(")=(")?;
-    let names = rest[..middle].to_ascii_lowercase();
+/// Returns the values of `Key (token)=(...)` where a column has the name of a secret; the names end at `names_end`.
+fn key_values(text: &str, names_end: usize) -> Option<Found> {
+    let from = text.floor_char_boundary(names_end.saturating_sub(REACH_BYTES_MAX));
+    let names = text[from..names_end].to_ascii_lowercase();
+    let (before, names) = names.rsplit_once("key (")?;
+    if before.bytes().next_back().is_some_and(name_byte) {
+        return None;
+    }
     let secret = names
         .split([',', ' ', '(', ')', ':'])
         .find_map(secret_name)?;
-    let start = middle + 3;
-    let end = rest[start..]
-        .rfind(") ")
-        .or_else(|| rest[start..].rfind(')'));
-    let end = end.map_or(rest.len(), |end| start + end);
-    (start < end && !rest[start..].starts_with(MARK)).then_some((
-        columns + start,
-        columns + end,
-        secret,
-    ))
+    let start = names_end + ")=(".len();
+    let limit = text.floor_char_boundary((start + REACH_BYTES_MAX).min(text.len()));
+    let values = &text[start..limit];
+    let end = values.rfind(") ").or_else(|| values.rfind(')'));
+    let end = end.unwrap_or(values.len());
+    (end > 0 && !values.starts_with(MARK)).then_some((start, start + end, secret))
 }
 
 /// Returns everything from the first to the last constant of a call.
@@ -431,6 +431,14 @@ mod tests {
                 "host=db password=[redacted password] dbname=x",
             ),
             (
+                "private_key=-----BEGIN RSA PRIVATE KEY-----\nabc\n-----END RSA PRIVATE KEY----- b",
+                "private_key=[redacted key] b",
+            ),
+            (
+                "Bearer secret_access_key: abc",
+                "Bearer secret_access_key: [redacted key]",
+            ),
+            (
                 "conninfo 'host=a password=''b c'' user=d'",
                 "conninfo 'host=a password=''[redacted password]'' user=d'",
             ),
@@ -460,6 +468,10 @@ mod tests {
                 "Key (email, password)=(a@b, hunter2) already exists.",
                 "Key (email, password)=([redacted password]) already exists.",
             ),
+            (
+                "Key (password: abc, id)=(hunter2) already exists.",
+                "Key (password: [redacted password], id)=([redacted password]) already exists.",
+            ),
         ] {
             check(text, expected);
         }
@@ -481,6 +493,14 @@ mod tests {
                 "curl -H 'X-Api-Key: [redacted key]'",
             ),
             ("api_key => 'abc'", "api_key => '[redacted key]'"),
+            (
+                "private_key=-----BEGIN RSA PRIVATE KEY-----\nabc\n-----END RSA PRIVATE KEY----- b",
+                "private_key=[redacted key] b",
+            ),
+            (
+                "token-----BEGIN PRIVATE KEY-----\nabc\n-----END PRIVATE KEY-----",
+                "token[redacted key]",
+            ),
             ("id AKIAIOSFODNN7EXAMPLE used", "id [redacted key] used"),
             ("sk-abcdefghijklmnopqrst", "[redacted key]"),
             ("ghp_0123456789abcdefghij0123", "[redacted token]"),

@@ -113,7 +113,7 @@ pub struct Clock {
     fresh: bool,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct Slot {
     /// `YYYY-MM-DD HH:MM:SS`.
     second: [u8; SECOND_BYTES],
@@ -128,6 +128,21 @@ struct Slot {
 }
 
 const SECOND_BYTES: usize = 19;
+
+impl Default for Slot {
+    fn default() -> Slot {
+        Slot {
+            second: [0; SECOND_BYTES],
+            zone: [0; ZONE_BYTES_MAX],
+            // No zone is so long, so that no text is taken for the last one before there was one.
+            zone_bytes: usize::MAX,
+            at: 0,
+            offset_seconds: 0,
+            certain: false,
+            fresh: false,
+        }
+    }
+}
 
 impl Clock {
     /// Returns a clock that resolves abbreviations by a zone, which is the server's `log_timezone`; without one, by a table.
@@ -507,6 +522,11 @@ mod tests {
             .unwrap();
         assert_eq!((at, bytes), (instant(expected), text.len()), "{text}");
         clock.keep();
+    }
+
+    #[test]
+    fn nul_bytes_are_no_time() {
+        assert_eq!(Clock::default().instant(&[0; SECOND_BYTES]), None);
     }
 
     #[test]

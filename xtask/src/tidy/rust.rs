@@ -6,7 +6,7 @@ use super::{File, Problem};
 const CODE_LINES_MAX: usize = 800;
 
 /// Programs beside the product, which cargo finds by themselves.
-const BESIDE: [&str; 2] = ["/examples/", "/benches/"];
+const BESIDE: [&str; 3] = ["/examples/", "/benches/", "/fuzz_targets/"];
 
 /// In which code a rule holds.
 #[derive(Clone, Copy, PartialEq, Eq)]

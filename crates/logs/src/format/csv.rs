@@ -402,7 +402,7 @@ impl Fields {
     #[inline]
     fn is_record(&self, bytes: &[u8]) -> bool {
         matches!(self.count, 23 | 24 | 26..)
-            && begins(bytes)
+            && self.may_be_record(bytes)
             && field::session_started(self.of(bytes, 5)).is_some()
             && !self.of(bytes, 11).is_empty()
             && self.of(bytes, 12).len() == 5
@@ -489,6 +489,8 @@ fn prove(bytes: &[u8], whole: bool) -> Proof {
         match fields.read(rest, whole) {
             Shape::Whole(length) if fields.is_record(rest) => position += length,
             Shape::Open if fields.may_be_record(rest) => return Proof::Maybe,
+            // More bytes must not prove what fewer disproved.
+            Shape::Open if !whole && rest.len() < BEGINNING_BYTES => return Proof::Maybe,
             // The record after a whole one may be torn as well.
             _ if position > 0 && begins(rest) => return Proof::Yes,
             _ => return Proof::No,

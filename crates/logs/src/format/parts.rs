@@ -3,7 +3,7 @@
 //! Records are handed over in the order of their first line, so that the bytes that are done end where the first open record begins.
 
 use std::borrow::Cow;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use super::plain::{self, Filled, Said};
 use super::{RECORD_BYTES_MAX, Remarks, Scanner};
@@ -72,6 +72,8 @@ pub(crate) struct Assembly {
     /// Entries of other programs, and where the next that counts may begin.
     foreign: u64,
     foreign_from: u64,
+    /// Offsets of pieces that were met beyond what was asked for, between those of their process, and belong to no record.
+    strays: BTreeSet<u64>,
     scratch: Vec<u8>,
 }
 
@@ -134,6 +136,7 @@ impl Assembly {
         self.waiting.clear();
         self.waiting_bytes = 0;
         self.entries = 0;
+        self.strays = self.strays.split_off(&base);
         let mut position = 0;
         // Where the first record begins that is no longer asked for.
         let mut beyond = None;
@@ -172,7 +175,7 @@ impl Assembly {
 
     fn piece(&mut self, piece: Piece<'_>, offset: u64, is_beyond: bool) {
         let is_same = |taken: &&(u64, u32, u64)| taken.0 == piece.source && taken.1 == piece.pid;
-        let again = offset <= self.taken_last;
+        let again = offset <= self.taken_last && !self.strays.contains(&offset);
         if again
             && let Some(taken) = self.taken.iter().rev().find(is_same)
             && taken.2 >= offset
@@ -198,7 +201,10 @@ impl Assembly {
                     open.add(&piece, offset, self.entries);
                     self.waiting_bytes += open.text.len() - length;
                 }
-                _ if is_beyond => {}
+                Some(_) if is_beyond => {
+                    self.strays.insert(offset);
+                }
+                None if is_beyond => {}
                 _ => self.odd(&Odd::Raw(&piece.text), offset),
             }
             return;

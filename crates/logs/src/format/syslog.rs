@@ -171,7 +171,9 @@ pub(crate) fn source(host: &[u8], program: &[u8]) -> u64 {
 /// Takes the server's counters off the beginning of a text.
 pub(crate) fn counter(text: &[u8]) -> (Option<(u64, u64)>, &[u8]) {
     let parse = || {
-        let rest = text.strip_prefix(b"[")?;
+        // What rsyslog writes as RFC 5424 has the space after the tag of RFC 3164 in the message too.
+        let rest = text.strip_prefix(b" ").unwrap_or(text);
+        let rest = rest.strip_prefix(b"[")?;
         let (number, rest) = digits(rest)?;
         let rest = rest.strip_prefix(b"-")?;
         let (line, rest) = digits(rest)?;

@@ -110,7 +110,11 @@ impl Normaliser {
         // The check alone is several times faster than the search for what to replace.
         match std::str::from_utf8(&self.out) {
             Ok(text) => Cow::Borrowed(text),
-            Err(_) => String::from_utf8_lossy(&self.out),
+            // Bytes that are no text all look the same then, so that lists of them collapse like those of one text.
+            Err(_) => match String::from_utf8_lossy(statement) {
+                Cow::Owned(text) => Cow::Owned(super::normalise(text.as_bytes())),
+                Cow::Borrowed(_) => String::from_utf8_lossy(&self.out),
+            },
         }
     }
 }
@@ -239,7 +243,8 @@ impl Writer<'_> {
         self.space();
         self.out
             .extend(bytes.iter().map(|&byte| LOWER[usize::from(byte)]));
-        if word == Word::Values {
+        // Elsewhere the elements of a list or a row are told apart already.
+        if word == Word::Values && self.frame.kind == FrameKind::Other {
             self.frame.rows = true;
             self.frame.kept = self.kept.len();
         }

@@ -165,6 +165,19 @@ fn a_torn_csv_loses_only_what_is_torn() {
 }
 
 #[test]
+fn how_much_of_a_csv_is_torn_does_not_depend_on_how_it_arrives() {
+    let broken = csv_line("one").replace("6b020bba", "garbage");
+    let no_process = csv_line("three").replace(",7,", ",x7,");
+    let date = csv_line("four").replace("-22 ", "x22 ");
+    let text = [broken, csv_line("two"), no_process, date, csv_line("five")].concat();
+    let found = whole(Csv::default(), text.as_bytes());
+    for cut in 0..text.len() {
+        let cut_found = pieces(Csv::default(), text.as_bytes(), &[cut]);
+        assert_eq!(cut_found, found, "{cut}");
+    }
+}
+
+#[test]
 fn torn_and_foreign_lines_of_json_are_told() {
     let line = |message: &str| {
         format!(

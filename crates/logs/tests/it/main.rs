@@ -5,6 +5,7 @@ mod engine;
 mod follow;
 mod forms;
 mod found;
+mod fuzz_corpus;
 mod inputs;
 mod language;
 mod lines;

@@ -148,3 +148,33 @@ fn a_prefix_that_explains_nothing_is_refused_with_the_likely_one() {
     assert_eq!(outcome.source.files[0].trouble, None);
     assert_eq!(outcome.source.files[0].records, 157);
 }
+
+/// What rsyslog wrote of a PostgreSQL 15 with `log_destination = 'stderr,syslog'`, beside what the server wrote itself.
+const SYSLOGS: [(&str, &[u8]); 2] = [
+    ("RFC 3164", include_bytes!("../data/syslog/rfc3164.log")),
+    ("RFC 5424", include_bytes!("../data/syslog/rfc5424.log")),
+];
+
+#[test]
+fn syslog_gives_the_report_of_the_stderr_format() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = include_bytes!("../data/syslog/stderr.log");
+    let stderr = report(&[write(folder.path(), "a.log", log)], 1, 1 << 25);
+    assert_eq!(stderr.totals.records, 23);
+    assert_eq!((stderr.locks.waits, stderr.unclassified.total), (1, 0));
+    for (form, bytes) in SYSLOGS {
+        let file = write(folder.path(), form, bytes);
+        let syslog = report(&[file], 1, 1 << 25);
+        assert_eq!(syslog.unclassified.items, [], "{form}");
+        assert_equal(&stderr, &syslog, form);
+    }
+}
+
+#[test]
+fn every_line_of_a_pgbouncer_is_a_record_of_a_kind() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = include_bytes!("../data/pgbouncer.log");
+    let report = report(&[write(folder.path(), "p.log", log)], 1, 1 << 25);
+    assert_eq!(report.totals.records, 42);
+    assert_eq!(report.unclassified.total, 0, "{:?}", report.unclassified);
+}

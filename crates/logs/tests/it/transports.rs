@@ -11,7 +11,7 @@ use pawang_logs::record::{Odd, Record, Sink};
 use pawang_logs::severity::Severity;
 use proptest::prelude::*;
 
-use crate::found::{Found, odds, pieces, records, split, whole};
+use crate::found::{Found, Keep, odds, pieces, records, split, whole};
 
 const ASSUMED: Assumed = Assumed {
     end: 1_795_300_000,
@@ -146,6 +146,29 @@ fn syslog_records_are_put_together() {
             found,
             "{cut}"
         );
+    }
+}
+
+#[test]
+fn a_stray_line_within_a_record_is_told_whatever_is_asked_for_at_once() {
+    let text = SYSLOG.replacen(
+        "Nov 22 04:23:07 db cron",
+        "Nov 22 04:23:07 db postgres[7]: stray\nNov 22 04:23:07 db cron",
+        1,
+    );
+    let bytes = text.as_bytes();
+    let found = whole(plain_syslog(), bytes);
+    assert!(odds(&found).contains(&("raw", "stray".to_owned())));
+    for step in 1..bytes.len() {
+        let (mut scanner, mut keep, mut done) = (plain_syslog(), Keep::default(), 0);
+        while done < bytes.len() {
+            let rest = &bytes[done..];
+            let until = step.min(rest.len());
+            let read = scanner.scan(rest, done as u64, until, true, &mut keep);
+            assert!(read > 0, "nothing was read at {done}");
+            done += read;
+        }
+        assert_eq!(keep.0, found, "in steps of {step}");
     }
 }
 

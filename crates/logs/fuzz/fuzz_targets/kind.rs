@@ -1,0 +1,4 @@
+//! Fuzzes `kind`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| pawang_logs_fuzz::run("kind", data));
