@@ -21,6 +21,7 @@ pub mod regression;
 pub mod render;
 pub mod report;
 pub mod resume;
+pub mod search;
 pub mod settings;
 pub mod severity;
 pub mod statement;

@@ -7,6 +7,7 @@ pub mod diff;
 mod diff_words;
 mod html;
 mod markdown;
+mod masked;
 mod part;
 mod redact;
 mod secret;
@@ -15,6 +16,7 @@ mod text;
 
 pub use html::{HTML_BYTES_MAX, html};
 pub use markdown::{markdown, section_markdown};
+pub use masked::{Masked, safe};
 pub use part::Section;
 pub use redact::redact;
 pub use secret::without_secrets;

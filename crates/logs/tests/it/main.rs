@@ -15,6 +15,7 @@ mod plan_garbage;
 mod render;
 mod render_sample;
 mod resume;
+mod search;
 mod sections;
 mod shapes;
 mod split;
