@@ -14,7 +14,7 @@ pub use disk::{Disk, RealDisk};
 pub use hours::HOURS_MAX;
 pub use kept::{KeptHours, directory_of, kept_hours};
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::io;
 use std::ops::Range;
@@ -261,6 +261,10 @@ impl<P: Kept> Store<P> {
 
     /// Removes what an interrupted step left.
     fn sweep(&self) -> Result<(), Error> {
+        let hours = self.manifest.hours.iter();
+        let valid: HashSet<PathBuf> = hours
+            .map(|(&hour, &generation)| self.path(hour, generation))
+            .collect();
         let entries = std::fs::read_dir(&self.directory);
         for entry in entries.map_err(|source| state("read directory", &self.directory, source))? {
             let path = entry
@@ -271,13 +275,7 @@ impl<P: Kept> Store<P> {
                 .map(|name| name.to_string_lossy().into_owned())
                 .unwrap_or_default();
             let tally = name.starts_with("hour-") && name.ends_with(".tally");
-            let valid = || {
-                self.manifest
-                    .hours
-                    .iter()
-                    .any(|(&hour, &generation)| self.path(hour, generation) == path)
-            };
-            if name == MANIFEST_NEW || (tally && !valid()) {
+            if name == MANIFEST_NEW || (tally && !valid.contains(&path)) {
                 self.remove(&path)?;
             }
         }

@@ -20,6 +20,7 @@ use super::alarm::Alarm;
 use super::beat::SILENCE_MAX;
 use super::control::{self, Answer, Order, Told, Wanted};
 use super::fleet::Fleet;
+use super::logbook::Logbook;
 use super::notify::Notify;
 use super::recorder::{Message, Recording, Thread};
 use super::remote::Remotes;
@@ -86,6 +87,7 @@ pub(super) struct Daemon {
     alarm: Alarm,
     fleet: Fleet,
     remotes: Remotes,
+    logbook: Logbook,
     /// Dashboard and control socket.
     services: JoinSet<&'static str>,
     web_stop: watch::Sender<bool>,
@@ -155,6 +157,12 @@ impl Daemon {
             learning.await;
             "task that learns what is usual"
         });
+        let (logbook, reading) = Logbook::new(&parts.setup);
+        let reading = reading.run(Arc::clone(&shared), parts.directory.clone());
+        services.spawn(async move {
+            reading.await;
+            "task that reads logs"
+        });
         services.spawn(async move {
             pawang_web::serve(listener, parts.tls, site, web_stopped).await;
             "dashboard"
@@ -176,6 +184,7 @@ impl Daemon {
             alarm,
             fleet: Fleet::default(),
             remotes: Remotes::default(),
+            logbook,
             services,
             web_stop,
             orders,
@@ -287,6 +296,7 @@ impl Daemon {
             mut services,
             web_stop,
             mut remotes,
+            logbook,
             shared,
             thread,
             alarm,
@@ -298,6 +308,7 @@ impl Daemon {
         } = self;
         drop((orders, commands));
         web_stop.send_replace(true);
+        logbook.stop();
         fleet.stop_all(WORKERS_END_MAX).await;
         shared.set_outlets(Vec::new());
         remotes.stop().await;
@@ -466,6 +477,7 @@ impl Daemon {
                 .await;
         }
         self.fleet.take_setup(&new);
+        self.logbook.take_setup(&new);
         let begun = changed.iter().chain(&added);
         self.fleet.start(begun, &new, &self.shared);
         let config = &new.estate.config.serve;
