@@ -17,8 +17,6 @@ pub struct KeptHours {
     directory: PathBuf,
     /// The hours that have records, oldest first, each with its version.
     hours: Vec<(i64, u64)>,
-    /// A number that every change of the state makes larger.
-    pub generation: u64,
 }
 
 /// Returns where the state of an instance is, in a directory of states.
@@ -46,7 +44,6 @@ pub fn kept_hours(directory: &Path) -> Result<KeptHours, Error> {
     Ok(KeptHours {
         directory: directory.to_owned(),
         hours: manifest.hours.into_iter().collect(),
-        generation: manifest.generation,
     })
 }
 
@@ -54,6 +51,12 @@ impl KeptHours {
     /// Returns the first and the last hour that has records, as seconds since 1970-01-01 UTC divided by 3600.
     pub fn span(&self) -> Option<(i64, i64)> {
         Some((self.hours.first()?.0, self.hours.last()?.0))
+    }
+
+    /// Returns the hours of a range that have records, each with a number that grows when it changes.
+    pub fn within(&self, wanted: &Range<i64>) -> Vec<(i64, u64)> {
+        let hours = self.hours.iter().copied();
+        hours.filter(|(hour, _)| wanted.contains(hour)).collect()
     }
 
     /// Returns how many hours have records.
@@ -80,8 +83,8 @@ impl KeptHours {
     /// Returns the sum; none when an hour is no longer there.
     fn try_sum<P: Kept>(&self, wanted: &Range<i64>) -> Result<Option<P>, Error> {
         let mut sum = P::default();
-        for (hour, generation) in self.hours.iter().filter(|(hour, _)| wanted.contains(hour)) {
-            let path = path_of(&self.directory, *hour, *generation);
+        for (hour, generation) in self.within(wanted) {
+            let path = path_of(&self.directory, hour, generation);
             match std::fs::read(&path) {
                 Ok(bytes) => sum.absorb(decode_part(&path, &bytes)?),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

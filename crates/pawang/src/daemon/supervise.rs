@@ -143,6 +143,7 @@ impl Daemon {
             settings: parts.settings,
             commands: commands_sender,
             setup: alarm.setups(),
+            logs: Default::default(),
             now: parts.now,
         });
         let socket = control::listen(&parts.directory)?;

@@ -7,7 +7,7 @@ use pawang_core::{ByteSize, Kind, Report, Timestamp};
 
 use super::Place;
 use crate::cli::Global;
-use crate::daemon::{Answer, InstanceStatus, Status, Wanted};
+use crate::daemon::{Answer, InstanceStatus, LogReading, Status, Wanted};
 use crate::environment;
 use crate::estate::told;
 use crate::output::{self, Exit};
