@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use jiff::tz::TimeZone;
 use pawang_config::QueryText;
 use pawang_core::{Blind, Timestamp};
 use pawang_logs::choose::{Wish, choose};
@@ -20,8 +19,6 @@ use pawang_store::live::LogStatus;
 
 use crate::page::Visit;
 
-/// Folder of the numbers, within the data directory.
-const FOLDER: &str = "logs";
 /// Items of each list.
 pub(crate) const ITEMS_MAX: usize = 100;
 /// Records of one page.
@@ -69,7 +66,7 @@ pub(crate) fn summary(visit: &Visit<'_>, name: &str) -> Summary {
     let first = span.from.as_second().div_euclid(HOUR_SECONDS);
     let last = span.to.as_second().div_euclid(HOUR_SECONDS);
     let begin = |hour: i64| Timestamp::from_second(hour * HOUR_SECONDS).unwrap_or(span.to);
-    let directory = directory_of(&visit.site.store.directory().join(FOLDER), name);
+    let directory = directory_of(visit.site.store.directory(), name);
     let kept = kept_hours(&directory).map_err(|error| failed(&error));
     let oldest = kept.as_ref().ok().and_then(KeptHours::span);
     let sum = |kept: KeptHours| visit.site.logs.report(directory, kept, first..last + 1);
@@ -121,14 +118,7 @@ pub(crate) fn records(
     let masked = Masked {
         constants: visit.site.settings.query_text == QueryText::Raw,
     };
-    let zone = status.zone.as_deref();
-    let zone = zone.and_then(|name| TimeZone::get(name).ok());
-    let wish = Wish {
-        form: None,
-        prefixes: status.prefix.iter().cloned().collect(),
-        certain: false,
-        zone: Some(zone.unwrap_or_else(TimeZone::system)),
-    };
+    let wish = Wish::told(status.prefix.as_deref(), status.zone.as_deref());
     let clock = visit.site.now;
     let end = clock() + SEARCH_MAX;
     let limits = Limits {

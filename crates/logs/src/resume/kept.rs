@@ -8,6 +8,8 @@ use super::state::{Manifest, decode, decode_part, state};
 use super::{Kept, MANIFEST, path_of};
 use crate::error::Error;
 
+/// Folder of the states of all instances.
+const FOLDER: &str = "logs";
 /// How often a reader begins again because the writer replaced an hour meanwhile.
 const RACES_MAX: usize = 8;
 
@@ -19,8 +21,8 @@ pub struct KeptHours {
     hours: Vec<(i64, u64)>,
 }
 
-/// Returns where the state of an instance is, in a directory of states.
-pub fn directory_of(states: &Path, instance: &str) -> PathBuf {
+/// Returns where the state of an instance is, in the data directory of a daemon.
+pub fn directory_of(data: &Path, instance: &str) -> PathBuf {
     let mut name = String::new();
     for byte in instance.bytes() {
         match byte {
@@ -28,7 +30,7 @@ pub fn directory_of(states: &Path, instance: &str) -> PathBuf {
             other => name.push_str(&format!("%{other:02X}")),
         }
     }
-    states.join(name)
+    data.join(FOLDER).join(name)
 }
 
 /// Returns the hours of a state; none when there is no state.
@@ -101,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_instance_has_a_directory_of_its_own_within_the_states() {
+    fn every_instance_has_a_directory_of_its_own_within_the_data() {
         for (instance, name) in [
             ("dwh-1", "dwh-1"),
             ("..", "%2E%2E"),
@@ -110,7 +112,7 @@ mod tests {
         ] {
             assert_eq!(
                 directory_of(Path::new("/data"), instance),
-                Path::new("/data").join(name)
+                Path::new("/data/logs").join(name)
             );
         }
     }

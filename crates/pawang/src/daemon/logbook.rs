@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use jiff::tz::TimeZone;
 use pawang_collect::{LogFiles, log_files};
 use pawang_config::LogsConfig;
 use pawang_core::{Blind, Facts, Timestamp};
@@ -26,8 +25,6 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::setup::Setup;
 use super::shared::Shared;
 
-/// Folder of the numbers, within the data directory.
-pub(super) const FOLDER: &str = "logs";
 /// How often it is looked whose turn it is; also the pause of an instance that has more to read.
 const TICK: Duration = Duration::from_secs(1);
 /// Instances whose logs are read at the same time.
@@ -153,7 +150,7 @@ impl Reading {
                 continue;
             };
             let turn = Turn {
-                state: directory_of(&data.join(FOLDER), &name),
+                state: directory_of(data, &name),
                 config: config.clone(),
                 now,
                 stop: Arc::clone(&self.stop),
@@ -291,7 +288,7 @@ impl Book {
             },
             other => other,
         })?;
-        let wish = wish(&self.status);
+        let wish = Wish::told(self.status.prefix.as_deref(), self.status.zone.as_deref());
         let settings = Settings {
             threads: 1,
             piece_bytes: PIECE_BYTES,
@@ -329,18 +326,6 @@ impl Book {
         status.behind_bytes = store.behind_bytes();
         status.troubles = troubles(&step);
         Ok(())
-    }
-}
-
-/// Returns what the server tells of the form of its log; what was written before a change of it is still read.
-fn wish(status: &LogStatus) -> Wish {
-    let zone = status.zone.as_deref();
-    let zone = zone.and_then(|name| TimeZone::get(name).ok());
-    Wish {
-        form: None,
-        prefixes: status.prefix.iter().cloned().collect(),
-        certain: false,
-        zone: Some(zone.unwrap_or_else(TimeZone::system)),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use pawang_core::Timestamp;
+use pawang_core::{Blind, Timestamp};
 use pawang_logs::report::{ErrorText, KindCount, OddLine, Report, Shape, Top};
 use pawang_logs::search::{Line, error_id};
 use schemars::JsonSchema;
@@ -145,6 +145,8 @@ pub(crate) struct Records {
     cut: Option<String>,
     /// Files that were not looked into, with why.
     left_out: BTreeMap<String, String>,
+    /// Why the log is not read.
+    blind: Option<Unseen>,
 }
 
 /// A record, without secrets.
@@ -235,8 +237,19 @@ pub(crate) fn log_records(look: &Look<'_>) -> Result<Reply, Problem> {
     look.visit.instance(name)?;
     let wanted = page::logs::wanted(&look.visit)?;
     let most = super::limit(look)?;
-    let missing = || Problem::not_found(&format!("log of \"{name}\" that is read"));
-    let status = look.visit.site.live.log(name).ok_or_else(missing)?;
+    let Some(status) = look.visit.site.live.log(name) else {
+        let blind = Blind::NotConfigured {
+            key: "enabled of [serve.logs]".to_owned(),
+            what: "the log is not read".to_owned(),
+        };
+        return reply(&Records {
+            records: Vec::new(),
+            bytes: 0,
+            cut: None,
+            left_out: BTreeMap::new(),
+            blind: Some(Unseen::from(&blind)),
+        });
+    };
     let found = logs::records(&look.visit, name, &status, &wanted, most);
     let left_out = found.left_out.iter();
     let cut = found.cut.map(|cut| match cut {
@@ -251,6 +264,7 @@ pub(crate) fn log_records(look: &Look<'_>) -> Result<Reply, Problem> {
         left_out: left_out
             .map(|(path, why)| (path.display().to_string(), why.clone()))
             .collect(),
+        blind: status.blind.as_ref().map(Unseen::from),
     })
 }
 

@@ -58,9 +58,7 @@ pub(crate) fn render(visit: &Visit<'_>, name: &str) -> Result<Page, PageError> {
         place: Place::Logs,
         instance: Some(name.to_owned()),
         body,
-        seen_at: status
-            .and_then(|status| status.read_at)
-            .or(Some(present.facts.at)),
+        seen_at: Some(present.facts.at),
     })
 }
 
