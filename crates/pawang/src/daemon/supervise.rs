@@ -1,7 +1,7 @@
 //! The daemon's main loop: signals, orders, reloads, the watchdog, and the orderly end.
 
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -158,12 +158,7 @@ impl Daemon {
             learning.await;
             "task that learns what is usual"
         });
-        let (logbook, reading) = Logbook::new(&parts.setup);
-        let reading = reading.run(Arc::clone(&shared), parts.directory.clone());
-        services.spawn(async move {
-            reading.await;
-            "task that reads logs"
-        });
+        let logbook = read_logs(&mut services, &parts.setup, &shared, &parts.directory);
         services.spawn(async move {
             pawang_web::serve(listener, parts.tls, site, web_stopped).await;
             "dashboard"
@@ -578,6 +573,22 @@ impl Signals {
             terminate: signal(SignalKind::terminate()).map_err(start_report)?,
         })
     }
+}
+
+/// Begins to read the logs of servers on this machine.
+fn read_logs(
+    services: &mut JoinSet<&'static str>,
+    setup: &Arc<Setup>,
+    shared: &Arc<Shared>,
+    directory: &Path,
+) -> Logbook {
+    let (logbook, reading) = Logbook::new(setup);
+    let reading = reading.run(Arc::clone(shared), directory.to_owned());
+    services.spawn(async move {
+        reading.await;
+        "task that reads logs"
+    });
+    logbook
 }
 
 fn start_report(error: std::io::Error) -> Report {

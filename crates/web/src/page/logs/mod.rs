@@ -21,6 +21,8 @@ pub(crate) use records::{render as records, wanted};
 
 /// Newest records on the first page.
 const NEWEST: usize = 15;
+/// Steps of a chart, about.
+const STEPS_MAX: i64 = 240;
 /// Lines that are no records, of each sort.
 const ODD_MAX: usize = 10;
 
@@ -159,7 +161,8 @@ fn charts(visit: &Visit<'_>, summary: &Summary, report: &Report) -> Markup {
         from: summary.from,
         to: summary.to.min(visit.now).max(summary.from),
     };
-    let of = |wanted: &[Severity]| line(report, wanted);
+    let kept_since = summary.kept_since.unwrap_or(span.to);
+    let of = |wanted: &[Severity]| line(report, wanted, span, kept_since);
     let (fatal, error) = (
         of(&[Severity::Fatal, Severity::Panic]),
         of(&[Severity::Error]),
@@ -193,23 +196,38 @@ fn charts(visit: &Visit<'_>, summary: &Summary, report: &Report) -> Markup {
     }
 }
 
-/// Adds up the records of some severities over time; steps of the report that it has nothing of are zero.
-fn line(report: &Report, wanted: &[Severity]) -> Series {
+/// Adds up the records of some severities over a span; where hours are kept, a step without records is zero.
+fn line(report: &Report, wanted: &[Severity], span: Span, kept_since: Timestamp) -> Series {
     let all = &report.totals.series;
-    let any = all.values().next().cloned().unwrap_or_default();
-    let mut values = vec![0_u64; any.values.len()];
+    let fine = all
+        .values()
+        .map(|series| series.step)
+        .max()
+        .unwrap_or(0)
+        .max(60);
+    let (from, to) = (span.from.as_second(), span.to.as_second());
+    let step = fine * ((to - from) / (fine * STEPS_MAX) + 1);
+    let first = from.div_euclid(step);
+    let count = usize::try_from(to.div_euclid(step) - first + 1).unwrap_or(0);
+    let mut values = vec![0_u64; count];
     for series in wanted.iter().filter_map(|severity| all.get(severity)) {
-        let sums = values.iter_mut().zip(&series.values);
-        sums.for_each(|(sum, more)| *sum += more);
+        for (index, value) in (0_i64..).zip(&series.values) {
+            let at = series.start + index * series.step;
+            let index = usize::try_from(at.div_euclid(step) - first).ok();
+            if let Some(sum) = index.and_then(|index| values.get_mut(index)) {
+                *sum += value;
+            }
+        }
     }
     let point = |(index, value): (i64, u64)| {
-        let at = Timestamp::from_second(any.start + any.step * (index + 1)).ok()?;
+        let at = Timestamp::from_second((first + index + 1) * step).ok()?;
         let value = value as f64;
-        let reading = Some(Reading {
+        let reading = (at > kept_since).then_some(Reading {
             mean: value,
             min: value,
             max: value,
         });
+        let at = at.min(span.to);
         Some(Point { at, reading })
     };
     Series {
@@ -218,7 +236,7 @@ fn line(report: &Report, wanted: &[Severity]) -> Series {
         column: "records".to_owned(),
         kind: ColumnKind::Gauge,
         unit: None,
-        step: std::time::Duration::from_secs(any.step.max(0).cast_unsigned()),
+        step: std::time::Duration::from_secs(step.cast_unsigned()),
         points: (0..).zip(values).filter_map(point).collect(),
     }
 }
@@ -290,5 +308,44 @@ fn since(visit: &Visit<'_>) -> String {
     match (visit.range.frozen, visit.range.name.as_str()) {
         (false, name) if !name.is_empty() => name.to_owned(),
         _ => format!("{:.0}", visit.range.span.from),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_covers_the_span_and_loses_no_record() {
+        let mut report = Report::default();
+        let series = pawang_logs::report::Series {
+            start: 7_200,
+            step: 60,
+            values: vec![3, 0, 4],
+        };
+        report.totals.series.insert(Severity::Error, series);
+        let at = |second| Timestamp::from_second(second).unwrap();
+        for (from, to) in [(3_600, 10_800), (0, 30 * 86_400), (7_200, 7_320)] {
+            let span = Span {
+                from: at(from),
+                to: at(to),
+            };
+            let line = line(
+                &report,
+                &[Severity::Error, Severity::Fatal],
+                span,
+                at(7_200),
+            );
+            let readings = line.points.iter().map(|point| point.reading);
+            let sum: f64 = readings.flatten().map(|reading| reading.mean).sum();
+            assert!((sum - 7.0).abs() < 1e-9, "{from}..{to}: {sum}");
+            assert!(line.points.len() <= 300, "{from}..{to}");
+            let blank = line.points.iter().filter(|point| point.reading.is_none());
+            assert_eq!(
+                blank.count() > 0,
+                from < 7_200 && to < 86_400,
+                "{from}..{to}"
+            );
+        }
     }
 }

@@ -178,7 +178,7 @@ fn record(visit: &Visit<'_>, name: &str, line: &Line) -> Markup {
                     @if line.pid != 0 { "pid " (line.pid) }
                 }
             }
-            p .said .sql { (line.message) }
+            p .message .sql { (line.message) }
             @for (title, text) in more {
                 @if !text.is_empty() { p .more { small { (title) } " " span .sql { (text) } } }
             }
