@@ -17,6 +17,6 @@ pub mod schedule;
 pub use backup::{BackupKind, BackupPlace};
 pub use catalog::{Catalog, Collector, Error};
 pub use header::{Exclusions, Header, Scope};
-pub use host::{HostRequest, log_directory};
+pub use host::{HostRequest, LogFiles, log_directory, log_files};
 pub use observe::{Observer, Request, TEXT_CHARACTERS_MAX, TEXTS_MAX, observe};
 pub use question::Question;

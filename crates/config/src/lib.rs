@@ -31,7 +31,8 @@ pub use read::{example, load, parse};
 pub use schema::{reference, schema};
 pub use secrets::redact;
 pub use serve::{
-    MetricsConfig, QueryText, RemoteWriteConfig, RetentionConfig, ServeConfig, TlsConfig,
+    LogsConfig, MetricsConfig, QueryText, RemoteWriteConfig, RetentionConfig, ServeConfig,
+    TlsConfig,
 };
 pub use tree::{
     BackupSource, CheckConfig, CollectorsConfig, Config, Defaults, Direction, FreshnessSource,

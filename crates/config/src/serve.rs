@@ -40,6 +40,8 @@ pub struct ServeConfig {
     pub query_text: QueryText,
     /// How long history is kept, and in how much space.
     pub retention: RetentionConfig,
+    /// Whether and how the logs of servers on this machine are read.
+    pub logs: LogsConfig,
     /// What `/metrics` shows.
     pub metrics: MetricsConfig,
     /// Prometheus-compatible stores that everything is sent to, one `[[serve.remote_write]]` each.
@@ -79,6 +81,20 @@ pub struct RetentionConfig {
     pub ten_minutes: Period,
     /// Most space of the history of all instances; the oldest goes first.
     pub size: Size,
+}
+
+/// Whether and how the logs of servers on this machine are read, for the dashboard's page about them.
+///
+/// What was read adds up to numbers per hour in the data directory; the log itself is not copied.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogsConfig {
+    /// Whether they are read.
+    pub enabled: bool,
+    /// From one look for something new to the next.
+    pub interval: Period,
+    /// How long the numbers of an hour are kept.
+    pub keep: Period,
 }
 
 /// What `/metrics` shows.
@@ -152,6 +168,16 @@ impl Default for MetricsConfig {
     }
 }
 
+impl Default for LogsConfig {
+    fn default() -> LogsConfig {
+        LogsConfig {
+            enabled: true,
+            interval: Period(Duration::from_secs(60)),
+            keep: Period(35 * DAY),
+        }
+    }
+}
+
 impl Default for ServeConfig {
     fn default() -> ServeConfig {
         ServeConfig {
@@ -165,6 +191,7 @@ impl Default for ServeConfig {
             activity_sampling: true,
             query_text: QueryText::default(),
             retention: RetentionConfig::default(),
+            logs: LogsConfig::default(),
             metrics: MetricsConfig::default(),
             remote_write: Vec::new(),
         }

@@ -41,6 +41,20 @@ pub struct Wish {
     pub zone: Option<TimeZone>,
 }
 
+impl Wish {
+    /// Returns what a server tells of its log now: `log_line_prefix` and `log_timezone`. What it wrote before they changed is read all the
+    /// same.
+    pub fn told(prefix: Option<&str>, zone: Option<&str>) -> Wish {
+        let zone = zone.and_then(|name| TimeZone::get(name).ok());
+        Wish {
+            form: None,
+            prefixes: prefix.map(str::to_owned).into_iter().collect(),
+            certain: false,
+            zone: Some(zone.unwrap_or_else(TimeZone::system)),
+        }
+    }
+}
+
 /// Chooses the scanner of a file.
 ///
 /// # Errors

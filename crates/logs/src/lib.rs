@@ -21,6 +21,7 @@ pub mod regression;
 pub mod render;
 pub mod report;
 pub mod resume;
+pub mod search;
 mod secret;
 pub mod settings;
 pub mod severity;

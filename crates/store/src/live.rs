@@ -17,6 +17,7 @@ pub struct Live {
     estate: RwLock<BTreeMap<String, Arc<Present>>>,
     daemon: RwLock<Arc<DaemonStatus>>,
     alerts: RwLock<Arc<AlertsPresent>>,
+    logs: RwLock<BTreeMap<String, Arc<LogStatus>>>,
     changes: watch::Sender<u64>,
 }
 
@@ -79,6 +80,31 @@ pub struct BudgetStatus {
     pub stretch: f64,
     /// Why intervals are longer, for people.
     pub note: Option<String>,
+}
+
+/// How reading the log of one instance goes.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct LogStatus {
+    /// Why it is not read; what was read before stays.
+    pub blind: Option<Blind>,
+    /// Where its files are.
+    pub directory: Option<PathBuf>,
+    /// The files that may still be there, those that were written first before the others.
+    pub files: Vec<PathBuf>,
+    /// `log_line_prefix`, where the server tells it.
+    pub prefix: Option<String>,
+    /// `log_timezone`, where the server tells it.
+    pub zone: Option<String>,
+    /// When it was looked for something new last.
+    pub read_at: Option<Timestamp>,
+    /// Bytes that were read since the daemon started.
+    pub bytes: u64,
+    /// Records that were read since the daemon started.
+    pub records: u64,
+    /// Bytes that are there and were not read yet.
+    pub behind_bytes: u64,
+    /// Files of which something was not read, with why.
+    pub troubles: Vec<String>,
 }
 
 /// How the daemon itself is doing.
@@ -146,6 +172,7 @@ impl Default for Live {
             estate: RwLock::default(),
             daemon: RwLock::default(),
             alerts: RwLock::default(),
+            logs: RwLock::default(),
             changes: watch::Sender::new(0),
         }
     }
@@ -178,6 +205,26 @@ impl Live {
         let mut estate = self.estate.write().unwrap_or_else(PoisonError::into_inner);
         estate.remove(name);
         drop(estate);
+        let mut logs = self.logs.write().unwrap_or_else(PoisonError::into_inner);
+        logs.remove(name);
+        drop(logs);
+        self.changed();
+    }
+
+    /// Returns how reading the log of an instance goes; none when nobody reads it.
+    pub fn log(&self, name: &str) -> Option<Arc<LogStatus>> {
+        let logs = self.logs.read().unwrap_or_else(PoisonError::into_inner);
+        logs.get(name).cloned()
+    }
+
+    /// Replaces how reading the log of an instance goes; none when nobody reads it any more.
+    pub fn put_log(&self, name: &str, status: Option<LogStatus>) {
+        let mut logs = self.logs.write().unwrap_or_else(PoisonError::into_inner);
+        match status {
+            Some(status) => logs.insert(name.to_owned(), Arc::new(status)),
+            None => logs.remove(name),
+        };
+        drop(logs);
         self.changed();
     }
 

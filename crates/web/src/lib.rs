@@ -6,6 +6,7 @@ mod auth;
 mod events;
 mod health;
 mod layout;
+mod logs;
 mod metrics;
 mod order;
 mod page;
@@ -16,6 +17,7 @@ mod site;
 mod words;
 
 pub use api::openapi;
+pub use logs::Logs;
 pub use page::parts::without_secrets;
 pub use routes::{RouteFacts, routes};
 pub use server::{TlsError, serve, tls_config};

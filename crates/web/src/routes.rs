@@ -307,6 +307,16 @@ static ROUTES: &[Route] = &[
         |visit, at| page::storage::render(visit, at.get("name")),
     ),
     page(
+        "/instances/{name}/logs",
+        "What the server wrote: kinds, errors, slow statements",
+        |visit, at| page::logs::render(visit, at.get("name")),
+    ),
+    page(
+        "/instances/{name}/logs/records",
+        "Records of the server's log, newest first",
+        |visit, at| page::logs::records(visit, at.get("name")),
+    ),
+    page(
         "/instances/{name}/settings",
         "Settings, and how they changed",
         |visit, at| page::settings::render(visit, at.get("name")),
@@ -474,6 +484,30 @@ static ROUTES: &[Route] = &[
         &[LIMIT],
         SchemaGenerator::subschema_for::<Vec<api::Snapshot>>,
         api::activity,
+    ),
+    api(
+        "/api/v1/instances/{name}/logs",
+        "What the server's log adds up to, in whole hours",
+        &[RANGE, FROM, TO],
+        SchemaGenerator::subschema_for::<api::Log>,
+        api::log,
+    ),
+    api(
+        "/api/v1/instances/{name}/logs/records",
+        "Records of the server's log, newest first",
+        &[
+            RANGE,
+            FROM,
+            TO,
+            parameter("kind", "only this kind of event"),
+            parameter("error", "only the error with this `id`"),
+            parameter("statement", "only the statement with this `id`"),
+            parameter("severity", "this bad or worse, such as `error`"),
+            parameter("q", "only records whose message or statement has this text"),
+            LIMIT,
+        ],
+        SchemaGenerator::subschema_for::<api::Records>,
+        api::log_records,
     ),
     api(
         "/api/v1/findings",

@@ -12,6 +12,8 @@ use pawang_store::Store;
 use pawang_store::live::Live;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::logs::Logs;
+
 /// What every request shares.
 pub struct Site {
     /// The present of the estate.
@@ -24,6 +26,8 @@ pub struct Site {
     pub commands: mpsc::Sender<Command>,
     /// Alerting as it is configured now: contacts, channels, the public page.
     pub setup: watch::Receiver<Arc<Setup>>,
+    /// What was read of logs a moment ago.
+    pub logs: Logs,
     /// The clock; only the binary has one.
     pub now: fn() -> Timestamp,
 }

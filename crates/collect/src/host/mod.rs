@@ -17,6 +17,7 @@ use pawang_core::{Blind, Cost, Facts, Missing, Server, Sighting, Snapshot, Times
 use crate::Collector;
 
 pub(crate) use filesystem::{space, user_name};
+pub use log::{LogFiles, log_files};
 
 /// No file of `/proc` or `/sys` that matters here is longer.
 const FILE_BYTES_MAX: u64 = 4 << 20;

@@ -11,11 +11,15 @@ const HISTORY_BYTES_MIN: u64 = 16 << 20;
 /// A smaller queue would be thrown away while it is written.
 const QUEUE_BYTES_MIN: u64 = 1 << 20;
 
+/// Logs are not looked at more often.
+const LOGS_SECONDS_MIN: u64 = 2;
+
 /// Returns the contradictions of `[serve]`.
 pub(super) fn problems(config: &Config) -> Vec<Draft> {
     let serve = &config.serve;
     let mut found = address_problems(serve);
     found.extend(retention_problems(serve));
+    found.extend(logs_problems(serve));
     for (index, store) in serve.remote_write.iter().enumerate() {
         let path = format!("serve.remote_write[{index}]");
         let problems = remote_write_problems(store).into_iter();
@@ -100,6 +104,26 @@ fn retention_problems(serve: &ServeConfig) -> Vec<Found> {
             "serve.retention.size".to_owned(),
             format!("{} is no room for a history", retention.size.0),
             "expected at least 16 MB".to_owned(),
+        ));
+    }
+    found
+}
+
+fn logs_problems(serve: &ServeConfig) -> Vec<Found> {
+    let logs = &serve.logs;
+    let mut found = Vec::new();
+    if logs.interval.0.as_secs() < LOGS_SECONDS_MIN {
+        found.push((
+            "serve.logs.interval".to_owned(),
+            "each look writes to the disk".to_owned(),
+            format!("expected at least {LOGS_SECONDS_MIN} s"),
+        ));
+    }
+    if logs.keep.0.as_secs() < 2 * 3_600 {
+        found.push((
+            "serve.logs.keep".to_owned(),
+            "the numbers are kept in hours".to_owned(),
+            "expected at least 2 h".to_owned(),
         ));
     }
     found

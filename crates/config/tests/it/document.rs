@@ -92,6 +92,7 @@ fn the_example_shows_every_table_of_the_format() {
         "[serve]",
         "[serve.tls]",
         "[serve.retention]",
+        "[serve.logs]",
         "[serve.metrics]",
         "[[serve.remote_write]]",
     ] {

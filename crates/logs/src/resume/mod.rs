@@ -6,13 +6,15 @@
 mod disk;
 mod hours;
 mod identify;
+mod kept;
 mod read;
 mod state;
 
 pub use disk::{Disk, RealDisk};
 pub use hours::HOURS_MAX;
+pub use kept::{KeptHours, directory_of, kept_hours};
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::io;
 use std::ops::Range;
@@ -60,6 +62,26 @@ pub struct Step {
     pub source: Source,
     /// Bytes that were never read, of all readings.
     pub gaps: Vec<MissingFile>,
+    /// Whether the bound ended the reading: the next one goes on where it ended.
+    pub more: bool,
+}
+
+/// How much one reading may do before it leaves the rest to the next one; what it did is kept.
+pub struct Bound<'a> {
+    /// Bytes after which it ends, to the nearest look.
+    pub bytes: u64,
+    /// Says whether to end at the next look.
+    pub stop: &'a dyn Fn() -> bool,
+}
+
+impl Bound<'_> {
+    /// Returns the bound of a reading that goes on to the end.
+    pub fn none() -> Bound<'static> {
+        Bound {
+            bytes: u64::MAX,
+            stop: &|| false,
+        }
+    }
 }
 
 /// A file that is gone with bytes that were not read.
@@ -114,7 +136,44 @@ impl<P: Kept> Store<P> {
         settings: &Settings<'_>,
         now: i64,
     ) -> Result<Step, Error> {
-        read::run(self, inputs, settings, now)
+        read::run(self, inputs, settings, now, &Bound::none())
+    }
+
+    /// Reads what is new in the files as far as a bound allows, else as [`Store::run`] does.
+    pub fn run_within(
+        &mut self,
+        inputs: &[Input],
+        settings: &Settings<'_>,
+        now: i64,
+        bound: &Bound<'_>,
+    ) -> Result<Step, Error> {
+        read::run(self, inputs, settings, now, bound)
+    }
+
+    /// Drops the hours before one.
+    ///
+    /// The bytes that they came from stay known, so that they are not read again.
+    pub fn forget(&mut self, before: i64) -> Result<(), Error> {
+        let kept = self.manifest.hours.split_off(&before);
+        let dropped = std::mem::replace(&mut self.manifest.hours, kept);
+        if dropped.is_empty() {
+            return Ok(());
+        }
+        self.manifest.generation += 1;
+        self.keep_manifest()?;
+        for (hour, generation) in dropped {
+            self.remove(&self.path(hour, generation))?;
+        }
+        Ok(())
+    }
+
+    /// Returns the bytes of files that are there and were not read yet; of compressed ones nobody knows.
+    pub fn behind_bytes(&self) -> u64 {
+        let files = self.manifest.files.iter();
+        let plain = files.filter(|file| !file.gone && !file.compressed);
+        plain
+            .map(|file| file.size.saturating_sub(file.offset))
+            .sum()
     }
 
     /// Returns the hours that have records, as seconds since 1970-01-01 UTC divided by 3600.
@@ -127,14 +186,14 @@ impl<P: Kept> Store<P> {
         let mut sum = P::default();
         for (&hour, &generation) in self.manifest.hours.range(hours) {
             sum.absorb(self.load(hour, generation)?);
+            // It frees what waits to be joined.
+            sum.settle();
         }
-        sum.settle();
         Ok(sum)
     }
 
     fn path(&self, hour: i64, generation: u64) -> PathBuf {
-        self.directory
-            .join(format!("hour-{hour}-{generation}.tally"))
+        path_of(&self.directory, hour, generation)
     }
 
     fn load(&self, hour: i64, generation: u64) -> Result<P, Error> {
@@ -166,6 +225,14 @@ impl<P: Kept> Store<P> {
         }
         self.manifest.generation = generation;
         self.sync()?;
+        self.keep_manifest()?;
+        for path in replaced {
+            self.remove(&path)?;
+        }
+        Ok(())
+    }
+
+    fn keep_manifest(&self) -> Result<(), Error> {
         let (new, path) = (
             self.directory.join(MANIFEST_NEW),
             self.directory.join(MANIFEST),
@@ -177,13 +244,13 @@ impl<P: Kept> Store<P> {
         self.disk
             .rename(&new, &path)
             .map_err(|source| state("rename", &new, source))?;
-        self.sync()?;
-        for path in replaced {
-            self.disk
-                .remove(&path)
-                .map_err(|source| state("remove", &path, source))?;
-        }
-        Ok(())
+        self.sync()
+    }
+
+    fn remove(&self, path: &Path) -> Result<(), Error> {
+        self.disk
+            .remove(path)
+            .map_err(|source| state("remove", path, source))
     }
 
     fn sync(&self) -> Result<(), Error> {
@@ -194,6 +261,10 @@ impl<P: Kept> Store<P> {
 
     /// Removes what an interrupted step left.
     fn sweep(&self) -> Result<(), Error> {
+        let hours = self.manifest.hours.iter();
+        let valid: HashSet<PathBuf> = hours
+            .map(|(&hour, &generation)| self.path(hour, generation))
+            .collect();
         let entries = std::fs::read_dir(&self.directory);
         for entry in entries.map_err(|source| state("read directory", &self.directory, source))? {
             let path = entry
@@ -204,18 +275,15 @@ impl<P: Kept> Store<P> {
                 .map(|name| name.to_string_lossy().into_owned())
                 .unwrap_or_default();
             let tally = name.starts_with("hour-") && name.ends_with(".tally");
-            let valid = || {
-                self.manifest
-                    .hours
-                    .iter()
-                    .any(|(&hour, &generation)| self.path(hour, generation) == path)
-            };
-            if name == MANIFEST_NEW || (tally && !valid()) {
-                self.disk
-                    .remove(&path)
-                    .map_err(|source| state("remove", &path, source))?;
+            if name == MANIFEST_NEW || (tally && !valid.contains(&path)) {
+                self.remove(&path)?;
             }
         }
         Ok(())
     }
+}
+
+/// Returns the file of an hour.
+fn path_of(directory: &Path, hour: i64, generation: u64) -> PathBuf {
+    directory.join(format!("hour-{hour}-{generation}.tally"))
 }

@@ -5,7 +5,7 @@ use std::io::Read;
 use super::hours::{HOURS_MAX, Hours};
 use super::identify::{Identity, Sight, identify, read_at_most, skip_to};
 use super::state::{FileState, MARK_BYTES, hash};
-use super::{FILES_MAX, Kept, MissingFile, Step, Store};
+use super::{Bound, FILES_MAX, Kept, MissingFile, Step, Store};
 use crate::engine::{FileHead, HEAD_BYTES, Known, Settings, piece, window::Window};
 use crate::error::{Error, cause};
 use crate::format::Scanner;
@@ -30,6 +30,7 @@ pub(super) fn run<P: Kept>(
     inputs: &[Input],
     settings: &Settings<'_>,
     now: i64,
+    bound: &Bound<'_>,
 ) -> Result<Step, Error> {
     let mut step = Step::default();
     let mut sights = Vec::new();
@@ -58,8 +59,14 @@ pub(super) fn run<P: Kept>(
         hours: Hours::default(),
         window: Window::default(),
         uncommitted: 0,
+        bound,
+        read: 0,
+        stopped: false,
     };
     for (sight, number) in sights.iter().zip(numbers) {
+        if reading.stopped {
+            break;
+        }
         if let Some(number) = number
             && let Some(file) = reading.file(sight, number)?
         {
@@ -67,6 +74,7 @@ pub(super) fn run<P: Kept>(
         }
     }
     reading.commit()?;
+    step.more = reading.stopped;
     step.source.bytes = step.source.files.iter().map(|file| file.bytes).sum();
     let missing = |state: &FileState| {
         let bytes = state.size.saturating_sub(state.offset);
@@ -147,6 +155,11 @@ struct Reading<'a, 'b, P> {
     hours: Hours<P>,
     window: Window,
     uncommitted: u64,
+    bound: &'a Bound<'a>,
+    /// Bytes of all files.
+    read: u64,
+    /// Whether the bound ended it.
+    stopped: bool,
 }
 
 impl<P: Kept> Reading<'_, '_, P> {
@@ -288,7 +301,9 @@ impl<P: Kept> Reading<'_, '_, P> {
                     "{why}: {done} bytes were read, what follows was not"
                 )));
             }
-            if stopped {
+            self.read += done - before;
+            self.stopped = !stopped && (self.read >= self.bound.bytes || (self.bound.stop)());
+            if stopped || self.stopped {
                 return Ok(());
             }
         }

@@ -230,7 +230,7 @@ impl Tally {
 }
 
 /// Whether a record may be of a localised log: no rule knows it, or its SQLSTATE alone told what it is while its texts matter.
-fn foreign(record: &Record<'_>, kind: KindId) -> bool {
+pub(crate) fn foreign(record: &Record<'_>, kind: KindId) -> bool {
     kind == TOLD_BY_TEXT.0 || kind == TOLD_BY_TEXT.1 && !record.detail.starts_with(b"Process ")
 }
 

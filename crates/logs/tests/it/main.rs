@@ -17,6 +17,7 @@ mod remarks;
 mod render;
 mod render_sample;
 mod resume;
+mod search;
 mod sections;
 mod shapes;
 mod split;

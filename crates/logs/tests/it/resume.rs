@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use pawang_logs::engine::{Settings, read_into};
 use pawang_logs::input::Input;
-use pawang_logs::resume::{Disk, RealDisk, Step, Store};
+use pawang_logs::resume::{Bound, Disk, RealDisk, Step, Store, kept_hours};
 
 use crate::lines::{Random, Seen, choose, log, write};
 
@@ -373,4 +373,69 @@ fn a_killed_process_changes_nothing() {
     store.run(&files(&logs), &SETTINGS, LATE).unwrap();
     assert!(killed > 0);
     assert!(total(&store) == expected(&[text]));
+}
+
+#[test]
+fn a_bound_leaves_the_rest_for_the_next_reading() {
+    let (logs, state) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut random = Random(5);
+    let texts: Vec<Vec<u8>> = (0..3)
+        .map(|number| log(&mut random, 60_000, 3_600 * number))
+        .collect();
+    for (number, text) in texts.iter().enumerate() {
+        write(&logs.path().join(format!("{number}.log")), text);
+    }
+    let bytes: usize = texts.iter().map(Vec::len).sum();
+    assert!(bytes > 3 << 20, "{bytes} are too few to be cut");
+    let mut store = open(state.path(), RealDisk, 1 << 20).unwrap();
+    let (mut steps, mut read, mut more) = (0, 0, true);
+    while more {
+        let stop = || steps == 1;
+        let bound = Bound {
+            bytes: 2 << 20,
+            stop: &stop,
+        };
+        let step = store
+            .run_within(&files(logs.path()), &SETTINGS, LATE, &bound)
+            .unwrap();
+        assert!(step.source.bytes <= 3 << 20, "{}", step.source.bytes);
+        read += step.source.bytes;
+        more = step.more;
+        assert_eq!(store.behind_bytes(), bytes as u64 - read);
+        steps += 1;
+    }
+    assert!(steps > 2, "{steps}");
+    assert_eq!(read, bytes as u64);
+    assert!(total(&store) == expected(&texts));
+}
+
+#[test]
+fn hours_that_are_dropped_are_not_read_again() {
+    let (logs, state) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let path = logs.path().join("a.log");
+    write(&path, b"10 a\n3600 b\n7200 c\n");
+    let mut store = open(state.path(), RealDisk, 1 << 20).unwrap();
+    store.run(&files(logs.path()), &SETTINGS, LATE).unwrap();
+    let mut seen = kept_hours(state.path()).unwrap();
+    assert_eq!((seen.span(), seen.count()), (Some((0, 2)), 3));
+    store.forget(2).unwrap();
+    store.forget(2).unwrap();
+    append(&path, b"7300 d\n");
+    store.run(&files(logs.path()), &SETTINGS, LATE).unwrap();
+    // It had looked before: it sees the hours as they are now.
+    let sum: Seen = seen.sum(0..10).unwrap();
+    let at = |seen: &Seen| -> Vec<i64> {
+        let records = seen.records.iter();
+        records.map(|record| record.0 / 1_000_000).collect()
+    };
+    assert_eq!(
+        (at(&sum), at(&total(&store))),
+        (vec![7200, 7300], vec![7200, 7300])
+    );
+    assert_eq!(seen.span(), Some((2, 2)));
+    drop(store);
+    let store = open(state.path(), RealDisk, 1 << 20).unwrap();
+    assert_eq!(store.hours().collect::<Vec<_>>(), [2]);
+    let names = std::fs::read_dir(state.path()).unwrap().count();
+    assert_eq!(names, 3, "nothing is left over");
 }

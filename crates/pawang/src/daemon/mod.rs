@@ -13,6 +13,7 @@ mod delivery;
 mod fleet;
 mod judge;
 mod known;
+mod logbook;
 mod notify;
 mod own;
 mod process;
@@ -46,7 +47,7 @@ pub(crate) use control::{Answer, Wanted, order};
 pub(crate) use rates::Rates;
 pub(crate) use seen::Seen;
 pub(crate) use setup::{Setup, data_directory};
-pub(crate) use status::{InstanceStatus, Status};
+pub(crate) use status::{InstanceStatus, LogReading, Status};
 pub(crate) use subject::of as subject_of;
 
 use crate::environment;

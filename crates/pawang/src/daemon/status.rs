@@ -2,7 +2,7 @@
 
 use pawang_core::alert::ChannelStatus;
 use pawang_core::{Level, Timestamp};
-use pawang_store::live::{DaemonStatus, Live, Present};
+use pawang_store::live::{DaemonStatus, Live, LogStatus, Present};
 use serde::{Deserialize, Serialize};
 
 /// What `pawang serve status` tells.
@@ -70,6 +70,24 @@ pub(crate) struct InstanceStatus {
     pub budget_percent: f64,
     /// Why intervals are longer than asked for.
     pub budget_note: Option<String>,
+    /// How reading its log goes; none when nobody reads it.
+    #[serde(default)]
+    pub log: Option<LogReading>,
+}
+
+/// How reading a log goes.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct LogReading {
+    /// Where its files are.
+    pub directory: Option<String>,
+    /// When it was looked for something new last.
+    pub read_at: Option<Timestamp>,
+    /// Records that were read since the daemon started.
+    pub records: u64,
+    /// Bytes that are there and were not read yet.
+    pub behind_bytes: u64,
+    /// Why it is not read, or what of it was not.
+    pub trouble: Option<String>,
 }
 
 /// Returns what `pawang serve status` tells.
@@ -104,12 +122,26 @@ pub(super) fn status(live: &Live, address: &str) -> Status {
         instances: live
             .instances()
             .iter()
-            .map(|present| instance(present))
+            .map(|present| instance(present, live))
             .collect(),
     }
 }
 
-fn instance(present: &Present) -> InstanceStatus {
+fn log(status: &LogStatus) -> LogReading {
+    let blind = status.blind.as_ref().map(|blind| blind.sentence());
+    LogReading {
+        directory: status
+            .directory
+            .as_ref()
+            .map(|path| path.display().to_string()),
+        read_at: status.read_at,
+        records: status.records,
+        behind_bytes: status.behind_bytes,
+        trouble: blind.or_else(|| status.troubles.first().cloned()),
+    }
+}
+
+fn instance(present: &Present, live: &Live) -> InstanceStatus {
     let evaluation = present.evaluation.as_deref();
     let count = |level: Level| evaluation.map_or(0, |evaluation| evaluation.count(level));
     InstanceStatus {
@@ -128,5 +160,6 @@ fn instance(present: &Present) -> InstanceStatus {
         cost_percent: present.budget.used_percent,
         budget_percent: present.budget.limit_percent,
         budget_note: present.budget.note.clone(),
+        log: live.log(&present.instance.name).map(|status| log(&status)),
     }
 }

@@ -1,7 +1,7 @@
 //! The daemon's main loop: signals, orders, reloads, the watchdog, and the orderly end.
 
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -20,6 +20,7 @@ use super::alarm::Alarm;
 use super::beat::SILENCE_MAX;
 use super::control::{self, Answer, Order, Told, Wanted};
 use super::fleet::Fleet;
+use super::logbook::Logbook;
 use super::notify::Notify;
 use super::recorder::{Message, Recording, Thread};
 use super::remote::Remotes;
@@ -86,6 +87,7 @@ pub(super) struct Daemon {
     alarm: Alarm,
     fleet: Fleet,
     remotes: Remotes,
+    logbook: Logbook,
     /// Dashboard and control socket.
     services: JoinSet<&'static str>,
     web_stop: watch::Sender<bool>,
@@ -141,6 +143,7 @@ impl Daemon {
             settings: parts.settings,
             commands: commands_sender,
             setup: alarm.setups(),
+            logs: Default::default(),
             now: parts.now,
         });
         let socket = control::listen(&parts.directory)?;
@@ -155,6 +158,7 @@ impl Daemon {
             learning.await;
             "task that learns what is usual"
         });
+        let logbook = read_logs(&mut services, &parts.setup, &shared, &parts.directory);
         services.spawn(async move {
             pawang_web::serve(listener, parts.tls, site, web_stopped).await;
             "dashboard"
@@ -176,6 +180,7 @@ impl Daemon {
             alarm,
             fleet: Fleet::default(),
             remotes: Remotes::default(),
+            logbook,
             services,
             web_stop,
             orders,
@@ -287,6 +292,7 @@ impl Daemon {
             mut services,
             web_stop,
             mut remotes,
+            logbook,
             shared,
             thread,
             alarm,
@@ -298,6 +304,7 @@ impl Daemon {
         } = self;
         drop((orders, commands));
         web_stop.send_replace(true);
+        logbook.stop();
         fleet.stop_all(WORKERS_END_MAX).await;
         shared.set_outlets(Vec::new());
         remotes.stop().await;
@@ -466,6 +473,7 @@ impl Daemon {
                 .await;
         }
         self.fleet.take_setup(&new);
+        self.logbook.take_setup(&new);
         let begun = changed.iter().chain(&added);
         self.fleet.start(begun, &new, &self.shared);
         let config = &new.estate.config.serve;
@@ -565,6 +573,22 @@ impl Signals {
             terminate: signal(SignalKind::terminate()).map_err(start_report)?,
         })
     }
+}
+
+/// Begins to read the logs of servers on this machine.
+fn read_logs(
+    services: &mut JoinSet<&'static str>,
+    setup: &Arc<Setup>,
+    shared: &Arc<Shared>,
+    directory: &Path,
+) -> Logbook {
+    let (logbook, reading) = Logbook::new(setup);
+    let reading = reading.run(Arc::clone(shared), directory.to_owned());
+    services.spawn(async move {
+        reading.await;
+        "task that reads logs"
+    });
+    logbook
 }
 
 fn start_report(error: std::io::Error) -> Report {

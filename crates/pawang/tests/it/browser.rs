@@ -12,7 +12,7 @@ use crate::serve_daemon::Daemon;
 /// First paint of the Instance page, in milliseconds.
 const FIRST_PAINT_MS_MAX: f64 = 1_000.0;
 
-const PAGES: [(&str, &str); 14] = [
+const PAGES: [(&str, &str); 16] = [
     ("fleet", "/"),
     ("incidents", "/incidents"),
     ("findings", "/findings"),
@@ -24,6 +24,8 @@ const PAGES: [(&str, &str); 14] = [
     ("indexes", "/instances/dwh-1/indexes"),
     ("replication", "/instances/dwh-1/replication"),
     ("storage", "/instances/dwh-1/storage"),
+    ("logs", "/instances/dwh-1/logs"),
+    ("log-records", "/instances/dwh-1/logs/records"),
     ("settings", "/instances/dwh-1/settings"),
     ("setup", "/instances/dwh-1/setup"),
     ("journal", "/journal"),
@@ -34,6 +36,10 @@ async fn warehouse() -> Cluster {
     let settings = [
         ("shared_preload_libraries", "pg_stat_statements"),
         ("compute_query_id", "on"),
+        ("logging_collector", "on"),
+        ("log_directory", "log"),
+        ("log_line_prefix", "%m [%p] %e %q%u@%d %a "),
+        ("log_min_duration_statement", "20"),
     ];
     let cluster = Cluster::start(&Setup {
         settings: &settings,

@@ -20,6 +20,7 @@ mod rule;
 mod serve;
 mod serve_alerts;
 mod serve_daemon;
+mod serve_logs;
 mod serve_refusals;
 mod serve_reload;
 mod serve_trouble;

@@ -10,6 +10,7 @@ mod facts;
 mod findings;
 mod history;
 mod incidents;
+mod logs;
 mod openapi;
 mod orders;
 mod session;
@@ -32,6 +33,7 @@ pub(crate) use findings::{
 };
 pub(crate) use history::{Change, Growth, Series, changes, growth, series};
 pub(crate) use incidents::{Incident, IncidentDetail, incident, incidents};
+pub(crate) use logs::{Log, Records, log, log_records};
 pub(crate) use openapi::description;
 pub use openapi::openapi;
 pub(crate) use orders::{Done, Ordered, ask, done, reload};

@@ -11,6 +11,7 @@ pub(crate) mod incidents;
 pub(crate) mod indexes;
 pub(crate) mod instance;
 pub(crate) mod journal;
+pub(crate) mod logs;
 pub(crate) mod parts;
 pub(crate) mod queries;
 pub(crate) mod query;
@@ -106,6 +107,8 @@ pub(crate) enum Place {
     Storage,
     /// Settings and how they changed.
     Settings,
+    /// What the server wrote into its log.
+    Logs,
     /// What is missing, with the SQL to grant it.
     Setup,
     /// What was done through Pawang.

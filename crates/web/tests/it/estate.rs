@@ -219,6 +219,7 @@ impl Estate {
             },
             commands,
             setup: self.setup.subscribe(),
+            logs: Default::default(),
             now,
         });
         let (stop, stopped) = watch::channel(false);

@@ -6,5 +6,6 @@ mod api;
 mod auth;
 mod estate;
 mod http;
+mod logs;
 mod pages;
 mod server;

@@ -62,6 +62,36 @@ struct LogFile {
     length: u64,
 }
 
+/// The files of a server log on this machine.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LogFiles {
+    /// Where they are.
+    pub directory: PathBuf,
+    /// The files, those that were written first before the others, each record in one format only.
+    pub files: Vec<PathBuf>,
+}
+
+/// Finds the files of a server log that were written since an instant, compressed ones too.
+///
+/// `log` is the directory of the log as the server or the configuration tells it, `data` the data directory.
+///
+/// # Errors
+/// Nobody tells where the log is, or it may not be read.
+pub fn log_files(
+    log: Option<&Path>,
+    data: Option<&Path>,
+    since: Timestamp,
+) -> Result<LogFiles, Blind> {
+    let (directory, prefix) = place(Path::new("/"), log, data)?;
+    let mut found = newest(&directory, &prefix, since, true)?;
+    if let Some(file) = found.first() {
+        File::open(&file.path).map_err(|error| refused(&file.path, &error))?;
+    }
+    found.reverse();
+    let files = found.into_iter().map(|file| file.path).collect();
+    Ok(LogFiles { directory, files })
+}
+
 /// Counts the lines of the last 24 hours by severity.
 pub(super) fn severities(host: &Host<'_>, now: Timestamp) -> Rows {
     let look = look(host, now, DAY)?;
@@ -152,9 +182,9 @@ fn instant(at: Option<i64>) -> Value {
 
 /// Reads what was logged in a period before now.
 fn look(host: &Host<'_>, now: Timestamp, period: Duration) -> Result<Look, Missing> {
-    let (directory, prefix) = place(host)?;
+    let (directory, prefix) = place(host.root, host.log.as_deref(), host.data.as_deref())?;
     let before = |period: Duration| now.checked_sub(period).unwrap_or(now);
-    let mut files = newest(&directory, &prefix, before(DAY))?;
+    let mut files = newest(&directory, &prefix, before(DAY), false)?;
     if files.is_empty() {
         let what = format!(
             "\"{}\" holds no log file of the last 24 hours",
@@ -260,21 +290,17 @@ fn input(file: &LogFile, take: u64, wrote: &Writing) -> std::io::Result<Input> {
 /// Returns where the log is: the server's own directory, else Debian's file of this very cluster.
 ///
 /// The second part of the pair is how the names of its files begin.
-fn place(host: &Host<'_>) -> Result<(PathBuf, String), Blind> {
-    if let Some(own) = host
-        .log
-        .as_ref()
-        .map(|log| under(host.root, log))
-        .filter(|log| log.is_dir())
-    {
+fn place(root: &Path, log: Option<&Path>, data: Option<&Path>) -> Result<(PathBuf, String), Blind> {
+    let own = log.map(|log| under(root, log));
+    if let Some(own) = own.filter(|log| log.is_dir()) {
         return Ok((own, String::new()));
     }
-    let cluster = host.data.as_ref().and_then(|data| {
+    let cluster = data.and_then(|data| {
         let mut parts = data.strip_prefix("/var/lib/postgresql").ok()?.components();
         let mut part = || Some(parts.next()?.as_os_str().to_string_lossy().into_owned());
         Some(format!("postgresql-{}-{}.log", part()?, part()?))
     });
-    let debian = under(host.root, Path::new(DEBIAN));
+    let debian = under(root, Path::new(DEBIAN));
     cluster
         .filter(|_| debian.is_dir())
         .map(|file| (debian, file))
@@ -285,7 +311,12 @@ fn place(host: &Host<'_>) -> Result<(PathBuf, String), Blind> {
 }
 
 /// Returns the files of that prefix that were written since then, newest first, each record in one format only.
-fn newest(directory: &Path, prefix: &str, since: Timestamp) -> Result<Vec<LogFile>, Blind> {
+fn newest(
+    directory: &Path,
+    prefix: &str,
+    since: Timestamp,
+    packed: bool,
+) -> Result<Vec<LogFile>, Blind> {
     let entries = std::fs::read_dir(directory).map_err(|error| refused(directory, &error))?;
     let mut files = Vec::new();
     for entry in entries.flatten() {
@@ -304,7 +335,7 @@ fn newest(directory: &Path, prefix: &str, since: Timestamp) -> Result<Vec<LogFil
         let Some(changed) = changed.filter(|at| *at >= since) else {
             continue;
         };
-        if metadata.is_file() && named && !compressed {
+        if metadata.is_file() && named && (packed || !compressed) {
             let length = metadata.len();
             files.push(LogFile {
                 changed,

@@ -8,6 +8,7 @@ mod remote;
 mod report;
 mod section;
 mod settings;
+mod state;
 
 use clap::Subcommand;
 use pawang_core::Report;

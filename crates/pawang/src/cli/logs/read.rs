@@ -89,6 +89,21 @@ impl ReadArgs {
     }
 }
 
+impl ReadArgs {
+    /// Returns what is known of the form of the files.
+    ///
+    /// # Errors
+    /// There is no such time zone.
+    pub(super) fn wish(&self) -> Result<Wish, Report> {
+        Ok(Wish {
+            form: None,
+            prefixes: self.prefix.iter().cloned().collect(),
+            certain: true,
+            zone: zone(self.zone.as_deref())?,
+        })
+    }
+}
+
 /// Reads files, or the log of the one instance of `-i` over its own connection, and returns their report without secrets.
 ///
 /// # Errors
@@ -99,12 +114,7 @@ pub(super) fn read(
     global: &Global,
 ) -> Result<pawang_logs::report::Report, Report> {
     let options = args.options()?;
-    let mut wish = Wish {
-        form: None,
-        prefixes: args.prefix.iter().cloned().collect(),
-        certain: true,
-        zone: zone(args.zone.as_deref())?,
-    };
+    let mut wish = args.wish()?;
     let over_server = files.is_empty() && !global.instances.is_empty();
     let (inputs, skipped) = if over_server {
         (remote::inputs(global, &options, &mut wish)?, Vec::new())
@@ -152,7 +162,7 @@ pub(super) fn zone(name: Option<&str>) -> Result<Option<TimeZone>, Report> {
 }
 
 /// Refuses to show a report of nothing, when every file had trouble.
-fn nothing_read(report: &pawang_logs::report::Report) -> Result<(), Report> {
+pub(super) fn nothing_read(report: &pawang_logs::report::Report) -> Result<(), Report> {
     let files = &report.source.files;
     let troubles: Vec<String> = files
         .iter()

@@ -6,6 +6,7 @@ use pawang_core::Report;
 use pawang_logs::render;
 
 use super::read::{self, FilesArgs};
+use super::state;
 use crate::cli::Global;
 use crate::output::{self, Exit};
 
@@ -13,6 +14,7 @@ const EXAMPLES: &str = "\
 Examples:
   pawang logs report /var/log/postgresql/*.log
   pawang logs report postgresql-*.json.zst --since 24h --html report.html
+  pawang logs report --state /var/lib/pawang/dwh-1 /var/log/postgresql/*   from cron: reads only what is new
   journalctl -u postgresql -o export | pawang logs report -";
 
 /// Report everything that a log says: advice, errors, slow statements, locks, checkpoints, vacuum, sessions
@@ -24,6 +26,12 @@ Examples:
 pub(super) struct Args {
     #[command(flatten)]
     files: FilesArgs,
+    /// Read only what is new since the last run with this folder, and report all whole hours that it keeps
+    ///
+    /// The folder is made when it is not there. --since and --until choose whole hours. Without FILE nothing is read and the kept hours
+    /// are reported, also those that a running daemon keeps in logs/NAME of its data folder.
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
     /// Write one HTML file that needs no network and no script
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
@@ -34,7 +42,11 @@ pub(super) struct Args {
 
 /// Runs the command.
 pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Report> {
-    let report = read::read(&args.files.files, &args.files.read, global)?;
+    let (files, how) = (&args.files.files, &args.files.read);
+    let report = match &args.state {
+        Some(state) => state::read(state, files, how)?,
+        None => read::read(files, how, global)?,
+    };
     if let Some(path) = &args.html {
         output::replace_file(path, &render::html(&report, &title(&args.files.files)))?;
         if !global.quiet {

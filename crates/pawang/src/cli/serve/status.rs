@@ -7,7 +7,7 @@ use pawang_core::{ByteSize, Kind, Report, Timestamp};
 
 use super::Place;
 use crate::cli::Global;
-use crate::daemon::{Answer, InstanceStatus, Status, Wanted};
+use crate::daemon::{Answer, InstanceStatus, LogReading, Status, Wanted};
 use crate::environment;
 use crate::estate::told;
 use crate::output::{self, Exit};
@@ -138,7 +138,28 @@ fn instance_line(instance: &InstanceStatus, now: Timestamp) -> String {
         instance.unknown,
         instance.cost_percent,
         instance.budget_percent,
-    )
+    ) + &instance
+        .log
+        .as_ref()
+        .map_or(String::new(), |log| log_line(log, now))
+}
+
+fn log_line(log: &LogReading, now: Timestamp) -> String {
+    let mut text = match (log.read_at, &log.directory) {
+        (Some(at), Some(directory)) => {
+            let read = ago(at, now);
+            format!("log in {directory} read {read}, {} records", log.records)
+        }
+        _ => "log not read".to_owned(),
+    };
+    if log.behind_bytes > 0 {
+        let behind = ByteSize(log.behind_bytes);
+        let _ = write!(text, ", {behind} to read");
+    }
+    if let Some(trouble) = &log.trouble {
+        let _ = write!(text, ": {trouble}");
+    }
+    format!("{:<20}  {text}\n", "")
 }
 
 fn ago(at: Timestamp, now: Timestamp) -> String {

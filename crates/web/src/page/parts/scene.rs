@@ -107,6 +107,7 @@ impl Scene {
                 },
                 commands,
                 setup: tokio::sync::watch::channel(Arc::default()).1,
+                logs: Default::default(),
                 now,
             },
             recorder,

@@ -7,9 +7,8 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use pawang_core::Level;
 use pawang_logs::record::{Origin, Record};
-use pawang_logs::render::without_secrets;
+use pawang_logs::render::{Masked, safe};
 use pawang_logs::severity::Severity;
-use pawang_logs::statement::{normalise, told};
 use pawang_report::one_line;
 use serde_json::json;
 
@@ -40,7 +39,7 @@ pub(super) struct Judged<'a> {
 pub(super) struct Lines {
     color: bool,
     zone: TimeZone,
-    constants: bool,
+    masked: Masked,
     json: bool,
     long: bool,
 }
@@ -52,7 +51,7 @@ impl Lines {
         Lines {
             color: style.color,
             zone: style.zone,
-            constants,
+            masked: Masked { constants },
             json: global.json,
             long: global.verbose > 0,
         }
@@ -69,45 +68,16 @@ impl Lines {
 
     /// Returns the message without what must not be shown.
     pub(super) fn message(&self, record: &Record<'_>, kind: &str) -> String {
-        let message = record.message;
-        if self.constants {
-            return safe(message).into_owned();
-        }
-        if kind == "plan" {
-            let end = message
-                .iter()
-                .position(|byte| *byte == b'\n')
-                .unwrap_or(message.len());
-            return safe(&message[..end]).into_owned();
-        }
-        match told(message).filter(|told| !told.text.is_empty()) {
-            Some(told) => {
-                let head = &message[..message.len().saturating_sub(told.text.len())];
-                format!(
-                    "{}{}",
-                    String::from_utf8_lossy(head),
-                    self.statement(told.text)
-                )
-            }
-            None => safe(message).into_owned(),
-        }
+        self.masked.message(record, kind)
     }
 
     fn statement(&self, text: &[u8]) -> String {
-        if self.constants {
-            return safe(text).into_owned();
-        }
-        safe(normalise(text).as_bytes()).into_owned()
+        self.masked.statement(text)
     }
 
     fn detail(&self, text: &[u8]) -> String {
-        let parameters = text
-            .get(..11)
-            .is_some_and(|begin| begin.eq_ignore_ascii_case(b"parameters:"));
-        if parameters && !self.constants {
-            return "parameters left out (--constants)".to_owned();
-        }
-        safe(text).into_owned()
+        let shown = self.masked.detail(text);
+        shown.unwrap_or_else(|| "parameters left out (--constants)".to_owned())
     }
 
     fn as_text(&self, record: &Record<'_>, judged: &Judged<'_>) -> String {
@@ -217,13 +187,6 @@ fn code(judged: &Judged<'_>) -> &'static str {
     }
 }
 
-fn safe(text: &[u8]) -> Cow<'_, str> {
-    match String::from_utf8_lossy(text) {
-        Cow::Borrowed(text) => without_secrets(text),
-        Cow::Owned(text) => Cow::Owned(without_secrets(&text).into_owned()),
-    }
-}
-
 fn without_secrets_of(text: &[u8]) -> Vec<u8> {
     safe(text).into_owned().into_bytes()
 }
@@ -252,7 +215,7 @@ mod tests {
         Lines {
             color: false,
             zone: TimeZone::UTC,
-            constants,
+            masked: Masked { constants },
             json,
             long: true,
         }
