@@ -28,7 +28,7 @@ usage: cargo xtask <task>
   bench check [--large]             measure pawang check beside other tools, into docs/benchmarks.md
   bench serve [store|estate|metrics]  measure the daemon, its history, pages and /metrics, into docs/benchmarks.md
   bench alert [latency|storm|truth|day] [--write]  measure alerts; with --write into docs/benchmarks.md
-  bench logs [--write]              measure reports of server logs beside pgBadger; with --write into docs/benchmarks.md
+  bench logs [report|follow|normaliser] [--write]  measure reports beside pgBadger, following, shapes; with --write into docs/benchmarks.md
   test --step <name>                run one step of it alone
   tidy                              check the rules that no compiler checks
   docs [--check]                    write docs/reference, or tell which pages are stale
