@@ -13,7 +13,10 @@ type Sort = (&'static str, fn(u64) -> String);
 
 const SORTS: [Sort; 8] = [
     ("one row by key", |n| {
-        format!("SELECT abalance FROM pgbench_accounts WHERE aid = {};", n * 7919)
+        format!(
+            "SELECT abalance FROM pgbench_accounts WHERE aid = {};",
+            n * 7919
+        )
     }),
     ("update of one row", |n| {
         format!(
@@ -23,11 +26,19 @@ const SORTS: [Sort; 8] = [
     }),
     ("list of constants", |n| {
         let list: Vec<String> = (0..n % 40 + 2).map(|item| (item * n).to_string()).collect();
-        format!("SELECT * FROM events WHERE id IN ({}) AND kind = ANY(ARRAY['a', 'b{n}'])", list.join(", "))
+        format!(
+            "SELECT * FROM events WHERE id IN ({}) AND kind = ANY(ARRAY['a', 'b{n}'])",
+            list.join(", ")
+        )
     }),
     ("many rows of VALUES", |n| {
-        let rows: Vec<String> = (0..n % 20 + 1).map(|row| format!("({row}, 'name {n}', {}.5, NULL, now())", row * n)).collect();
-        format!("INSERT INTO staging.items (id, name, price, note, at) VALUES {}", rows.join(", "))
+        let rows: Vec<String> = (0..n % 20 + 1)
+            .map(|row| format!("({row}, 'name {n}', {}.5, NULL, now())", row * n))
+            .collect();
+        format!(
+            "INSERT INTO staging.items (id, name, price, note, at) VALUES {}",
+            rows.join(", ")
+        )
     }),
     ("report with joins", |n| {
         format!(
@@ -39,10 +50,14 @@ const SORTS: [Sort; 8] = [
         )
     }),
     ("function with dollar quotes", |n| {
-        format!("DO $body{n}$ BEGIN PERFORM refresh('mart_{n}'); EXCEPTION WHEN others THEN RAISE NOTICE 'no %', SQLERRM; END $body{n}$")
+        format!(
+            "DO $body{n}$ BEGIN PERFORM refresh('mart_{n}'); EXCEPTION WHEN others THEN RAISE NOTICE 'no %', SQLERRM; END $body{n}$"
+        )
     }),
     ("COPY and SET", |n| {
-        format!("COPY staging.part_{n} (a, b, c) FROM '/data/in/{n}.csv' WITH (FORMAT csv, HEADER true, DELIMITER E'\\t')")
+        format!(
+            "COPY staging.part_{n} (a, b, c) FROM '/data/in/{n}.csv' WITH (FORMAT csv, HEADER true, DELIMITER E'\\t')"
+        )
     }),
     ("with parameters", |_| {
         "SELECT o.id, o.total FROM orders o LEFT JOIN customers c ON c.id = o.customer_id WHERE o.state = $1 AND c.country = $2 LIMIT $3"
@@ -74,11 +89,18 @@ fn measured(statements: &[String]) -> String {
         let begin = Instant::now();
         let mut written = 0;
         for statement in statements {
-            written += normaliser.normalise(std::hint::black_box(statement.as_bytes())).len();
+            written += normaliser
+                .normalise(std::hint::black_box(statement.as_bytes()))
+                .len();
         }
         std::hint::black_box(written);
         best = best.min(begin.elapsed().as_secs_f64());
     }
     let count = statements.len() as f64;
-    format!("{}\t{:.1}\t{:.1}", statements.len(), bytes as f64 / count, best * 1e9 / count)
+    format!(
+        "{}\t{:.1}\t{:.1}",
+        statements.len(),
+        bytes as f64 / count,
+        best * 1e9 / count
+    )
 }

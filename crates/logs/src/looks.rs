@@ -160,7 +160,12 @@ pub fn growth(before: &Look, after: Look) -> Growth {
         seconds: after.at.duration_since(begin).as_secs_f64().max(0.0),
         doubts: Doubts {
             reset,
-            evictions: u64::try_from(if reset { after.evictions } else { after.evictions - before.evictions }).unwrap_or(0),
+            evictions: u64::try_from(if reset {
+                after.evictions
+            } else {
+                after.evictions - before.evictions
+            })
+            .unwrap_or(0),
             ..Doubts::default()
         },
         hidden_ms: match reset {
@@ -204,7 +209,9 @@ pub fn growth(before: &Look, after: Look) -> Growth {
 
 /// Returns what was done since the entries began: everything that a look shows.
 pub fn totals(look: Look) -> Growth {
-    let oldest = look.reset_at.or_else(|| look.entries.iter().filter_map(|entry| entry.since).min());
+    let oldest = look
+        .reset_at
+        .or_else(|| look.entries.iter().filter_map(|entry| entry.since).min());
     Growth {
         seconds: oldest.map_or(0.0, |at| look.at.duration_since(at).as_secs_f64().max(0.0)),
         doubts: Doubts {
@@ -227,7 +234,10 @@ impl Growth {
         };
         let mut told = Vec::new();
         if doubts.reset {
-            told.push("pg_stat_statements was reset in between: only what was done since then is counted".to_owned());
+            told.push(
+                "pg_stat_statements was reset in between: only what was done since then is counted"
+                    .to_owned(),
+            );
         }
         if doubts.evictions > 0 {
             told.push(format!(
@@ -300,13 +310,22 @@ mod tests {
 
     fn calls(growth: &Growth) -> Vec<(i64, f64)> {
         let entries = growth.entries.iter();
-        entries.map(|entry| (entry.key.queryid, entry.counters.calls)).collect()
+        entries
+            .map(|entry| (entry.key.queryid, entry.counters.calls))
+            .collect()
     }
 
     #[test]
     fn growth_is_what_was_added() {
         let before = look(0, vec![entry(1, 10.0, None), entry(2, 5.0, None)]);
-        let after = look(10, vec![entry(1, 14.0, None), entry(2, 5.0, None), entry(3, 1.0, None)]);
+        let after = look(
+            10,
+            vec![
+                entry(1, 14.0, None),
+                entry(2, 5.0, None),
+                entry(3, 1.0, None),
+            ],
+        );
         let found = growth(&before, after);
         assert_eq!(calls(&found), [(1, 4.0), (3, 1.0)]);
         assert_eq!((found.fresh, found.seconds), (1, 10.0));
@@ -340,13 +359,31 @@ mod tests {
     #[test]
     fn what_was_evicted_and_what_was_out_of_reach_is_said() {
         let mut before = look(0, vec![entry(1, 10.0, None), entry(2, 10.0, None)]);
-        let mut after = look(10, vec![entry(1, 12.0, None), entry(3, 9.0, None), entry(4, 2.0, Some(5))]);
+        let mut after = look(
+            10,
+            vec![
+                entry(1, 12.0, None),
+                entry(3, 9.0, None),
+                entry(4, 2.0, Some(5)),
+            ],
+        );
         after.evictions = 3;
         let found = growth(&before, after.clone());
-        assert_eq!(found.doubts, Doubts { evictions: 3, gone: 1, ..Doubts::default() });
+        assert_eq!(
+            found.doubts,
+            Doubts {
+                evictions: 3,
+                gone: 1,
+                ..Doubts::default()
+            }
+        );
         before.cut = true;
         let found = growth(&before, after);
-        assert_eq!(calls(&found), [(1, 2.0), (4, 2.0)], "3 may have had its calls before");
+        assert_eq!(
+            calls(&found),
+            [(1, 2.0), (4, 2.0)],
+            "3 may have had its calls before"
+        );
         assert_eq!(found.doubts.unsure, 1);
     }
 

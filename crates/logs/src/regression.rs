@@ -9,15 +9,38 @@ use pawang_core::Timestamp;
 use serde::Serialize;
 
 const HOUR_SECONDS: i64 = 3_600;
+/// Something is seen so late at most: settings and objects are looked at every five minutes.
+const LATE_SECONDS: i64 = 600;
 /// Statistics of a table are old when so large a part of its rows changed since; the server analyses at a tenth by default.
 const STALE_SHARE: f64 = 0.2;
 /// Events of one kind that are named; more of them are counted.
 const NAMED_MAX: usize = 5;
 /// Settings that change plans, or the speed of the same plan, by the beginning of their names.
 const SLOWS: [&str; 24] = [
-    "enable_", "work_mem", "hash_mem", "random_page_cost", "seq_page_cost", "cpu_", "parallel_", "max_parallel", "effective_",
-    "shared_buffers", "maintenance_", "jit", "geqo", "from_collapse", "join_collapse", "default_statistics", "plan_cache",
-    "constraint_exclusion", "temp_buffers", "min_parallel", "track_io", "wal_", "synchronous_", "checkpoint_",
+    "enable_",
+    "work_mem",
+    "hash_mem",
+    "random_page_cost",
+    "seq_page_cost",
+    "cpu_",
+    "parallel_",
+    "max_parallel",
+    "effective_",
+    "shared_buffers",
+    "maintenance_",
+    "jit",
+    "geqo",
+    "from_collapse",
+    "join_collapse",
+    "default_statistics",
+    "plan_cache",
+    "constraint_exclusion",
+    "temp_buffers",
+    "min_parallel",
+    "track_io",
+    "wal_",
+    "synchronous_",
+    "checkpoint_",
 ];
 /// Hours of a week.
 const WEEK: i64 = 168;
@@ -199,18 +222,24 @@ impl Regression {
     pub fn explain(&mut self, text: Option<&str>, marks: &[Mark], stale: &[Stale]) {
         let names = text.map(names);
         let uses = |tables: &[String]| match &names {
-            Some(names) => tables.is_empty() || tables.iter().any(|table| names.contains(&table.to_lowercase())),
+            Some(names) => {
+                tables.is_empty()
+                    || tables
+                        .iter()
+                        .any(|table| names.contains(&table.to_lowercase()))
+            }
             // Nobody knows what it uses.
             None => true,
         };
         let near = |mark: &&Mark| {
-            let hour = mark.at.as_second().div_euclid(HOUR_SECONDS);
-            (self.since_hour - 1..=self.since_hour).contains(&hour) && uses(&mark.tables)
+            let begin = (self.since_hour - 1) * HOUR_SECONDS;
+            let end = (self.since_hour + 1) * HOUR_SECONDS + LATE_SECONDS;
+            (begin..end).contains(&mark.at.as_second()) && uses(&mark.tables)
         };
         let mut causes: Vec<Cause> = marks.iter().filter(near).map(Cause::of).collect();
-        let stale = stale
-            .iter()
-            .filter(|stale| stale.old() && names.is_some() && uses(std::slice::from_ref(&stale.table)));
+        let stale = stale.iter().filter(|stale| {
+            stale.old() && names.is_some() && uses(std::slice::from_ref(&stale.table))
+        });
         causes.extend(stale.map(Stale::cause));
         causes.sort_by_key(|cause| (cause.kind, cause.idle(), cause.at));
         causes.append(&mut self.causes);
@@ -278,8 +307,12 @@ fn bounded(causes: Vec<Cause>) -> Vec<Cause> {
 
 /// Returns the words of a statement that may be names, in lower case.
 fn names(text: &str) -> BTreeSet<String> {
-    let words = text.split(|letter: char| !letter.is_alphanumeric() && letter != '_' && letter != '$');
-    words.filter(|word| !word.is_empty()).map(str::to_lowercase).collect()
+    let words =
+        text.split(|letter: char| !letter.is_alphanumeric() && letter != '_' && letter != '$');
+    words
+        .filter(|word| !word.is_empty())
+        .map(str::to_lowercase)
+        .collect()
 }
 
 impl Hour {
@@ -368,7 +401,12 @@ fn explained(past: &Hour, now: &Hour) -> Cause {
         let what = "it touches more blocks per call for the same rows: its plan may have changed, or its tables are bloated";
         told(what, true, "blocks", blocks)
     } else if grew(read, 1.0) {
-        told("it reads more blocks per call that were in memory before", false, "blocks read", read)
+        told(
+            "it reads more blocks per call that were in memory before",
+            false,
+            "blocks read",
+            read,
+        )
     } else {
         let what = "it does the same work per call: it waits, for locks, disks or processors";
         told(what, true, "blocks", blocks)
@@ -460,6 +498,11 @@ mod tests {
             mark(NEWEST - 2, Setting, "setting cluster_name changed", &[]),
             mark(NEWEST - 2, Setting, "setting work_mem changed", &[]),
             mark(NEWEST - 50, Restart, "an earlier start", &[]),
+            Mark {
+                at: Timestamp::from_second((NEWEST - 1) * HOUR_SECONDS + LATE_SECONDS)
+                    .expect("a time of this century"),
+                ..mark(NEWEST - 1, Restart, "a later start", &[])
+            },
             mark(NEWEST - 2, Schema, "index orders_day is gone", &["Orders"]),
             mark(NEWEST - 2, Schema, "index items_day is gone", &["items"]),
         ];
@@ -488,11 +531,24 @@ mod tests {
             changed,
             rows: 10_000.0,
         };
-        let stale = [stale("orders", 9_000.0), stale("items", 9_000.0), stale("days", 900.0)];
+        let stale = [
+            stale("orders", 9_000.0),
+            stale("items", 9_000.0),
+            stale("days", 900.0),
+        ];
         let told = explained_by(Some("select from orders, days"), &[], &stale);
         assert_eq!(told[0], "statistics of public.orders were never gathered");
         assert_eq!(told.len(), 2, "{told:?}");
-        let many: Vec<Mark> = (0..8).map(|n| mark(NEWEST - 2, CauseKind::Schema, &format!("index {n} is gone"), &[])).collect();
+        let many: Vec<Mark> = (0..8)
+            .map(|n| {
+                mark(
+                    NEWEST - 2,
+                    CauseKind::Schema,
+                    &format!("index {n} is gone"),
+                    &[],
+                )
+            })
+            .collect();
         let told = explained_by(None, &many, &[]);
         assert_eq!(told.len(), NAMED_MAX + 1);
         assert_eq!(told[NAMED_MAX - 1], "index 4 is gone (and 3 more)");

@@ -101,7 +101,11 @@ impl Proposal {
             .or_else(|| number("MB", 1_024))
             .or_else(|| number("s", 1_000))
             .or_else(|| number("d", 1_440));
-        format!("{} = {}", self.setting, own.unwrap_or_else(|| plain.replace("', '", ",")))
+        format!(
+            "{} = {}",
+            self.setting,
+            own.unwrap_or_else(|| plain.replace("', '", ","))
+        )
     }
 }
 
@@ -152,9 +156,14 @@ pub fn script_for(platform: Platform, proposals: &[Proposal]) -> Vec<String> {
     };
     let (later, now): (Vec<_>, Vec<_>) = proposals.iter().partition(|proposal| proposal.restart);
     let mut lines = Vec::new();
-    for (head, proposals) in [("in force at once", now), ("in force after the next restart", later)] {
+    for (head, proposals) in [
+        ("in force at once", now),
+        ("in force after the next restart", later),
+    ] {
         if !proposals.is_empty() {
-            lines.push(format!("-- in {place}, {head}; the service may not offer each of them:"));
+            lines.push(format!(
+                "-- in {place}, {head}; the service may not offer each of them:"
+            ));
             lines.extend(proposals.iter().map(|proposal| proposal.parameter()));
         }
     }
@@ -237,21 +246,39 @@ fn slow(view: &View<'_>, found: &mut Vec<Proposal>) {
         return;
     };
     let duration = choice.duration_ms as f64;
-    let at = |duration_ms: i64| threshold::cost(&known.spreads, known.seconds, duration_ms.max(0).unsigned_abs());
+    let at = |duration_ms: i64| {
+        threshold::cost(
+            &known.spreads,
+            known.seconds,
+            duration_ms.max(0).unsigned_abs(),
+        )
+    };
     let (level, missing) = match now {
         -1 if sampled => return,
-        -1 => (Level::Warning, "no statement is told with its duration, however slow".to_owned()),
+        -1 => (
+            Level::Warning,
+            "no statement is told with its duration, however slow".to_owned(),
+        ),
         0 => (
             Level::Warning,
-            format!("every statement is written, {}: the log itself costs throughput and disk", at(0).sentence()),
+            format!(
+                "every statement is written, {}: the log itself costs throughput and disk",
+                at(0).sentence()
+            ),
         ),
         now if (now as f64) < duration && over(&at(now), &known.budget) => (
             Level::Warning,
-            format!("so many statements are written that the log is hard to read: {}", at(now).sentence()),
+            format!(
+                "so many statements are written that the log is hard to read: {}",
+                at(now).sentence()
+            ),
         ),
         now if now as f64 >= duration * LOWER_FROM => (
             Level::Info,
-            format!("statements from {} on could be told too within the budget", length(choice.duration_ms)),
+            format!(
+                "statements from {} on could be told too within the budget",
+                length(choice.duration_ms)
+            ),
         ),
         _ => return,
     };
@@ -296,8 +323,20 @@ fn sample(view: &View<'_>, known: &Workload, choice: &Choice, found: &mut Vec<Pr
     let rate = sample.rate.to_string();
     if view.text("log_min_duration_sample").is_some() {
         let wanted = length(sample.duration_ms);
-        found.push(view.propose("log_min_duration_sample", Level::Info, &wanted, &told, &cost));
-        found.push(view.propose("log_statement_sample_rate", Level::Info, &rate, &told, "the share of them that is written"));
+        found.push(view.propose(
+            "log_min_duration_sample",
+            Level::Info,
+            &wanted,
+            &told,
+            &cost,
+        ));
+        found.push(view.propose(
+            "log_statement_sample_rate",
+            Level::Info,
+            &rate,
+            &told,
+            "the share of them that is written",
+        ));
     }
 }
 
@@ -781,37 +820,82 @@ mod tests {
     }
 
     fn of_workload(now: &str, fast_ms: f64) -> Vec<(Level, String)> {
-        let settings = settings(&[("log_min_duration_statement", now), ("log_statement_sample_rate", "1")]);
+        let settings = settings(&[
+            ("log_min_duration_statement", now),
+            ("log_statement_sample_rate", "1"),
+        ]);
         let found = propose(&settings, 17, Some(&workload(fast_ms)));
-        found.iter().map(|proposal| (proposal.level, proposal.sql())).collect()
+        found
+            .iter()
+            .map(|proposal| (proposal.level, proposal.sql()))
+            .collect()
     }
 
     #[test]
     fn the_threshold_is_chosen_by_how_long_statements_take() {
-        let to = |level, wanted: &str| (level, format!("ALTER SYSTEM SET log_min_duration_statement = '{wanted}';"));
+        let to = |level, wanted: &str| {
+            (
+                level,
+                format!("ALTER SYSTEM SET log_min_duration_statement = '{wanted}';"),
+            )
+        };
         assert_eq!(of_workload("-1", 30.0), [to(Level::Warning, "50ms")]);
         assert_eq!(of_workload("0", 30.0), [to(Level::Warning, "50ms")]);
-        assert_eq!(of_workload("10", 30.0), [to(Level::Warning, "50ms")], "too many are written");
+        assert_eq!(
+            of_workload("10", 30.0),
+            [to(Level::Warning, "50ms")],
+            "too many are written"
+        );
         assert_eq!(of_workload("100", 30.0), []);
-        assert_eq!(of_workload("5000", 30.0), [to(Level::Info, "50ms")], "much is hidden");
+        assert_eq!(
+            of_workload("5000", 30.0),
+            [to(Level::Info, "50ms")],
+            "much is hidden"
+        );
         let found = of_workload("-1", 300.0);
         assert_eq!(found[0], to(Level::Warning, "500ms"));
-        assert_eq!(found[1].1, "ALTER SYSTEM SET log_min_duration_sample = '50ms';");
-        assert_eq!(found[2].1, "ALTER SYSTEM SET log_statement_sample_rate = '0.04';");
-        let found = propose(&settings(&[("log_min_duration_statement", "-1")]), 17, Some(&workload(30.0)));
-        for words in ["lines a second", "MB a day", "at most", "pg_stat_statements over 1 day", "budget of 10 lines"] {
+        assert_eq!(
+            found[1].1,
+            "ALTER SYSTEM SET log_min_duration_sample = '50ms';"
+        );
+        assert_eq!(
+            found[2].1,
+            "ALTER SYSTEM SET log_statement_sample_rate = '0.04';"
+        );
+        let found = propose(
+            &settings(&[("log_min_duration_statement", "-1")]),
+            17,
+            Some(&workload(30.0)),
+        );
+        for words in [
+            "lines a second",
+            "MB a day",
+            "at most",
+            "pg_stat_statements over 1 day",
+            "budget of 10 lines",
+        ] {
             assert!(found[0].cost.contains(words), "{}", found[0].cost);
         }
     }
 
     #[test]
     fn hosted_servers_get_parameters_in_their_own_units() {
-        let own = settings(&[("log_min_duration_statement", "-1"), ("log_temp_files", "-1"), ("rds.extensions", "")]);
+        let own = settings(&[
+            ("log_min_duration_statement", "-1"),
+            ("log_temp_files", "-1"),
+            ("rds.extensions", ""),
+        ]);
         assert_eq!(platform(&settings(&[])), Platform::Own);
         assert_eq!(platform(&own), Platform::Rds);
         let script = script_for(Platform::Rds, &propose(&own, 17, None));
         assert!(script[0].contains("parameter group"), "{script:?}");
-        assert_eq!(script[1..], ["log_min_duration_statement = 1000", "log_temp_files = 10240"]);
+        assert_eq!(
+            script[1..],
+            [
+                "log_min_duration_statement = 1000",
+                "log_temp_files = 10240"
+            ]
+        );
     }
 
     #[test]

@@ -8,7 +8,8 @@ use serde::Serialize;
 
 /// Durations that are considered, in milliseconds. Faster statements are better counted by pg_stat_statements than written one by one.
 pub const LADDER_MS: [u64; 15] = [
-    10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 60_000, 120_000, 300_000, 600_000,
+    10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 60_000, 120_000, 300_000,
+    600_000,
 ];
 /// Bytes of a line besides the statement: prefix, severity, duration.
 const LINE_BYTES: f64 = 120.0;
@@ -106,7 +107,8 @@ pub fn choose(spreads: &[Spread], seconds: f64, budget: Budget) -> Option<Choice
         return None;
     }
     let within = |cost: &Cost| {
-        cost.lines_per_second <= budget.lines_per_second && cost.bytes_per_day <= budget.bytes_per_day
+        cost.lines_per_second <= budget.lines_per_second
+            && cost.bytes_per_day <= budget.bytes_per_day
     };
     let costs = LADDER_MS.map(|at| (at, cost(spreads, seconds, at)));
     let found = costs.iter().find(|(_, cost)| within(cost));
@@ -168,17 +170,29 @@ fn short(value: f64) -> String {
 }
 
 /// Returns a sample that takes half of what the threshold leaves of the budget.
-fn sample(spreads: &[Spread], seconds: f64, above_ms: u64, above: &Cost, budget: Budget) -> Option<Sample> {
+fn sample(
+    spreads: &[Spread],
+    seconds: f64,
+    above_ms: u64,
+    above: &Cost,
+    budget: Budget,
+) -> Option<Sample> {
     if above_ms < SAMPLE_FROM_MS {
         return None;
     }
-    let duration_ms = LADDER_MS.into_iter().rev().find(|at| *at <= above_ms / SAMPLE_PART)?;
+    let duration_ms = LADDER_MS
+        .into_iter()
+        .rev()
+        .find(|at| *at <= above_ms / SAMPLE_PART)?;
     let all = cost(spreads, seconds, duration_ms);
     let lines = all.lines_per_second - above.lines_per_second;
     let bytes = all.bytes_per_day - above.bytes_per_day;
     let room = |budget: f64, taken: f64, wanted: f64| ((budget - taken) / 2.0 / wanted).max(0.0);
-    let rate = room(budget.lines_per_second, above.lines_per_second, lines)
-        .min(room(budget.bytes_per_day, above.bytes_per_day, bytes));
+    let rate = room(budget.lines_per_second, above.lines_per_second, lines).min(room(
+        budget.bytes_per_day,
+        above.bytes_per_day,
+        bytes,
+    ));
     if !rate.is_finite() || rate < SAMPLE_RATE_MIN {
         return None;
     }
@@ -241,7 +255,13 @@ impl Spread {
 /// Returns which share of normal numbers is beyond so many standard deviations (Abramowitz and Stegun 26.2.17, within 7.5e-8).
 fn beyond(deviations: f64) -> f64 {
     const P: f64 = 0.231_641_9;
-    const B: [f64; 5] = [0.319_381_53, -0.356_563_782, 1.781_477_937, -1.821_255_978, 1.330_274_429];
+    const B: [f64; 5] = [
+        0.319_381_53,
+        -0.356_563_782,
+        1.781_477_937,
+        -1.821_255_978,
+        1.330_274_429,
+    ];
     let x = deviations.abs();
     let t = 1.0 / (1.0 + P * x);
     let polynomial = B.iter().rev().fold(0.0, |sum, b| (sum + b) * t);
@@ -259,7 +279,11 @@ mod tests {
     fn spread(durations: &[f64], seconds: f64) -> Spread {
         let calls = durations.len() as f64;
         let mean_ms = durations.iter().sum::<f64>() / calls;
-        let variance = durations.iter().map(|ms| (ms - mean_ms).powi(2)).sum::<f64>() / calls;
+        let variance = durations
+            .iter()
+            .map(|ms| (ms - mean_ms).powi(2))
+            .sum::<f64>()
+            / calls;
         Spread {
             calls,
             mean_ms,
@@ -274,27 +298,52 @@ mod tests {
     #[test]
     fn the_smallest_threshold_within_the_budget_is_chosen() {
         // A thousand calls a second of 30 ms each, and one in ten seconds of 3 s.
-        let fast = Spread { calls: 3_600_000.0, ..spread(&[29.0, 30.0, 31.0], 3_600.0) };
-        let slow = Spread { calls: 360.0, ..spread(&[2_900.0, 3_100.0], 3_600.0) };
-        let found = choose(&[fast, slow], 86_400.0, Budget::default()).expect("statements were called");
+        let fast = Spread {
+            calls: 3_600_000.0,
+            ..spread(&[29.0, 30.0, 31.0], 3_600.0)
+        };
+        let slow = Spread {
+            calls: 360.0,
+            ..spread(&[2_900.0, 3_100.0], 3_600.0)
+        };
+        let found =
+            choose(&[fast, slow], 86_400.0, Budget::default()).expect("statements were called");
         assert_eq!(found.duration_ms, 50);
-        assert!((found.cost.lines_per_second - 0.1).abs() < 1e-9, "{found:?}");
-        assert!((found.cost.bytes_per_day - 0.1 * 200.0 * 86_400.0).abs() < 1.0, "{found:?}");
+        assert!(
+            (found.cost.lines_per_second - 0.1).abs() < 1e-9,
+            "{found:?}"
+        );
+        assert!(
+            (found.cost.bytes_per_day - 0.1 * 200.0 * 86_400.0).abs() < 1.0,
+            "{found:?}"
+        );
         assert_eq!(found.sample, None, "the threshold is low");
-        let bytes = Budget { bytes_per_day: 1e6, ..Budget::default() };
+        let bytes = Budget {
+            bytes_per_day: 1e6,
+            ..Budget::default()
+        };
         let found = choose(&[fast, slow], 86_400.0, bytes).expect("statements were called");
         assert_eq!(found.duration_ms, 5_000, "1.7 MB a day would be too much");
     }
 
     #[test]
     fn a_high_threshold_brings_a_sample_and_a_hopeless_one_is_said() {
-        let heavy = Spread { calls: 360_000.0, ..spread(&[150.0, 250.0, 400.0], 3_600.0) };
+        let heavy = Spread {
+            calls: 360_000.0,
+            ..spread(&[150.0, 250.0, 400.0], 3_600.0)
+        };
         let found = choose(&[heavy], 86_400.0, Budget::default()).expect("statements were called");
         assert_eq!(found.duration_ms, 500);
         let sample = found.sample.expect("there is room for a sample");
         assert_eq!(sample.duration_ms, 50);
-        assert!((sample.rate - 0.05).abs() < 1e-9, "half of ten lines of a hundred: {sample:?}");
-        let all = Spread { calls: 360_000.0, ..spread(&[700_000.0, 800_000.0], 3_600.0) };
+        assert!(
+            (sample.rate - 0.05).abs() < 1e-9,
+            "half of ten lines of a hundred: {sample:?}"
+        );
+        let all = Spread {
+            calls: 360_000.0,
+            ..spread(&[700_000.0, 800_000.0], 3_600.0)
+        };
         let found = choose(&[all], 86_400.0, Budget::default()).expect("statements were called");
         assert!(found.beyond && found.duration_ms == 600_000, "{found:?}");
         assert_eq!(choose(&[Spread::default()], 10.0, Budget::default()), None);
@@ -304,12 +353,21 @@ mod tests {
     fn one_call_of_a_new_entry_is_no_rate() {
         let one = spread(&[5_000.0], 2.0);
         assert!(cost(&[one], 86_400.0, 1_000).lines_per_second < 0.001);
-        assert!(cost(&[one], 10.0, 1_000).lines_per_second > 0.05, "unless there is no more");
+        assert!(
+            cost(&[one], 10.0, 1_000).lines_per_second > 0.05,
+            "unless there is no more"
+        );
     }
 
     #[test]
     fn tails_of_the_normal_distribution_are_known() {
-        for (at, share) in [(0.0, 0.5), (1.0, 0.158_655), (1.96, 0.024_998), (3.0, 0.001_350), (-1.0, 0.841_345)] {
+        for (at, share) in [
+            (0.0, 0.5),
+            (1.0, 0.158_655),
+            (1.96, 0.024_998),
+            (3.0, 0.001_350),
+            (-1.0, 0.841_345),
+        ] {
             assert!((beyond(at) - share).abs() < 1e-6, "{at}: {}", beyond(at));
         }
     }

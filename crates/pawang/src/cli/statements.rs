@@ -143,7 +143,8 @@ impl Statements {
             self.schema
         );
         let rows = read(&self.session, &sql).await?;
-        let number = |row: &[Value], column: usize| row.get(column).and_then(Value::as_float).unwrap_or(0.0);
+        let number =
+            |row: &[Value], column: usize| row.get(column).and_then(Value::as_float).unwrap_or(0.0);
         let spread = |row: &Vec<Value>| Spread {
             calls: number(row, 0),
             mean_ms: number(row, 1),
@@ -193,7 +194,12 @@ impl About {
     fn quiet(&self) -> Option<String> {
         let says = |name: &str, value: &Option<String>, bad: &str, statement: &str| {
             let bad = value.as_deref() == Some(bad);
-            bad.then(|| format!("{name} is {}: {statement} SELECT pg_reload_conf();", value.as_deref().unwrap_or_default()))
+            bad.then(|| {
+                format!(
+                    "{name} is {}: {statement} SELECT pg_reload_conf();",
+                    value.as_deref().unwrap_or_default()
+                )
+            })
         };
         says(
             "pg_stat_statements.track",
@@ -216,9 +222,11 @@ impl About {
         let missing = |primary: &str| Report::new(Kind::Target, primary.to_owned());
         let database = &session.server.database;
         if !self.loaded {
-            return Err(missing("pg_stat_statements counts nothing on this server: it was not loaded at its start")
-                .with_detail("a superuser runs the statement, and the server is restarted")
-                .with_hint(load(self.libraries.as_deref())));
+            return Err(missing(
+                "pg_stat_statements counts nothing on this server: it was not loaded at its start",
+            )
+            .with_detail("a superuser runs the statement, and the server is restarted")
+            .with_hint(load(self.libraries.as_deref())));
         }
         let Some(version) = &self.version else {
             return Err(missing(&format!("there is no extension pg_stat_statements in database \"{database}\""))
@@ -227,14 +235,18 @@ impl About {
         };
         let role = format!("\"{}\"", session.server.user.replace('"', "\"\""));
         if !self.usage {
-            return Err(missing("the role may not use the schema of pg_stat_statements")
-                .with_hint(format!("GRANT USAGE ON SCHEMA {} TO {role};", self.schema)));
+            return Err(
+                missing("the role may not use the schema of pg_stat_statements")
+                    .with_hint(format!("GRANT USAGE ON SCHEMA {} TO {role};", self.schema)),
+            );
         }
         let number = parsed(version);
         if number < OLDEST {
-            return Err(missing(&format!("extension pg_stat_statements in database \"{database}\" is of version {version}"))
-                .with_detail("the server has a newer one, which tells resets and evictions")
-                .with_hint("ALTER EXTENSION pg_stat_statements UPDATE;"));
+            return Err(missing(&format!(
+                "extension pg_stat_statements in database \"{database}\" is of version {version}"
+            ))
+            .with_detail("the server has a newer one, which tells resets and evictions")
+            .with_hint("ALTER EXTENSION pg_stat_statements UPDATE;"));
         }
         Ok((self.schema.clone(), number))
     }
@@ -252,7 +264,10 @@ fn load(libraries: Option<&str>) -> String {
         .map(|item| format!("'{}'", item.replace('\'', "''")))
         .collect();
     items.push("'pg_stat_statements'".to_owned());
-    format!("ALTER SYSTEM SET shared_preload_libraries = {};", items.join(", "))
+    format!(
+        "ALTER SYSTEM SET shared_preload_libraries = {};",
+        items.join(", ")
+    )
 }
 
 fn parsed(version: &str) -> (u32, u32) {
@@ -278,7 +293,12 @@ fn look(info: &Rows, entries: &Rows) -> Look {
     for row in entries.rows.iter().take(ENTRIES_MAX) {
         let int = |column: usize| row.get(column).and_then(Value::as_int);
         let number = |column: usize| row.get(column).and_then(Value::as_float).unwrap_or(0.0);
-        let text = |column: usize| row.get(column).and_then(Value::as_text).unwrap_or_default().to_owned();
+        let text = |column: usize| {
+            row.get(column)
+                .and_then(Value::as_text)
+                .unwrap_or_default()
+                .to_owned()
+        };
         let counters = Counters {
             calls: number(7),
             total_ms: number(8),
@@ -318,7 +338,10 @@ mod tests {
     #[test]
     fn the_library_is_loaded_besides_the_others() {
         let list = |libraries| load(Some(libraries));
-        assert_eq!(list(""), "ALTER SYSTEM SET shared_preload_libraries = 'pg_stat_statements';");
+        assert_eq!(
+            list(""),
+            "ALTER SYSTEM SET shared_preload_libraries = 'pg_stat_statements';"
+        );
         assert_eq!(
             list("timescaledb, \"auto_explain\""),
             "ALTER SYSTEM SET shared_preload_libraries = 'timescaledb', 'auto_explain', 'pg_stat_statements';"
@@ -340,7 +363,15 @@ mod tests {
             ..About::default()
         };
         assert_eq!(about("top", "auto").quiet(), None);
-        assert!(about("none", "auto").quiet().is_some_and(|text| text.contains("track = 'top'")));
-        assert!(about("all", "off").quiet().is_some_and(|text| text.contains("compute_query_id = 'auto'")));
+        assert!(
+            about("none", "auto")
+                .quiet()
+                .is_some_and(|text| text.contains("track = 'top'"))
+        );
+        assert!(
+            about("all", "off")
+                .quiet()
+                .is_some_and(|text| text.contains("compute_query_id = 'auto'"))
+        );
     }
 }

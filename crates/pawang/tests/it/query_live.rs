@@ -21,13 +21,21 @@ async fn cluster(version: Option<Version>, settings: &[(&str, &str)]) -> Cluster
 
 async fn with_extension(version: Option<Version>) -> Cluster {
     let cluster = cluster(version, &LOADED).await;
-    cluster.sql("postgres", "CREATE EXTENSION pg_stat_statements").await;
+    cluster
+        .sql("postgres", "CREATE EXTENSION pg_stat_statements")
+        .await;
     cluster.monitor().await;
     cluster
 }
 
 /// Runs a command while the server is busy with `sql`, again and again.
-async fn meanwhile(desk: &Desk, words: &[&str], cluster: &Cluster, sql: impl Fn(usize) -> String) -> Screen {
+async fn meanwhile(
+    desk: &Desk,
+    words: &[&str],
+    cluster: &Cluster,
+    sql: impl Fn(usize) -> String,
+) -> Screen {
+    let client = cluster.connect("postgres").await;
     let running = desk.start(words);
     let mut screen = tokio::task::spawn_blocking(move || running.screen());
     for number in 0.. {
@@ -35,7 +43,7 @@ async fn meanwhile(desk: &Desk, words: &[&str], cluster: &Cluster, sql: impl Fn(
         tokio::select! {
             biased;
             screen = &mut screen => return screen.unwrap(),
-            _ = cluster.sql("postgres", &sql) => {}
+            done = client.batch_execute(&sql) => done.unwrap(),
         }
     }
     unreachable!("the command ends")
@@ -46,7 +54,12 @@ async fn two_looks_tell_what_was_done_in_between() {
     for version in versions() {
         let cluster = with_extension(Some(version)).await;
         let url = cluster.url_as("monitor", "postgres");
-        cluster.sql("postgres", "SELECT count(*) AS earlier FROM generate_series(1, 300000)").await;
+        cluster
+            .sql(
+                "postgres",
+                "SELECT sum(n) AS earlier FROM generate_series(1, 300000) AS n",
+            )
+            .await;
         let desk = Desk::new();
         let words = ["query", "top", &url, "--for", "1s", "--json"];
         let busy = "SELECT count(*) AS busy FROM generate_series(1, 1000)";
@@ -56,11 +69,18 @@ async fn two_looks_tell_what_was_done_in_between() {
         let statements = data[0]["workload"]["statements"].as_array().unwrap();
         let text = |words: &str| {
             let mut all = statements.iter();
-            all.find(|one| one["text"].as_str().is_some_and(|text| text.contains(words)))
+            all.find(|one| {
+                one["text"]
+                    .as_str()
+                    .is_some_and(|text| text.contains(words))
+            })
         };
         let found = text("AS busy").unwrap_or_else(|| panic!("{version}: {data}"));
         assert!(found["sums"]["calls"].as_f64().unwrap() >= 1.0, "{found}");
-        assert!(text("AS earlier").is_none(), "{version}: nothing was done of it: {data}");
+        assert!(
+            text("AS earlier").is_none(),
+            "{version}: nothing was done of it: {data}"
+        );
         let seconds = data[0]["live"]["seconds"].as_f64().unwrap();
         assert!((1.0..30.0).contains(&seconds), "{data}");
         assert_eq!(data[0]["live"]["doubts"]["reset"], false, "{data}");
@@ -68,12 +88,18 @@ async fn two_looks_tell_what_was_done_in_between() {
         let total = desk.pawang(&["query", "top", &url, "--total"]);
         assert_eq!(total.code, 0, "{total:?}");
         assert!(total.stdout.contains("AS earlier"), "{total:?}");
-        assert!(total.stderr.contains("everything since the reset"), "{total:?}");
+        assert!(
+            total.stderr.contains("everything since the reset"),
+            "{total:?}"
+        );
         let id = found["queryid"].as_str().unwrap();
         let one = desk.pawang(&["query", "show", id, &url, "--total"]);
         assert_eq!(one.code, 0, "{one:?}");
         assert!(one.stdout.starts_with("SELECT count(*) AS busy"), "{one:?}");
-        assert!(one.stdout.contains("since reset\tpostgres\tpostgres\tno\t"), "{one:?}");
+        assert!(
+            one.stdout.contains("since reset\tpostgres\tpostgres\tno\t"),
+            "{one:?}"
+        );
         desk.pawang(&["query", "show", "7", &url, "--total"])
             .is_clear_error(1, &["counts no query 7", "query top"]);
     }
@@ -85,23 +111,40 @@ async fn a_reset_and_evictions_in_between_are_told_and_nothing_is_negative() {
         let cluster = with_extension(Some(version)).await;
         let url = cluster.url_as("monitor", "postgres");
         let desk = Desk::new();
-        let words = ["query", "top", &url, "--for", "2s", "--json", "--top", "1000"];
+        let words = [
+            "query", "top", &url, "--for", "2s", "--json", "--top", "1000",
+        ];
         // Far more statements than there is room for.
-        let flood = |number: usize| format!("SELECT {}", vec!["1"; number % 400 + 1].join(", "));
+        let flood = |number: usize| {
+            let one = |length: usize| format!("SELECT {};", vec!["1"; length % 400 + 1].join(", "));
+            (number * 20..number * 20 + 20).map(one).collect::<String>()
+        };
         let evicted = meanwhile(&desk, &words, &cluster, flood).await;
         let data = evicted.data("pawang.query.top/1");
-        assert!(data[0]["live"]["doubts"]["evictions"].as_u64().unwrap() > 0, "{version}: {data}");
+        assert!(
+            data[0]["live"]["doubts"]["evictions"].as_u64().unwrap() > 0,
+            "{version}: {data}"
+        );
         let notes = data[0]["live"]["notes"].to_string();
         assert!(notes.contains("pg_stat_statements.max"), "{notes}");
         for statement in data[0]["workload"]["statements"].as_array().unwrap() {
             let sums = statement["sums"].as_object().unwrap();
-            assert!(sums.values().all(|value| value.as_f64().unwrap() >= 0.0), "{statement}");
+            assert!(
+                sums.values().all(|value| value.as_f64().unwrap() >= 0.0),
+                "{statement}"
+            );
         }
         let reset = |_| "SELECT pg_stat_statements_reset()".to_owned();
         let screen = meanwhile(&desk, &words, &cluster, reset).await;
         let data = screen.data("pawang.query.top/1");
-        assert_eq!(data[0]["live"]["doubts"]["reset"], true, "{version}: {data}");
-        assert!(data[0]["live"]["seconds"].as_f64().unwrap() < 2.0, "counted from the reset: {data}");
+        assert_eq!(
+            data[0]["live"]["doubts"]["reset"], true,
+            "{version}: {data}"
+        );
+        assert!(
+            data[0]["live"]["seconds"].as_f64().unwrap() < 2.0,
+            "counted from the reset: {data}"
+        );
     }
 }
 
@@ -112,30 +155,66 @@ async fn what_is_missing_is_told_with_the_statement_that_provides_it() {
     let top = |url: &str| desk.pawang(&["query", "top", url, "--total"]);
     top(&bare.url("postgres")).is_clear_error(
         3,
-        &["not loaded", "ALTER SYSTEM SET shared_preload_libraries = 'auto_explain', 'pg_stat_statements';"],
+        &[
+            "not loaded",
+            "ALTER SYSTEM SET shared_preload_libraries = 'auto_explain', 'pg_stat_statements';",
+        ],
     );
     drop(bare);
     let cluster = cluster(None, &LOADED).await;
     cluster.monitor().await;
-    cluster.sql("postgres", "CREATE ROLE app LOGIN; CREATE SCHEMA ext").await;
+    cluster
+        .sql("postgres", "CREATE ROLE app LOGIN; CREATE SCHEMA ext")
+        .await;
     let url = cluster.url_as("app", "postgres");
-    top(&url).is_clear_error(3, &["database \"postgres\"", "CREATE EXTENSION pg_stat_statements;"]);
-    cluster.sql("postgres", "CREATE EXTENSION pg_stat_statements SCHEMA ext VERSION '1.8'").await;
+    top(&url).is_clear_error(
+        3,
+        &[
+            "database \"postgres\"",
+            "CREATE EXTENSION pg_stat_statements;",
+        ],
+    );
+    cluster
+        .sql(
+            "postgres",
+            "CREATE EXTENSION pg_stat_statements SCHEMA ext VERSION '1.8'",
+        )
+        .await;
     top(&url).is_clear_error(3, &["GRANT USAGE ON SCHEMA ext TO \"app\";"]);
-    cluster.sql("postgres", "GRANT USAGE ON SCHEMA ext TO app").await;
-    top(&url).is_clear_error(3, &["version 1.8", "ALTER EXTENSION pg_stat_statements UPDATE;"]);
-    cluster.sql("postgres", "ALTER EXTENSION pg_stat_statements UPDATE").await;
+    cluster
+        .sql("postgres", "GRANT USAGE ON SCHEMA ext TO app")
+        .await;
+    top(&url).is_clear_error(
+        3,
+        &["version 1.8", "ALTER EXTENSION pg_stat_statements UPDATE;"],
+    );
+    cluster
+        .sql("postgres", "ALTER EXTENSION pg_stat_statements UPDATE")
+        .await;
     let hidden = top(&url);
-    assert!(hidden.stderr.contains("GRANT pg_read_all_stats TO \"app\";"), "{hidden:?}");
-    cluster.sql("postgres", "GRANT pg_read_all_stats TO app").await;
+    assert!(
+        hidden
+            .stderr
+            .contains("GRANT pg_read_all_stats TO \"app\";"),
+        "{hidden:?}"
+    );
+    cluster
+        .sql("postgres", "GRANT pg_read_all_stats TO app")
+        .await;
     let seen = top(&url);
     assert_eq!(seen.code, 0, "{seen:?}");
     assert!(!seen.stderr.contains("GRANT"), "{seen:?}");
     cluster.set("pg_stat_statements.track", Some("none")).await;
-    cluster.sql("postgres", "SELECT ext.pg_stat_statements_reset()").await;
+    cluster
+        .sql("postgres", "SELECT ext.pg_stat_statements_reset()")
+        .await;
     let none = top(&url);
     assert_eq!(none.code, 1, "{none:?}");
-    assert!(none.stderr.contains("ALTER SYSTEM SET pg_stat_statements.track = 'top';"), "{none:?}");
+    assert!(
+        none.stderr
+            .contains("ALTER SYSTEM SET pg_stat_statements.track = 'top';"),
+        "{none:?}"
+    );
 }
 
 #[tokio::test]
@@ -148,11 +227,16 @@ async fn a_server_without_history_is_asked_by_its_name() {
     assert_eq!(one.code, 0, "{one:?}");
     let both = desk.pawang(&["query", "top", "--total"]);
     both.is_clear_error(3, &["/nowhere"]);
-    assert!(both.stdout.contains("query id"), "the other one is shown: {both:?}");
-    desk.pawang(&["query", "top", "--for", "2h"]).is_clear_error(2, &["from 1s to 1h"]);
+    assert!(
+        both.stdout.contains("query id"),
+        "the other one is shown: {both:?}"
+    );
+    desk.pawang(&["query", "top", "--for", "2h"])
+        .is_clear_error(2, &["from 1s to 1h"]);
     desk.pawang(&["query", "top", "--total", "--by", "change"])
         .is_clear_error(2, &["day before", "pawang serve"]);
-    desk.pawang(&["query", "top", "-i", "three"]).is_clear_error(2, &["three"]);
+    desk.pawang(&["query", "top", "-i", "three"])
+        .is_clear_error(2, &["three"]);
 }
 
 #[tokio::test]
@@ -164,7 +248,9 @@ async fn the_threshold_of_the_log_is_proposed_by_how_long_statements_take() {
         let words = [&["logs", "settings", &url, "--json"], words].concat();
         let data = desk.pawang(&words).data("pawang.logs.settings/1");
         let all = data[0]["proposals"].as_array().unwrap().clone();
-        let found = all.into_iter().find(|one| one["setting"] == "log_min_duration_statement");
+        let found = all
+            .into_iter()
+            .find(|one| one["setting"] == "log_min_duration_statement");
         (found.unwrap_or_else(|| panic!("{data}")), data[0].clone())
     };
     let slow = "SELECT pg_sleep(0.06) FROM generate_series(1, 2)";
@@ -172,9 +258,17 @@ async fn the_threshold_of_the_log_is_proposed_by_how_long_statements_take() {
         cluster.sql("postgres", slow).await;
     }
     let (found, whole) = threshold(&[]);
-    assert_eq!(found["wanted"], "'10ms'", "a quiet server can tell nearly all: {found}");
+    assert_eq!(
+        found["wanted"], "'10ms'",
+        "a quiet server can tell nearly all: {found}"
+    );
     let cost = found["cost"].as_str().unwrap();
-    for words in ["lines a second", "MB a day", "by pg_stat_statements", "at most"] {
+    for words in [
+        "lines a second",
+        "MB a day",
+        "by pg_stat_statements",
+        "at most",
+    ] {
         assert!(cost.contains(words), "{cost}");
     }
     assert_eq!(whole["platform"], "own", "{whole}");
@@ -183,9 +277,17 @@ async fn the_threshold_of_the_log_is_proposed_by_how_long_statements_take() {
     assert_eq!(found["wanted"], "'200ms'", "{found}");
     desk.pawang(&["logs", "settings", &url, "--lines-per-second", "0"])
         .is_clear_error(2, &["budget"]);
-    cluster.sql("postgres", "DROP EXTENSION pg_stat_statements").await;
+    cluster
+        .sql("postgres", "DROP EXTENSION pg_stat_statements")
+        .await;
     let (found, whole) = threshold(&[]);
     assert_eq!(found["wanted"], "'1s'", "{found}");
-    assert!(found["cost"].as_str().unwrap().contains("not known"), "{found}");
-    assert_eq!(whole["statements"]["missing"]["hint"], "CREATE EXTENSION pg_stat_statements;", "{whole}");
+    assert!(
+        found["cost"].as_str().unwrap().contains("not known"),
+        "{found}"
+    );
+    assert_eq!(
+        whole["statements"]["missing"]["hint"], "CREATE EXTENSION pg_stat_statements;",
+        "{whole}"
+    );
 }

@@ -63,9 +63,13 @@ struct Marks {
 
 /// Follows a file in each of the ways that people do.
 pub(super) fn measure(binary: &Path, capture: &Path, seconds: u64) -> Result<Part, String> {
-    let text = fs::read(capture).map_err(|error| format!("could not read \"{}\": {error}", capture.display()))?;
+    let text = fs::read(capture)
+        .map_err(|error| format!("could not read \"{}\": {error}", capture.display()))?;
     let work = tempfile::tempdir().map_err(|error| error.to_string())?;
-    let ways: [(&'static str, &[&str]); 2] = [("every record", &[]), ("what is of level warning", &["--level", "warning"])];
+    let ways: [(&'static str, &[&str]); 2] = [
+        ("every record", &[]),
+        ("what is of level warning", &["--level", "warning"]),
+    ];
     let mut all = Vec::new();
     for (number, (name, words)) in ways.into_iter().enumerate() {
         println!("following, {name}, {seconds} s");
@@ -94,7 +98,9 @@ fn one(
     written.write_all(head).map_err(told)?;
     let mark = mark_of(text)?;
     let mut command = Command::new(binary);
-    command.args(["logs", "follow", "--json", "--lines", "1", "--prefix", PREFIX]);
+    command.args([
+        "logs", "follow", "--json", "--lines", "1", "--prefix", PREFIX,
+    ]);
     command.args(words).arg(file);
     let (process, output) = Process::start_piped(&mut command)?;
     let marks = Arc::new(Mutex::new(Marks::default()));
@@ -107,21 +113,35 @@ fn one(
     wait(&marks, 1, START_MAX)?;
     let cpu = process.cpu_seconds()?;
     let begin = Instant::now();
-    let bytes = write(&mut written, text, &mark, &marks, Duration::from_secs(seconds)).map_err(told)?;
+    let bytes = write(
+        &mut written,
+        text,
+        &mark,
+        &marks,
+        Duration::from_secs(seconds),
+    )
+    .map_err(told)?;
     let elapsed = begin.elapsed().as_secs_f64();
     let cpu = process.cpu_seconds()? - cpu;
     let count = lock(&marks).written.len();
     let came = wait(&marks, count, LATE_MAX);
     let (_, peak_mb) = process.memory_mb()?;
     process.end()?;
-    reader.join().map_err(|_| "the reader of the output ended early".to_owned())?;
+    reader
+        .join()
+        .map_err(|_| "the reader of the output ended early".to_owned())?;
     came?;
     let marks = lock(&marks);
     let mut delays: Vec<f64> = marks
         .shown
         .iter()
         .skip(1)
-        .filter_map(|(number, at)| Some(at.duration_since(*marks.written.get(*number)?).as_secs_f64()))
+        .filter_map(|(number, at)| {
+            Some(
+                at.duration_since(*marks.written.get(*number)?)
+                    .as_secs_f64(),
+            )
+        })
         .collect();
     delays.sort_by(f64::total_cmp);
     Ok(Followed {
@@ -148,7 +168,9 @@ fn wait(marks: &Mutex<Marks>, count: usize, most: Duration) -> Result<(), String
             return Ok(());
         }
         if begin.elapsed() > most {
-            return Err(format!("{shown} of {count} marked lines came out within {most:?}"));
+            return Err(format!(
+                "{shown} of {count} marked lines came out within {most:?}"
+            ));
         }
         std::thread::sleep(LOOK_EVERY);
     }
@@ -164,7 +186,9 @@ fn whole_lines(text: &[u8], from: usize, bytes: usize) -> &[u8] {
 /// Returns an error of the capture up to its message: what a marked line begins with.
 fn mark_of(text: &[u8]) -> Result<Vec<u8>, String> {
     const ERROR: &[u8] = b"ERROR:  ";
-    let found = Finder::new(ERROR).find(text).ok_or("the capture holds no error")?;
+    let found = Finder::new(ERROR)
+        .find(text)
+        .ok_or("the capture holds no error")?;
     let begin = memchr::memrchr(b'\n', &text[..found]).map_or(0, |end| end + 1);
     Ok(text[begin..found + ERROR.len()].to_vec())
 }
@@ -181,7 +205,13 @@ fn write_mark(file: &mut File, mark: &[u8], marks: &Mutex<Marks>) -> std::io::Re
 }
 
 /// Writes the capture again and again at the rate of the bench; returns how many bytes.
-fn write(file: &mut File, text: &[u8], mark: &[u8], marks: &Mutex<Marks>, lasting: Duration) -> std::io::Result<u64> {
+fn write(
+    file: &mut File,
+    text: &[u8],
+    mark: &[u8],
+    marks: &Mutex<Marks>,
+    lasting: Duration,
+) -> std::io::Result<u64> {
     let begin = Instant::now();
     let (mut written, mut from) = (0, 0);
     for turn in 1_u64.. {
@@ -211,10 +241,17 @@ fn read(output: impl std::io::Read, marks: &Mutex<Marks>) {
     let finder = Finder::new(MARK);
     let mut lines = BufReader::with_capacity(1 << 20, output);
     let mut line = Vec::new();
-    while lines.read_until(b'\n', &mut line).is_ok_and(|bytes| bytes > 0) {
+    while lines
+        .read_until(b'\n', &mut line)
+        .is_ok_and(|bytes| bytes > 0)
+    {
         if let Some(found) = finder.find(&line) {
-            let digits = line[found + MARK.len()..].iter().take_while(|byte| byte.is_ascii_digit());
-            let number = digits.fold(0_usize, |number, digit| number * 10 + usize::from(digit - b'0'));
+            let digits = line[found + MARK.len()..]
+                .iter()
+                .take_while(|byte| byte.is_ascii_digit());
+            let number = digits.fold(0_usize, |number, digit| {
+                number * 10 + usize::from(digit - b'0')
+            });
             lock(marks).shown.push((number, Instant::now()));
         }
         line.clear();

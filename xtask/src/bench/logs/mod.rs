@@ -78,7 +78,9 @@ impl<'a> Wanted<'a> {
         let mut rest = words.iter().copied();
         while let Some(word) = rest.next() {
             match word {
-                "report" | "follow" | "normaliser" if wanted.only.is_none() => wanted.only = Some(word),
+                "report" | "follow" | "normaliser" if wanted.only.is_none() => {
+                    wanted.only = Some(word)
+                }
                 "--write" => wanted.write = true,
                 "--dev" => wanted.profile = Profile::Dev,
                 "--seconds" => {
@@ -110,7 +112,12 @@ pub(crate) fn run(words: &[&str]) -> Result<(), String> {
     let binary = match wanted.profile {
         Profile::Release => build_release()?,
         Profile::Dev => {
-            run::loud(&mut run::cargo(&["build", "--locked", "--package", "pawang"]))?;
+            run::loud(&mut run::cargo(&[
+                "build",
+                "--locked",
+                "--package",
+                "pawang",
+            ]))?;
             run::built("debug/pawang")?
         }
     };
@@ -133,7 +140,10 @@ pub(crate) fn run(words: &[&str]) -> Result<(), String> {
         let (cluster, folder) = run::runtime()?.block_on(corpus::capture())?;
         if wanted.wants("follow") {
             let capture = folder.join("postgresql.log");
-            tell("logs follow", follow::measure(&binary, &capture, wanted.seconds)?)?;
+            tell(
+                "logs follow",
+                follow::measure(&binary, &capture, wanted.seconds)?,
+            )?;
         }
         if wanted.wants("report") {
             tell("logs report", measure(&binary, &folder)?)?;

@@ -12,7 +12,15 @@ const GOAL_NS: f64 = 500.0;
 /// Runs the example that makes statements and normalises them.
 pub(super) fn measure(profile: Profile) -> Result<Part, String> {
     println!("the normaliser");
-    let mut words = vec!["run", "--locked", "--quiet", "--package", "pawang-logs", "--example", "normalise"];
+    let mut words = vec![
+        "run",
+        "--locked",
+        "--quiet",
+        "--package",
+        "pawang-logs",
+        "--example",
+        "normalise",
+    ];
     words.extend((profile == Profile::Release).then_some("--release"));
     let told = run::quiet(&mut run::cargo(&words))?;
     let mut text = "Statements of a program that makes them (reports with joins and long lists, COPY, DDL, updates of one row, comments, casts, \
@@ -25,7 +33,10 @@ pub(super) fn measure(profile: Profile) -> Result<Part, String> {
         let [name, count, bytes, nanoseconds] = cells.as_slice() else {
             return Err(format!("cannot read \"{line}\" of the example"));
         };
-        let number = |text: &str| text.parse::<f64>().map_err(|error| format!("\"{text}\" is no number: {error}"));
+        let number = |text: &str| {
+            text.parse::<f64>()
+                .map_err(|error| format!("\"{text}\" is no number: {error}"))
+        };
         let (bytes, nanoseconds) = (number(bytes)?, number(nanoseconds)?);
         let _ = writeln!(
             text,

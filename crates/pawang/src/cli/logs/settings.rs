@@ -120,7 +120,10 @@ fn budget(args: &Args) -> Result<Budget, Report> {
             bytes_per_day: args.mb_per_day * 1e6,
         });
     }
-    let report = Report::new(Kind::Usage, "cannot use that budget: it is not above 0, or far too large");
+    let report = Report::new(
+        Kind::Usage,
+        "cannot use that budget: it is not above 0, or far too large",
+    );
     Err(report.with_hint("pawang logs settings --lines-per-second 10 --mb-per-day 1000"))
 }
 
@@ -170,7 +173,8 @@ async fn log_rate(session: &Session) -> Option<(f64, f64)> {
     files.retain(|file| file.modified.is_some());
     files.sort_by_key(|file| file.modified);
     let newest = files.last()?.modified?;
-    let ago = |file: &remote::RemoteFile| file.modified.map_or(0.0, |at| (newest - at) as f64 / 1e6);
+    let ago =
+        |file: &remote::RemoteFile| file.modified.map_or(0.0, |at| (newest - at) as f64 / 1e6);
     // The first one is only the beginning of the second.
     files.retain(|file| ago(file) <= LOG_SECONDS_MAX);
     let seconds = ago(files.first()?);
@@ -194,7 +198,8 @@ fn answer(facts: &Facts, known: Known) -> Answer {
         name: facts.instance.name.clone(),
         version: server.map_or_else(|_| String::new(), |server| server.short_version()),
         platform: settings::platform(settings.as_ref().map_or(&empty, |(settings, _)| settings)),
-        proposals: settings.map(|(settings, major)| settings::propose(&settings, major, known.workload.as_ref())),
+        proposals: settings
+            .map(|(settings, major)| settings::propose(&settings, major, known.workload.as_ref())),
         known,
     }
 }
@@ -272,8 +277,15 @@ fn notes(answer: &Answer) {
         )),
     }
     if let Some(why) = &answer.known.why {
-        let hint = why.hint.as_ref().map(|hint| format!(": {hint}")).unwrap_or_default();
-        output::talk(&format!("{name}: how long statements take is not known: {}{hint}", why.primary));
+        let hint = why
+            .hint
+            .as_ref()
+            .map(|hint| format!(": {hint}"))
+            .unwrap_or_default();
+        output::talk(&format!(
+            "{name}: how long statements take is not known: {}{hint}",
+            why.primary
+        ));
     }
 }
 

@@ -69,10 +69,11 @@ impl Asked {
         if (BETWEEN_MIN..=BETWEEN_MAX).contains(&length) {
             return Ok(Some(length));
         }
-        Err(
-            Report::new(Kind::Usage, format!("cannot look for \"{text}\": from 1s to 1h is possible"))
-                .with_hint("pawang serve remembers for longer"),
+        Err(Report::new(
+            Kind::Usage,
+            format!("cannot look for \"{text}\": from 1s to 1h is possible"),
         )
+        .with_hint("pawang serve remembers for longer"))
     }
 }
 
@@ -92,7 +93,11 @@ pub(super) struct Answered {
 ///
 /// # Errors
 /// It does not answer, or pg_stat_statements is not there for the role.
-pub(super) async fn ask(target: &Target, between: Option<Duration>, only: Option<i64>) -> Result<Answered, Report> {
+pub(super) async fn ask(
+    target: &Target,
+    between: Option<Duration>,
+    only: Option<i64>,
+) -> Result<Answered, Report> {
     let statements = Statements::open(target, "query").await?;
     let first = statements.look().await?;
     let (mut growth, mut total, hidden) = match between {
@@ -137,7 +142,12 @@ pub(super) async fn ask(target: &Target, between: Option<Duration>, only: Option
         None => costliest(&growth),
     };
     let texts = statements.texts(&ids).await?;
-    Ok(Answered { growth, total, texts, seen })
+    Ok(Answered {
+        growth,
+        total,
+        texts,
+        seen,
+    })
 }
 
 /// Returns the statements whose texts are worth fetching, by time, calls, and what they read and wrote.
@@ -156,7 +166,10 @@ fn costliest(growth: &Growth) -> Vec<i64> {
     for value in values {
         let mut entries: Vec<_> = growth.entries.iter().collect();
         entries.sort_by(|a, b| value(&b.counters).total_cmp(&value(&a.counters)));
-        let ids = entries.iter().take(TEXTS_MAX).map(|entry| entry.key.queryid);
+        let ids = entries
+            .iter()
+            .take(TEXTS_MAX)
+            .map(|entry| entry.key.queryid);
         wanted.extend(ids);
     }
     wanted.into_iter().collect()
@@ -193,7 +206,8 @@ impl Answered {
             sums.plan_ms += more.plan_ms;
         }
         let mut statements: Vec<Statement> = found.into_values().collect();
-        let total_ms = statements.iter().map(|one| one.sums.total_ms).sum::<f64>() + self.seen.hidden_ms;
+        let total_ms =
+            statements.iter().map(|one| one.sums.total_ms).sum::<f64>() + self.seen.hidden_ms;
         for statement in statements.iter_mut().filter(|_| total_ms > 0.0) {
             statement.share = 100.0 * statement.sums.total_ms / total_ms;
         }
@@ -238,7 +252,10 @@ mod tests {
             total: false,
         };
         assert_eq!(Asked::default().between().unwrap(), Some(BETWEEN));
-        assert_eq!(asked("5m").between().unwrap(), Some(Duration::from_secs(300)));
+        assert_eq!(
+            asked("5m").between().unwrap(),
+            Some(Duration::from_secs(300))
+        );
         assert!(asked("2h").between().is_err() && asked("0s").between().is_err());
         let total = Asked {
             length: None,

@@ -17,6 +17,8 @@ const OBJECTS_MAX: usize = 200;
 const SHOWN_CHARACTERS_MAX: usize = 80;
 /// The collector whose one small row comes most often with every life of the server.
 const LIVES: &str = "statements-info";
+/// Definitions of what is gone are looked for so far back.
+const LOOK_BACK: SignedDuration = SignedDuration::from_hours(1);
 const SCHEMA: &str = "schema-objects";
 
 /// Returns what happened within a span, in no order.
@@ -72,7 +74,11 @@ fn settings(reader: &Reader, instance: &str, span: Span) -> Result<Vec<Mark>, Er
         (change.column.as_deref() == Some("setting")).then(|| Mark {
             at: change.at,
             kind: CauseKind::Setting,
-            what: format!("setting {name} changed from {} to {}", shown(&change.before), shown(&change.after)),
+            what: format!(
+                "setting {name} changed from {} to {}",
+                shown(&change.before),
+                shown(&change.after)
+            ),
             evidence: "pg_settings, first seen then".to_owned(),
             tables: Vec::new(),
         })
@@ -83,7 +89,11 @@ fn settings(reader: &Reader, instance: &str, span: Span) -> Result<Vec<Mark>, Er
 fn shown(value: &Option<Value>) -> String {
     let text = value.as_ref().map(Value::to_string).unwrap_or_default();
     let short: String = text.chars().take(SHOWN_CHARACTERS_MAX).collect();
-    if short.is_empty() { "nothing".to_owned() } else { short }
+    if short.is_empty() {
+        "nothing".to_owned()
+    } else {
+        short
+    }
 }
 
 /// Returns starts, failovers and upgrades.
@@ -107,7 +117,10 @@ fn lives(reader: &Reader, instance: &str, span: Span) -> Result<Vec<Mark>, Error
         let row = rows.next();
         Ok(row.and_then(|row| {
             let number = row.value("server_version_num").as_int()?;
-            Some((number, row.text("server_version").unwrap_or_default().to_owned()))
+            Some((
+                number,
+                row.text("server_version").unwrap_or_default().to_owned(),
+            ))
         }))
     };
     // Only a start can bring another version.
@@ -117,8 +130,12 @@ fn lives(reader: &Reader, instance: &str, span: Span) -> Result<Vec<Mark>, Error
         .map(|mark| mark.at)
         .collect();
     for start in starts {
-        let earlier = start.saturating_sub(SignedDuration::from_secs(1)).unwrap_or(start);
-        let later = start.saturating_add(SignedDuration::from_mins(10)).unwrap_or(start);
+        let earlier = start
+            .saturating_sub(SignedDuration::from_secs(1))
+            .unwrap_or(start);
+        let later = start
+            .saturating_add(SignedDuration::from_mins(10))
+            .unwrap_or(start);
         if let (Some((old, from)), Some((new, to))) = (version(earlier)?, version(later)?)
             && old != new
         {
@@ -149,13 +166,23 @@ fn life(old: &Epoch, new: &Epoch, seen_at: Timestamp) -> Option<Mark> {
     // A server that does not tell its timeline says 0.
     if from != to && from != 0 && to != 0 {
         let what = format!("a standby was promoted: timeline {from} became {to}");
-        return mark(seen_at, CauseKind::Failover, what, "pg_control_checkpoint(), first seen then");
+        return mark(
+            seen_at,
+            CauseKind::Failover,
+            what,
+            "pg_control_checkpoint(), first seen then",
+        );
     }
     if old.started_at == new.started_at {
         return None;
     }
     let what = "the server was started: its memory was empty".to_owned();
-    mark(new.started_at, CauseKind::Restart, what, "pg_postmaster_start_time()")
+    mark(
+        new.started_at,
+        CauseKind::Restart,
+        what,
+        "pg_postmaster_start_time()",
+    )
 }
 
 /// Returns objects that appeared, vanished or changed.
@@ -179,18 +206,28 @@ fn schema(reader: &Reader, instance: &str, span: Span) -> Result<Vec<Mark>, Erro
             (Some(_), _) => "changed",
         };
         let database = change.database.as_deref().unwrap_or_default();
-        let tables: Vec<String> = tables(kind, name, definition.as_deref()).into_iter().collect();
+        let tables: Vec<String> = tables(kind, name, definition.as_deref())
+            .into_iter()
+            .collect();
         // What belongs to no table would be named with every statement.
         if tables.is_empty() && !matches!(kind.as_str(), "function" | "procedure" | "extension") {
             continue;
         }
-        let shown: String = definition.unwrap_or_default().chars().take(SHOWN_CHARACTERS_MAX).collect();
+        let shown: String = definition
+            .unwrap_or_default()
+            .chars()
+            .take(SHOWN_CHARACTERS_MAX)
+            .collect();
         marks.push(Mark {
             at: change.at,
             kind: CauseKind::Schema,
             what: format!("{kind} {schema}.{name} {what}"),
             evidence: format!("catalogues of database {database}, first seen then: {shown}"),
-            tables: if tables.is_empty() { vec![plain(name)] } else { tables },
+            tables: if tables.is_empty() {
+                vec![plain(name)]
+            } else {
+                tables
+            },
         });
     }
     Ok(marks)
@@ -204,8 +241,11 @@ fn tables(kind: &str, name: &str, definition: Option<&str>) -> Option<String> {
             let (table, _) = rest.split_once(" USING ")?;
             Some(table.to_owned())
         }
-        "constraint" | "trigger" | "policy" => name.split_once('.').map(|(table, _)| table.to_owned()),
-        "table" | "partition" | "partitioned table" | "foreign table" | "view" | "materialized view" => Some(name.to_owned()),
+        "constraint" | "trigger" | "policy" => {
+            name.split_once('.').map(|(table, _)| table.to_owned())
+        }
+        "table" | "partition" | "partitioned table" | "foreign table" | "view"
+        | "materialized view" => Some(name.to_owned()),
         _ => None,
     }
 }
@@ -222,12 +262,20 @@ struct Definitions {
 }
 
 impl Definitions {
-    fn of(&mut self, reader: &Reader, instance: &str, change: &Change, gone: bool) -> Result<Option<String>, Error> {
+    fn of(
+        &mut self,
+        reader: &Reader,
+        instance: &str,
+        change: &Change,
+        gone: bool,
+    ) -> Result<Option<String>, Error> {
         let back = SignedDuration::from_micros(i64::from(gone));
         let at = change.at.saturating_sub(back).unwrap_or(change.at);
         let snapshots = match self.at.entry(at) {
             std::collections::btree_map::Entry::Occupied(known) => known.into_mut(),
-            std::collections::btree_map::Entry::Vacant(place) => place.insert(reader.snapshots_at(instance, SCHEMA, at)?),
+            std::collections::btree_map::Entry::Vacant(place) => {
+                place.insert(last(reader, instance, at)?)
+            }
         };
         let there = |snapshot: &&Snapshot| snapshot.database == change.database;
         let Some(snapshot) = snapshots.iter().find(there) else {
@@ -235,9 +283,26 @@ impl Definitions {
         };
         let labels = ["object_type", "schemaname", "name"];
         let mut rows = snapshot.rows();
-        let row = rows.find(|row| labels.iter().zip(&change.labels).all(|(label, value)| row.text(label) == Some(value)));
+        let row = rows.find(|row| {
+            labels
+                .iter()
+                .zip(&change.labels)
+                .all(|(label, value)| row.text(label) == Some(value))
+        });
         Ok(row.and_then(|row| row.text("definition").map(str::to_owned)))
     }
+}
+
+/// Returns the last snapshot of each database's objects until then.
+fn last(reader: &Reader, instance: &str, at: Timestamp) -> Result<Vec<Snapshot>, Error> {
+    let from = at.saturating_sub(LOOK_BACK).unwrap_or(at);
+    let mut newest: BTreeMap<Option<String>, Snapshot> = BTreeMap::new();
+    let mut each = |snapshot: Snapshot| {
+        newest.insert(snapshot.database.clone(), snapshot);
+        ControlFlow::Continue(())
+    };
+    reader.walk(instance, SCHEMA, Span { from, to: at }, &mut each)?;
+    Ok(newest.into_values().collect())
 }
 
 /// Returns the tables that were analysed: plans may be others since.
@@ -271,8 +336,14 @@ mod tests {
     #[test]
     fn an_object_belongs_to_a_table() {
         let index = "UNIQUE ON orders USING btree (customer)";
-        assert_eq!(tables("index", "orders_customer", Some(index)).as_deref(), Some("orders"));
-        assert_eq!(tables("trigger", "orders.stamp", None).as_deref(), Some("orders"));
+        assert_eq!(
+            tables("index", "orders_customer", Some(index)).as_deref(),
+            Some("orders")
+        );
+        assert_eq!(
+            tables("trigger", "orders.stamp", None).as_deref(),
+            Some("orders")
+        );
         assert_eq!(tables("table", "orders", None).as_deref(), Some("orders"));
         assert_eq!(tables("index", "orders_customer", None), None);
         assert_eq!(plain("f(integer, text)"), "f");
@@ -288,7 +359,13 @@ mod tests {
         let seen = Timestamp::from_second(50).unwrap();
         let kind = |old, new| life(&old, &new, seen).map(|mark| (mark.kind, mark.at.as_second()));
         assert_eq!(kind(epoch(1, 1), epoch(1, 1)), None);
-        assert_eq!(kind(epoch(1, 1), epoch(9, 1)), Some((CauseKind::Restart, 9)));
-        assert_eq!(kind(epoch(1, 1), epoch(9, 2)), Some((CauseKind::Failover, 50)));
+        assert_eq!(
+            kind(epoch(1, 1), epoch(9, 1)),
+            Some((CauseKind::Restart, 9))
+        );
+        assert_eq!(
+            kind(epoch(1, 1), epoch(9, 2)),
+            Some((CauseKind::Failover, 50))
+        );
     }
 }

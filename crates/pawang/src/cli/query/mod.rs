@@ -85,7 +85,9 @@ fn from_history(global: &Global, only: bool) -> Result<Option<(History, Vec<Stri
         Err(_) => {
             let estate = Estate::load(global.config.as_deref()).map_err(told)?;
             estate.named(&global.instances)?;
-            output::talk("there is no history of it, so the server is asked now; pawang serve begins to remember");
+            output::talk(
+                "there is no history of it, so the server is asked now; pawang serve begins to remember",
+            );
             Ok(None)
         }
     }

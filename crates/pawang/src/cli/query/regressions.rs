@@ -164,9 +164,16 @@ fn joined(
 
 /// Says a cause with its time and its evidence.
 fn sentence(cause: &Cause, zone: &TimeZone) -> String {
-    let at = cause.at.map(|at| format!("{}, ", at.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M")));
+    let at = cause
+        .at
+        .map(|at| format!("{}, ", at.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M")));
     let guess = if cause.guess { "a guess: " } else { "" };
-    format!("{guess}{} ({}{})", cause.what, at.unwrap_or_default(), cause.evidence)
+    format!(
+        "{guess}{} ({}{})",
+        cause.what,
+        at.unwrap_or_default(),
+        cause.evidence
+    )
 }
 
 fn table(lines: &[Line]) -> String {
@@ -197,7 +204,12 @@ fn table(lines: &[Line]) -> String {
             milliseconds(found.now_ms),
             milliseconds(found.extra_ms),
             format!("{:.0}", found.calls),
-            found.causes.iter().map(|cause| sentence(cause, &zone)).collect::<Vec<_>>().join("; "),
+            found
+                .causes
+                .iter()
+                .map(|cause| sentence(cause, &zone))
+                .collect::<Vec<_>>()
+                .join("; "),
             line.text.clone().unwrap_or_else(|| "-".to_owned()),
         ]);
     }

@@ -149,7 +149,12 @@ fn now(args: &Args, global: &Global) -> Result<Option<(Option<String>, Vec<Answe
     };
     let (mut text, mut answers, mut silent) = (None, Vec::new(), None);
     for (instance, answered) in asked {
-        let Answered { growth, total, mut texts, seen } = match answered {
+        let Answered {
+            growth,
+            total,
+            mut texts,
+            seen,
+        } = match answered {
             Ok(answered) => answered,
             Err(report) => {
                 silent = Some(report);
@@ -170,7 +175,11 @@ fn now(args: &Args, global: &Global) -> Result<Option<(Option<String>, Vec<Answe
             queryid: args.queryid.to_string(),
             text: own,
             hours: Vec::new(),
-            live: Some(Live { growth, total, seen }),
+            live: Some(Live {
+                growth,
+                total,
+                seen,
+            }),
         });
     }
     match silent {
@@ -186,9 +195,22 @@ fn now(args: &Args, global: &Global) -> Result<Option<(Option<String>, Vec<Answe
 
 fn counted(live: &Live) -> String {
     let mut grid = Grid::new(&[
-        "counted", "database", "role", "nested", "calls>", "time>", "per call>", "rows>", "hit>", "read>", "temp>",
+        "counted",
+        "database",
+        "role",
+        "nested",
+        "calls>",
+        "time>",
+        "per call>",
+        "rows>",
+        "hit>",
+        "read>",
+        "temp>",
     ]);
-    let spans = [("between looks", &live.growth), ("since reset", &live.total)];
+    let spans = [
+        ("between looks", &live.growth),
+        ("since reset", &live.total),
+    ];
     for (span, entries) in spans {
         for entry in entries {
             let sums = &entry.counters;

@@ -98,7 +98,11 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Report> {
     }
 }
 
-fn remembered(args: &Args, history: &History, instances: Vec<String>) -> Result<Vec<Answer>, Report> {
+fn remembered(
+    args: &Args,
+    history: &History,
+    instances: Vec<String>,
+) -> Result<Vec<Answer>, Report> {
     let span = span(args.since.as_deref().unwrap_or("24h"), &args.until)?;
     let answer = |instance: String| {
         let workload = history.reader.statements(&instance, span);
@@ -112,12 +116,17 @@ fn remembered(args: &Args, history: &History, instances: Vec<String>) -> Result<
 }
 
 /// Asks the servers; `None` when a signal came first. Of those that do not answer, the last one is in `silent`.
-fn now(args: &Args, global: &Global, silent: &mut Option<Report>) -> Result<Option<Vec<Answer>>, Report> {
+fn now(
+    args: &Args,
+    global: &Global,
+    silent: &mut Option<Report>,
+) -> Result<Option<Vec<Answer>>, Report> {
     if args.by == By::Change {
-        return Err(
-            Report::new(Kind::Usage, "cannot compare with the day before: a server that is asked now has no past")
-                .with_hint("pawang serve begins to remember"),
-        );
+        return Err(Report::new(
+            Kind::Usage,
+            "cannot compare with the day before: a server that is asked now has no past",
+        )
+        .with_hint("pawang serve begins to remember"));
     }
     let between = args.asked.between()?;
     let estate = Estate::load(global.config.as_deref()).map_err(told)?;
