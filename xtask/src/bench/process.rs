@@ -29,9 +29,12 @@ impl Process {
 
     /// Starts a program in the background, and returns what it writes.
     pub(crate) fn start_piped(command: &mut Command) -> Result<(Process, ChildStdout), String> {
-        let told = |error: std::io::Error| format!("could not start {command:?}: {error}");
-        let command = command.stdin(Stdio::null()).stdout(Stdio::piped());
-        let mut child = command.spawn().map_err(told)?;
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .map_err(|error| format!("could not start {command:?}: {error}"))?;
         let output = child.stdout.take();
         let process = Process { child };
         Ok((process, output.ok_or("the program has no output")?))

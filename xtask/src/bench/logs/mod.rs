@@ -124,7 +124,7 @@ pub(crate) fn run(words: &[&str]) -> Result<(), String> {
     let begin = Instant::now();
     let version = run::quiet(run::command(&binary.to_string_lossy()).arg("--version"))?;
     let about = page::circumstances("15", version.trim());
-    let mut tell = |name: &str, part: Part| {
+    let tell = |name: &str, part: Part| {
         let (title, section) = section(name, &about, &part);
         println!("\n## {title}\n\n{section}");
         match wanted.write {

@@ -47,6 +47,9 @@ struct Answer {
     live: Option<Live>,
 }
 
+/// The text of a statement, and what each server or its history says of it.
+type Found = (Option<String>, Vec<Answer>);
+
 /// One statement as the server counts it, by database, role and nesting.
 #[derive(Serialize)]
 struct Live {
@@ -104,11 +107,7 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Report> {
     Ok(Exit::Good)
 }
 
-fn remembered(
-    args: &Args,
-    history: &History,
-    instances: Vec<String>,
-) -> Result<(Option<String>, Vec<Answer>), Report> {
+fn remembered(args: &Args, history: &History, instances: Vec<String>) -> Result<Found, Report> {
     let span = span(args.since.as_deref().unwrap_or("24h"), &args.until)?;
     let queryid = args.queryid.to_string();
     let text = history
@@ -136,7 +135,7 @@ fn remembered(
 }
 
 /// Asks the servers; `None` when a signal came first.
-fn now(args: &Args, global: &Global) -> Result<Option<(Option<String>, Vec<Answer>)>, Report> {
+fn now(args: &Args, global: &Global) -> Result<Option<Found>, Report> {
     let between = args.asked.between()?;
     let estate = Estate::load(global.config.as_deref()).map_err(told)?;
     let jobs = estate.jobs(&global.instances, args.url.as_deref())?;
