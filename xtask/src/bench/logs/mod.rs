@@ -142,7 +142,7 @@ pub(crate) fn run(words: &[&str]) -> Result<(), String> {
             let capture = folder.join("postgresql.log");
             tell(
                 "logs follow",
-                follow::measure(&binary, &capture, wanted.seconds)?,
+                follow::measure(&binary, wanted.profile, &capture, wanted.seconds)?,
             )?;
         }
         if wanted.wants("report") {
