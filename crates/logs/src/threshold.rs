@@ -165,6 +165,7 @@ fn short(value: f64) -> String {
         value if value >= 10.0 => format!("{value:.0}"),
         value if value >= 0.1 => format!("{value:.1}"),
         value if value >= 0.001 => format!("{value:.3}"),
+        value if value > 0.0 => "less than 0.001".to_owned(),
         _ => "0".to_owned(),
     }
 }
