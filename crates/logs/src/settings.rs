@@ -303,7 +303,8 @@ fn cost_of(known: &Workload, choice: &Choice) -> String {
         false => format!("the smallest within the budget of {budget}"),
     };
     format!(
-        "{}; {verdict}; by {}: an estimate from mean and deviation of each statement, and a bound that holds whatever their distribution; constants and parameters make lines longer",
+        "{}; {verdict}; by {}: an estimate from mean and deviation of each statement, and a bound that holds whatever \
+         their distribution; constants and parameters make lines longer",
         choice.cost.sentence(),
         known.source
     )
