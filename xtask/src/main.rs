@@ -29,7 +29,7 @@ usage: cargo xtask <task>
   bench check [--large]             measure pawang check beside other tools, into docs/benchmarks.md
   bench serve [store|estate|metrics]  measure the daemon, its history, pages and /metrics, into docs/benchmarks.md
   bench alert [latency|storm|truth|day] [--write]  measure alerts; with --write into docs/benchmarks.md
-  bench logs [--write]              measure reports of server logs beside pgBadger; with --write into docs/benchmarks.md
+  bench logs [report|follow|normaliser] [--write]  measure reports beside pgBadger, following, shapes; with --write into docs/benchmarks.md
   test --step <name>                run one step of it alone
   fuzz [target] [--seconds N] [--keep]  fuzz the log parsers with cargo-fuzz; --keep packs the corpus that it found
   tidy                              check the rules that no compiler checks

@@ -14,6 +14,7 @@ pub mod histogram;
 pub mod input;
 pub mod kind;
 pub mod language;
+pub mod looks;
 pub mod plan;
 pub mod prefix;
 pub mod record;
@@ -27,6 +28,7 @@ pub mod settings;
 pub mod severity;
 pub mod statement;
 pub mod tally;
+pub mod threshold;
 pub mod time;
 
 pub use error::Error;

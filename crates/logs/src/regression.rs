@@ -3,10 +3,45 @@
 //! Pure: whoever has a history hands over hours. The baseline is the median over two weeks, so that a batch that is always slow on Sunday
 //! night is no regression, and the spread is the median absolute deviation, so that one bad hour does not widen it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use pawang_core::Timestamp;
 use serde::Serialize;
 
+const HOUR_SECONDS: i64 = 3_600;
+/// Something is seen so late at most: settings and objects are looked at every five minutes.
+const LATE_SECONDS: i64 = 600;
+/// Statistics of a table are old when so large a part of its rows changed since; the server analyses at a tenth by default.
+const STALE_SHARE: f64 = 0.2;
+/// Events of one kind that are named; more of them are counted.
+const NAMED_MAX: usize = 5;
+/// Settings that change plans, or the speed of the same plan, by the beginning of their names.
+const SLOWS: [&str; 24] = [
+    "enable_",
+    "work_mem",
+    "hash_mem",
+    "random_page_cost",
+    "seq_page_cost",
+    "cpu_",
+    "parallel_",
+    "max_parallel",
+    "effective_",
+    "shared_buffers",
+    "maintenance_",
+    "jit",
+    "geqo",
+    "from_collapse",
+    "join_collapse",
+    "default_statistics",
+    "plan_cache",
+    "constraint_exclusion",
+    "temp_buffers",
+    "min_parallel",
+    "track_io",
+    "wal_",
+    "synchronous_",
+    "checkpoint_",
+];
 /// Hours of a week.
 const WEEK: i64 = 168;
 /// Hours of a day.
@@ -45,13 +80,71 @@ pub struct Hour {
     pub temp: f64,
 }
 
+/// What kind of thing made a statement slower, the most telling first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CauseKind {
+    /// A table, index or other object that it uses appeared, vanished or changed.
+    Schema,
+    /// The server log holds another plan of it than before.
+    Plan,
+    /// A setting that changed.
+    Setting,
+    /// The server is of another version.
+    Upgrade,
+    /// Another server is the primary.
+    Failover,
+    /// The server was started.
+    Restart,
+    /// Statistics of a table that it uses were gathered anew, or are old.
+    Statistics,
+    /// What its calls do: more rows, more blocks, more temporary files, or waiting.
+    Work,
+}
+
 /// Something that happened to the server and may be the cause.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mark {
-    /// Hours since 1970-01-01 UTC.
-    pub hour: i64,
+    /// When it happened or was first seen.
+    pub at: Timestamp,
+    /// What kind of thing it was.
+    pub kind: CauseKind,
     /// What it was: `setting work_mem changed from 64MB to 4MB`.
     pub what: String,
+    /// How that is known.
+    pub evidence: String,
+    /// The tables, without schema, of whose statements it may be the cause; none means of every statement.
+    pub tables: Vec<String>,
+}
+
+/// Statistics of a table that no longer fit its rows.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stale {
+    /// The table with its schema.
+    pub name: String,
+    /// The table.
+    pub table: String,
+    /// When they were gathered last, if ever.
+    pub analysed_at: Option<Timestamp>,
+    /// Rows that changed since then.
+    pub changed: f64,
+    /// Rows that it has.
+    pub rows: f64,
+}
+
+/// What explains a regression.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Cause {
+    /// What kind of thing it is.
+    pub kind: CauseKind,
+    /// What it is.
+    pub what: String,
+    /// When it happened or was first seen; nothing when it is no event.
+    pub at: Option<Timestamp>,
+    /// How it is known.
+    pub evidence: String,
+    /// Whether it is concluded from numbers alone.
+    pub guess: bool,
 }
 
 /// A statement that became slower.
@@ -70,14 +163,14 @@ pub struct Regression {
     /// Milliseconds that it took more than it would have.
     pub extra_ms: f64,
     /// What explains it, the most telling first.
-    pub causes: Vec<String>,
+    pub causes: Vec<Cause>,
 }
 
 /// Finds out whether a statement became slower within the last hours.
 ///
-/// `hours` are those of one statement in any order, two weeks are enough; `judged` is how many of the newest hours are judged; `marks` are
-/// what happened to the server.
-pub fn regression(hours: &[Hour], newest: i64, judged: i64, marks: &[Mark]) -> Option<Regression> {
+/// `hours` are those of one statement in any order, two weeks are enough; `judged` is how many of the newest hours are judged. Its causes
+/// are what its calls do; [`Regression::explain`] adds what happened to the server.
+pub fn regression(hours: &[Hour], newest: i64, judged: i64) -> Option<Regression> {
     let told: BTreeMap<i64, Hour> = hours
         .iter()
         .filter(|hour| hour.calls >= CALLS_MIN && hour.hour <= newest)
@@ -111,8 +204,7 @@ pub fn regression(hours: &[Hour], newest: i64, judged: i64, marks: &[Mark]) -> O
     }
     let mut past = Hour::default();
     before.iter().for_each(|hour| past.add(hour));
-    let mut causes = near(marks, since);
-    causes.extend(explained(&past, &now));
+    let causes = vec![explained(&past, &now)];
     Some(Regression {
         since_hour: since,
         before_ms,
@@ -122,6 +214,105 @@ pub fn regression(hours: &[Hour], newest: i64, judged: i64, marks: &[Mark]) -> O
         extra_ms,
         causes,
     })
+}
+
+impl Regression {
+    /// Adds what happened to the server at that time, and old statistics, as far as they have to do with the statement; the most telling
+    /// first.
+    pub fn explain(&mut self, text: Option<&str>, marks: &[Mark], stale: &[Stale]) {
+        let names = text.map(names);
+        let uses = |tables: &[String]| match &names {
+            Some(names) => {
+                tables.is_empty()
+                    || tables
+                        .iter()
+                        .any(|table| names.contains(&table.to_lowercase()))
+            }
+            // Nobody knows what it uses.
+            None => true,
+        };
+        let near = |mark: &&Mark| {
+            let begin = (self.since_hour - 1) * HOUR_SECONDS;
+            let end = (self.since_hour + 1) * HOUR_SECONDS + LATE_SECONDS;
+            (begin..end).contains(&mark.at.as_second()) && uses(&mark.tables)
+        };
+        let mut causes: Vec<Cause> = marks.iter().filter(near).map(Cause::of).collect();
+        let stale = stale.iter().filter(|stale| {
+            stale.old() && names.is_some() && uses(std::slice::from_ref(&stale.table))
+        });
+        causes.extend(stale.map(Stale::cause));
+        causes.sort_by_key(|cause| (cause.kind, cause.idle(), cause.at));
+        causes.append(&mut self.causes);
+        self.causes = bounded(causes);
+    }
+}
+
+impl Cause {
+    fn of(mark: &Mark) -> Cause {
+        Cause {
+            kind: mark.kind,
+            what: mark.what.clone(),
+            at: Some(mark.at),
+            evidence: mark.evidence.clone(),
+            guess: false,
+        }
+    }
+
+    /// Says whether it is a setting that hardly makes statements slower.
+    fn idle(&self) -> bool {
+        let name = self.what.strip_prefix("setting ").unwrap_or_default();
+        self.kind == CauseKind::Setting && !SLOWS.iter().any(|slows| name.starts_with(slows))
+    }
+}
+
+impl Stale {
+    fn old(&self) -> bool {
+        self.changed >= 1_000.0 && self.changed >= STALE_SHARE * self.rows
+    }
+
+    fn cause(&self) -> Cause {
+        let when = match self.analysed_at {
+            Some(at) => format!("are from {}", at.strftime("%Y-%m-%d %H:%M UTC")),
+            None => "were never gathered".to_owned(),
+        };
+        Cause {
+            kind: CauseKind::Statistics,
+            what: format!("statistics of {} {when}", self.name),
+            at: None,
+            evidence: format!("{:.0} of {:.0} rows changed since", self.changed, self.rows),
+            guess: false,
+        }
+    }
+}
+
+/// Keeps the first few of each kind, and says how many there were.
+fn bounded(causes: Vec<Cause>) -> Vec<Cause> {
+    let mut kept: Vec<Cause> = Vec::new();
+    let mut more: BTreeMap<CauseKind, usize> = BTreeMap::new();
+    for cause in causes {
+        if kept.iter().filter(|other| other.kind == cause.kind).count() < NAMED_MAX {
+            kept.push(cause);
+        } else {
+            *more.entry(cause.kind).or_default() += 1;
+        }
+    }
+    for (kind, count) in more {
+        let last = kept.iter_mut().rfind(|cause| cause.kind == kind);
+        if let Some(last) = last {
+            last.what.push_str(&format!(" (and {count} more)"));
+        }
+    }
+    kept
+}
+
+/// Returns the words of a statement that may be names, in lower case.
+fn names(text: &str) -> BTreeSet<String> {
+    let words =
+        text.split(|letter: char| !letter.is_alphanumeric() && letter != '_' && letter != '$');
+    words
+        .filter(|word| !word.is_empty())
+        .map(str::to_lowercase)
+        .collect()
 }
 
 impl Hour {
@@ -180,16 +371,8 @@ fn median(values: &mut [f64]) -> f64 {
     }
 }
 
-/// Returns what happened in the hour when it began, or in the one before.
-fn near(marks: &[Mark], since: i64) -> Vec<String> {
-    let near = marks
-        .iter()
-        .filter(|mark| (since - 1..=since).contains(&mark.hour));
-    near.map(|mark| mark.what.clone()).collect()
-}
-
 /// Returns what grew together with the time of a call.
-fn explained(past: &Hour, now: &Hour) -> Option<String> {
+fn explained(past: &Hour, now: &Hour) -> Cause {
     let per_call = |value: fn(&Hour) -> f64| {
         (
             value(past) / past.calls.max(1.0),
@@ -202,29 +385,32 @@ fn explained(past: &Hour, now: &Hour) -> Option<String> {
     let blocks = per_call(|hour| hour.hit + hour.read);
     let read = per_call(|hour| hour.read);
     let temp = per_call(|hour| hour.temp);
-    let told = |what: &str, (before, after): (f64, f64)| {
-        format!("{what}: {before:.1} before, {after:.1} now")
+    let told = |what: &str, guess: bool, unit: &str, (before, after): (f64, f64)| Cause {
+        kind: CauseKind::Work,
+        what: what.to_owned(),
+        at: None,
+        evidence: format!("{before:.1} {unit} per call before, {after:.1} now"),
+        guess,
     };
-    Some(if grew(rows, 1.0) {
-        told("it returns more rows per call", rows)
+    if grew(rows, 1.0) {
+        told("it returns more rows per call", false, "rows", rows)
     } else if grew(temp, 1.0) {
-        told(
-            "it writes more temporary blocks per call: too little work_mem for its data or its new plan",
-            temp,
-        )
+        let what = "it writes more temporary blocks per call: too little work_mem for its data, or its plan may have changed";
+        told(what, true, "temporary blocks", temp)
     } else if grew(blocks, 10.0) {
-        told(
-            "it touches more blocks per call for the same rows: another plan, or bloat",
-            blocks,
-        )
+        let what = "it touches more blocks per call for the same rows: its plan may have changed, or its tables are bloated";
+        told(what, true, "blocks", blocks)
     } else if grew(read, 1.0) {
         told(
             "it reads more blocks per call that were in memory before",
+            false,
+            "blocks read",
             read,
         )
     } else {
-        "it does the same work per call: it waits, for locks, disks or processors".to_owned()
-    })
+        let what = "it does the same work per call: it waits, for locks, disks or processors";
+        told(what, true, "blocks", blocks)
+    }
 }
 
 #[cfg(test)]
@@ -255,7 +441,7 @@ mod tests {
     }
 
     fn find(hours: &[Hour]) -> Option<Regression> {
-        regression(hours, NEWEST, 24, &[])
+        regression(hours, NEWEST, 24)
     }
 
     #[test]
@@ -282,29 +468,90 @@ mod tests {
         assert!((found.ratio - 8.0).abs() < 0.01, "{found:?}");
         assert!((found.extra_ms - 5.0 * 35_000.0).abs() < 1.0, "{found:?}");
         assert!(
-            found.causes[0].contains("more blocks per call"),
+            found.causes[0].what.contains("more blocks per call"),
             "{found:?}"
         );
     }
 
-    #[test]
-    fn what_happened_then_is_named_first() {
+    fn mark(hour: i64, kind: CauseKind, what: &str, tables: &[&str]) -> Mark {
+        Mark {
+            at: Timestamp::from_second(hour * HOUR_SECONDS + 60).expect("a time of this century"),
+            kind,
+            what: what.to_owned(),
+            evidence: "seen".to_owned(),
+            tables: tables.iter().map(|name| (*name).to_owned()).collect(),
+        }
+    }
+
+    fn explained_by(text: Option<&str>, marks: &[Mark], stale: &[Stale]) -> Vec<String> {
         let hours = weeks(|at| if at > NEWEST - 3 { 40.0 } else { 5.0 });
+        let mut found = find(&hours).expect("three hours at eight times the time");
+        found.explain(text, marks, stale);
+        found.causes.into_iter().map(|cause| cause.what).collect()
+    }
+
+    #[test]
+    fn what_happened_then_to_what_it_uses_is_named_the_most_telling_first() {
+        use CauseKind::{Restart, Schema, Setting};
         let marks = [
+            mark(NEWEST - 3, Restart, "the server was started", &[]),
+            mark(NEWEST - 2, Setting, "setting cluster_name changed", &[]),
+            mark(NEWEST - 2, Setting, "setting work_mem changed", &[]),
+            mark(NEWEST - 50, Restart, "an earlier start", &[]),
             Mark {
-                hour: NEWEST - 3,
-                what: "setting work_mem changed".to_owned(),
+                at: Timestamp::from_second((NEWEST - 1) * HOUR_SECONDS + LATE_SECONDS)
+                    .expect("a time of this century"),
+                ..mark(NEWEST - 1, Restart, "a later start", &[])
             },
-            Mark {
-                hour: NEWEST - 50,
-                what: "restart".to_owned(),
-            },
+            mark(NEWEST - 2, Schema, "index orders_day is gone", &["Orders"]),
+            mark(NEWEST - 2, Schema, "index items_day is gone", &["items"]),
         ];
-        let found =
-            regression(&hours, NEWEST, 24, &marks).expect("three hours at eight times the time");
-        assert_eq!(found.causes[0], "setting work_mem changed");
-        assert_eq!(found.causes.len(), 2, "{found:?}");
-        assert!(found.causes[1].contains("it waits"), "{found:?}");
+        let text = "SELECT * FROM \"Orders\" WHERE day = $1";
+        let waits = "it does the same work per call: it waits, for locks, disks or processors";
+        assert_eq!(
+            explained_by(Some(text), &marks, &[]),
+            [
+                "index orders_day is gone",
+                "setting work_mem changed",
+                "setting cluster_name changed",
+                "the server was started",
+                waits
+            ]
+        );
+        let all = explained_by(None, &marks, &[]);
+        assert_eq!(all.len(), 6, "without a text any of them may be: {all:?}");
+    }
+
+    #[test]
+    fn old_statistics_of_its_tables_are_a_cause_and_many_events_are_counted() {
+        let stale = |name: &str, changed: f64| Stale {
+            name: format!("public.{name}"),
+            table: name.to_owned(),
+            analysed_at: None,
+            changed,
+            rows: 10_000.0,
+        };
+        let stale = [
+            stale("orders", 9_000.0),
+            stale("items", 9_000.0),
+            stale("days", 900.0),
+        ];
+        let told = explained_by(Some("select from orders, days"), &[], &stale);
+        assert_eq!(told[0], "statistics of public.orders were never gathered");
+        assert_eq!(told.len(), 2, "{told:?}");
+        let many: Vec<Mark> = (0..8)
+            .map(|n| {
+                mark(
+                    NEWEST - 2,
+                    CauseKind::Schema,
+                    &format!("index {n} is gone"),
+                    &[],
+                )
+            })
+            .collect();
+        let told = explained_by(None, &many, &[]);
+        assert_eq!(told.len(), NAMED_MAX + 1);
+        assert_eq!(told[NAMED_MAX - 1], "index 4 is gone (and 3 more)");
     }
 
     #[test]

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use pawang_core::Level;
 use serde::Serialize;
 
+use crate::threshold::{self, Budget, Choice, Cost, Spread};
+
 /// Settings by name, with the values of `pg_settings.setting`: without unit, in the setting's own one.
 pub type Settings = BTreeMap<String, String>;
 
@@ -14,8 +16,52 @@ pub const PREFIX: &str = "%m [%p] %l %c %q%u@%d %a %h %e %Q ";
 const JSON_MAJOR: u32 = 15;
 /// From which version on `log_connections` is a list.
 const CONNECTIONS_LIST_MAJOR: u32 = 18;
+const SLOW: &str = "log_min_duration_statement";
+/// A threshold that is so many times higher than it need be hides statements.
+const LOWER_FROM: f64 = 10.0;
 /// Autovacuum of more milliseconds goes untold by default; runs from this on are worth a line.
 const AUTOVACUUM_MS: i64 = 10_000;
+
+/// How long statements take on a server, and what may be written of them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Workload {
+    /// How long the calls of each statement take.
+    pub spreads: Vec<Spread>,
+    /// Over how many seconds that was counted.
+    pub seconds: f64,
+    /// Where it is from: `pg_stat_statements over 3 days`.
+    pub source: String,
+    /// What the log may grow by.
+    pub budget: Budget,
+}
+
+/// Who changes settings, and where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Platform {
+    /// A superuser, by `ALTER SYSTEM`.
+    Own,
+    /// The parameter group of Amazon RDS or Aurora.
+    Rds,
+    /// The server parameters of Azure Database.
+    Azure,
+    /// The database flags of Cloud SQL.
+    CloudSql,
+}
+
+/// Returns whose server it is, by the settings that only theirs have.
+pub fn platform(settings: &Settings) -> Platform {
+    let any = |start: &str| settings.keys().any(|name| name.starts_with(start));
+    if any("rds.") {
+        Platform::Rds
+    } else if any("azure.") {
+        Platform::Azure
+    } else if any("cloudsql.") {
+        Platform::CloudSql
+    } else {
+        Platform::Own
+    }
+}
 
 /// A setting to change.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -31,7 +77,7 @@ pub struct Proposal {
     /// What the log does not tell, or tells badly.
     pub missing: String,
     /// What the change costs.
-    pub cost: &'static str,
+    pub cost: String,
     /// Whether it takes a restart; else a reload is enough.
     pub restart: bool,
 }
@@ -41,11 +87,37 @@ impl Proposal {
     pub fn sql(&self) -> String {
         format!("ALTER SYSTEM SET {} = {};", self.setting, self.wanted)
     }
+
+    /// Returns it as a hosted service wants it: a number in the setting's own unit.
+    fn parameter(&self) -> String {
+        let plain = self.wanted.trim_matches('\'');
+        let number = |unit: &str, factor: i64| {
+            let digits = plain.strip_suffix(unit)?;
+            Some((digits.parse::<i64>().ok()? * factor).to_string())
+        };
+        // In milliseconds, kilobytes and minutes, which those settings count in.
+        let own = number("ms", 1)
+            .or_else(|| number("kB", 1))
+            .or_else(|| number("MB", 1_024))
+            .or_else(|| number("s", 1_000))
+            .or_else(|| number("d", 1_440));
+        format!(
+            "{} = {}",
+            self.setting,
+            own.unwrap_or_else(|| plain.replace("', '", ","))
+        )
+    }
 }
 
 /// Returns what should be changed, what matters most first.
-pub fn propose(settings: &Settings, major: u32) -> Vec<Proposal> {
-    let view = View { settings, major };
+///
+/// `workload` says how long statements take, where that is known.
+pub fn propose(settings: &Settings, major: u32, workload: Option<&Workload>) -> Vec<Proposal> {
+    let view = View {
+        settings,
+        major,
+        workload,
+    };
     let mut found = Vec::new();
     for judge in [statements, events, connections, prefix, texts, files, plans] {
         judge(&view, &mut found);
@@ -74,9 +146,34 @@ pub fn script(proposals: &[Proposal]) -> Vec<String> {
     lines
 }
 
+/// Returns the proposals as the one who may carry them out needs them.
+pub fn script_for(platform: Platform, proposals: &[Proposal]) -> Vec<String> {
+    let place = match platform {
+        Platform::Own => return script(proposals),
+        Platform::Rds => "the DB parameter group",
+        Platform::Azure => "the server parameters",
+        Platform::CloudSql => "the database flags",
+    };
+    let (later, now): (Vec<_>, Vec<_>) = proposals.iter().partition(|proposal| proposal.restart);
+    let mut lines = Vec::new();
+    for (head, proposals) in [
+        ("in force at once", now),
+        ("in force after the next restart", later),
+    ] {
+        if !proposals.is_empty() {
+            lines.push(format!(
+                "-- in {place}, {head}; the service may not offer each of them:"
+            ));
+            lines.extend(proposals.iter().map(|proposal| proposal.parameter()));
+        }
+    }
+    lines
+}
+
 struct View<'a> {
     settings: &'a Settings,
     major: u32,
+    workload: Option<&'a Workload>,
 }
 
 impl View<'_> {
@@ -98,7 +195,7 @@ impl View<'_> {
         level: Level,
         wanted: &str,
         missing: &str,
-        cost: &'static str,
+        cost: &str,
     ) -> Proposal {
         Proposal {
             setting,
@@ -106,7 +203,7 @@ impl View<'_> {
             current: self.text(setting).unwrap_or_default().to_owned(),
             wanted: quoted(wanted),
             missing: missing.to_owned(),
-            cost,
+            cost: cost.to_owned(),
             restart: false,
         }
     }
@@ -116,29 +213,145 @@ fn quoted(value: &str) -> String {
     format!("'{}'", value.replace('\'', "''"))
 }
 
-fn statements(view: &View<'_>, found: &mut Vec<Proposal>) {
-    let slow = "log_min_duration_statement";
+/// Proposes from which duration on statements are written, by how long they take where that is known.
+fn slow(view: &View<'_>, found: &mut Vec<Proposal>) {
+    let Some(now) = view.number(SLOW) else {
+        return;
+    };
     let sampled = view
         .number("log_min_duration_sample")
         .is_some_and(|ms| ms >= 0);
-    match view.number(slow) {
-        Some(-1) if !sampled => found.push(view.propose(
-            slow,
+    let choice = view.workload.and_then(|known| {
+        let choice = threshold::choose(&known.spreads, known.seconds, known.budget)?;
+        Some((known, choice))
+    });
+    let Some((known, choice)) = choice else {
+        match now {
+            -1 if !sampled => found.push(view.propose(
+                SLOW,
+                Level::Warning,
+                "1s",
+                "no statement is told with its duration, however slow",
+                "a line per statement of a second and more; how many that is is not known: nothing counts durations here",
+            )),
+            0 => found.push(view.propose(
+                SLOW,
+                Level::Warning,
+                "100ms",
+                "every statement is written: the log itself costs throughput and disk",
+                "saves most of the log; log_min_duration_sample keeps a sample of the fast ones",
+            )),
+            _ => {}
+        }
+        return;
+    };
+    let duration = choice.duration_ms as f64;
+    let at = |duration_ms: i64| {
+        threshold::cost(
+            &known.spreads,
+            known.seconds,
+            duration_ms.max(0).unsigned_abs(),
+        )
+    };
+    let (level, missing) = match now {
+        -1 if sampled => return,
+        -1 => (
             Level::Warning,
-            "1s",
-            "no statement is told with its duration, however slow",
-            "a line per statement of a second and more; lower it once the histogram of a day shows how many that would be",
-        )),
-        Some(0) => found.push(view.propose(
-            slow,
+            "no statement is told with its duration, however slow".to_owned(),
+        ),
+        0 => (
             Level::Warning,
-            "100ms",
-            "every statement is written: the log itself costs throughput and disk",
-            "saves most of the log; log_min_duration_sample keeps a sample of the fast ones",
-        )),
-        _ => {}
+            format!(
+                "every statement is written, {}: the log itself costs throughput and disk",
+                at(0).sentence()
+            ),
+        ),
+        now if (now as f64) < duration && over(&at(now), &known.budget) => (
+            Level::Warning,
+            format!(
+                "so many statements are written that the log is hard to read: {}",
+                at(now).sentence()
+            ),
+        ),
+        now if now as f64 >= duration * LOWER_FROM => (
+            Level::Info,
+            format!(
+                "statements from {} on could be told too within the budget",
+                length(choice.duration_ms)
+            ),
+        ),
+        _ => return,
+    };
+    let cost = cost_of(known, &choice);
+    found.push(view.propose(SLOW, level, &length(choice.duration_ms), &missing, &cost));
+    sample(view, known, &choice, found);
+}
+
+fn over(cost: &Cost, budget: &Budget) -> bool {
+    cost.lines_per_second > budget.lines_per_second || cost.bytes_per_day > budget.bytes_per_day
+}
+
+/// Says what a threshold costs, where that is from, and how certain it is.
+fn cost_of(known: &Workload, choice: &Choice) -> String {
+    let budget = format!(
+        "{} lines a second and {:.0} MB a day",
+        known.budget.lines_per_second,
+        known.budget.bytes_per_day / 1e6
+    );
+    let verdict = match choice.beyond {
+        true => format!("beyond the budget of {budget}, as every threshold is"),
+        false => format!("the smallest within the budget of {budget}"),
+    };
+    format!(
+        "{}; {verdict}; by {}: an estimate from mean and deviation of each statement, and a bound that holds whatever \
+         their distribution; constants and parameters make lines longer",
+        choice.cost.sentence(),
+        known.source
+    )
+}
+
+/// Proposes a sample of the statements that are faster than a high threshold.
+fn sample(view: &View<'_>, known: &Workload, choice: &Choice, found: &mut Vec<Proposal>) {
+    let Some(sample) = choice.sample else {
+        return;
+    };
+    let told = format!(
+        "of statements between {} and {} nothing is told, and all of them would be too much",
+        length(sample.duration_ms),
+        length(choice.duration_ms)
+    );
+    let cost = format!("{}; by {}", sample.cost.sentence(), known.source);
+    let rate = sample.rate.to_string();
+    if view.text("log_min_duration_sample").is_some() {
+        let wanted = length(sample.duration_ms);
+        found.push(view.propose(
+            "log_min_duration_sample",
+            Level::Info,
+            &wanted,
+            &told,
+            &cost,
+        ));
+        found.push(view.propose(
+            "log_statement_sample_rate",
+            Level::Info,
+            &rate,
+            &told,
+            "the share of them that is written",
+        ));
     }
-    if view.is("log_duration", "on") && view.number(slow) != Some(0) {
+}
+
+/// Returns milliseconds as a setting is written.
+fn length(milliseconds: u64) -> String {
+    match milliseconds {
+        ms if ms >= 1_000 && ms.is_multiple_of(1_000) => format!("{}s", ms / 1_000),
+        ms => format!("{ms}ms"),
+    }
+}
+
+fn statements(view: &View<'_>, found: &mut Vec<Proposal>) {
+    slow(view, found);
+    if view.is("log_duration", "on") && view.number(SLOW) != Some(0) {
         found.push(view.propose(
             "log_duration",
             Level::Info,
@@ -513,10 +726,10 @@ mod tests {
 
     #[test]
     fn a_server_that_logs_well_is_left_alone() {
-        assert_eq!(propose(&settings(&[]), 17), []);
+        assert_eq!(propose(&settings(&[]), 17, None), []);
         // What a server does not have is not asked of it.
         assert!(
-            propose(&Settings::new(), 17)
+            propose(&Settings::new(), 17, None)
                 .iter()
                 .all(|p| p.level < Level::Warning)
         );
@@ -574,7 +787,7 @@ mod tests {
                 "ALTER SYSTEM SET log_truncate_on_rotation = 'on';",
             ),
         ] {
-            let found = propose(&settings(&[(name, value)]), 17);
+            let found = propose(&settings(&[(name, value)]), 17, None);
             let told: Vec<_> = found.iter().map(|p| (p.level, p.sql())).collect();
             assert_eq!(told, [(level, sql.to_owned())], "{name} = {value}");
         }
@@ -582,10 +795,108 @@ mod tests {
 
     #[test]
     fn versions_differ() {
-        let found = propose(&settings(&[("log_destination", "stderr")]), 14);
+        let found = propose(&settings(&[("log_destination", "stderr")]), 14, None);
         assert_eq!(found[0].wanted, "'stderr,csvlog'");
-        let found = propose(&settings(&[("log_connections", "")]), 18);
+        let found = propose(&settings(&[("log_connections", "")]), 18, None);
         assert_eq!(found[0].wanted, "'receipt,authentication,authorization'");
+    }
+
+    /// A hundred fast calls a second, and one in ten seconds that takes three.
+    fn workload(fast_ms: f64) -> Workload {
+        let spread = |calls: f64, ms: f64| Spread {
+            calls,
+            mean_ms: ms,
+            deviation_ms: ms / 10.0,
+            min_ms: ms * 0.8,
+            max_ms: ms * 1.3,
+            text_bytes: 80.0,
+            seconds: 86_400.0,
+        };
+        Workload {
+            spreads: vec![spread(8_640_000.0, fast_ms), spread(8_640.0, 3_000.0)],
+            seconds: 86_400.0,
+            source: "pg_stat_statements over 1 day".to_owned(),
+            budget: Budget::default(),
+        }
+    }
+
+    fn of_workload(now: &str, fast_ms: f64) -> Vec<(Level, String)> {
+        let settings = settings(&[
+            ("log_min_duration_statement", now),
+            ("log_statement_sample_rate", "1"),
+        ]);
+        let found = propose(&settings, 17, Some(&workload(fast_ms)));
+        found
+            .iter()
+            .map(|proposal| (proposal.level, proposal.sql()))
+            .collect()
+    }
+
+    #[test]
+    fn the_threshold_is_chosen_by_how_long_statements_take() {
+        let to = |level, wanted: &str| {
+            (
+                level,
+                format!("ALTER SYSTEM SET log_min_duration_statement = '{wanted}';"),
+            )
+        };
+        assert_eq!(of_workload("-1", 30.0), [to(Level::Warning, "50ms")]);
+        assert_eq!(of_workload("0", 30.0), [to(Level::Warning, "50ms")]);
+        assert_eq!(
+            of_workload("10", 30.0),
+            [to(Level::Warning, "50ms")],
+            "too many are written"
+        );
+        assert_eq!(of_workload("100", 30.0), []);
+        assert_eq!(
+            of_workload("5000", 30.0),
+            [to(Level::Info, "50ms")],
+            "much is hidden"
+        );
+        let found = of_workload("-1", 300.0);
+        assert_eq!(found[0], to(Level::Warning, "500ms"));
+        assert_eq!(
+            found[1].1,
+            "ALTER SYSTEM SET log_min_duration_sample = '50ms';"
+        );
+        assert_eq!(
+            found[2].1,
+            "ALTER SYSTEM SET log_statement_sample_rate = '0.04';"
+        );
+        let found = propose(
+            &settings(&[("log_min_duration_statement", "-1")]),
+            17,
+            Some(&workload(30.0)),
+        );
+        for words in [
+            "lines a second",
+            "MB a day",
+            "at most",
+            "pg_stat_statements over 1 day",
+            "budget of 10 lines",
+        ] {
+            assert!(found[0].cost.contains(words), "{}", found[0].cost);
+        }
+    }
+
+    #[test]
+    fn hosted_servers_get_parameters_in_their_own_units() {
+        let own = settings(&[
+            ("log_min_duration_statement", "-1"),
+            ("log_temp_files", "-1"),
+            ("rds.extensions", ""),
+        ]);
+        assert_eq!(platform(&settings(&[])), Platform::Own);
+        assert_eq!(platform(&own), Platform::Rds);
+        let script = script_for(Platform::Rds, &propose(&own, 17, None));
+        assert!(script[0].contains("parameter group"), "{script:?}");
+        assert_eq!(
+            script[1..],
+            [
+                "log_min_duration_statement = 1000",
+                "log_temp_files = 10240"
+            ]
+        );
     }
 
     #[test]
@@ -593,6 +904,7 @@ mod tests {
         let found = propose(
             &settings(&[("logging_collector", "off"), ("log_lock_waits", "off")]),
             17,
+            None,
         );
         assert_eq!(
             script(&found),

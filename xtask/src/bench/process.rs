@@ -1,7 +1,7 @@
 //! A program that runs while it is measured: processor time, memory, and its end.
 
 use std::fs;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// The kernel counts processor time of processes in these, whatever its own clock is.
@@ -25,6 +25,19 @@ impl Process {
             .spawn()
             .map_err(|error| format!("could not start {command:?}: {error}"))?;
         Ok(Process { child })
+    }
+
+    /// Starts a program in the background, and returns what it writes.
+    pub(crate) fn start_piped(command: &mut Command) -> Result<(Process, ChildStdout), String> {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .map_err(|error| format!("could not start {command:?}: {error}"))?;
+        let output = child.stdout.take();
+        let process = Process { child };
+        Ok((process, output.ok_or("the program has no output")?))
     }
 
     /// Returns the processor time that it has used by now, in seconds.

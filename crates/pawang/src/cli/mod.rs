@@ -20,6 +20,7 @@ mod route;
 mod rule;
 mod serve;
 mod silence;
+mod statements;
 mod token;
 mod top;
 mod window;

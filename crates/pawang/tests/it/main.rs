@@ -16,6 +16,8 @@ mod logs;
 mod logs_follow;
 mod program;
 mod query;
+mod query_causes;
+mod query_live;
 mod rule;
 mod serve;
 mod serve_alerts;

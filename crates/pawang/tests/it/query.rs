@@ -114,6 +114,8 @@ fn what_became_slower_is_told_with_its_time_and_its_cause() {
         &instance("dwh-1", "postgresql://nowhere.invalid/dwh"),
     );
     let missing = desk.pawang(&["query", "top"]);
+    missing.is_clear_error(3, &["no history", "pawang serve", "nowhere.invalid"]);
+    let missing = desk.pawang(&["query", "top", "--since", "24h"]);
     missing.is_clear_error(4, &["history", "pawang serve"]);
     history(&desk, Timestamp::now());
 

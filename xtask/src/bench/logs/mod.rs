@@ -1,6 +1,9 @@
-//! `cargo xtask bench logs`: a report of a gigabyte of log beside pgBadger, `wc -l` and `grep`.
+//! `cargo xtask bench logs`: a report of a gigabyte of log beside pgBadger, `wc -l` and `grep`; a log that is followed while it grows;
+//! statements that are normalised.
 
 mod corpus;
+mod follow;
+mod normaliser;
 mod program;
 
 use std::fmt::Write;
@@ -38,36 +41,120 @@ struct Measured {
     badger_bytes: u64,
 }
 
-/// Measures, prints, and with `--write` writes the table into the page.
+const USAGE: &str = "\
+usage: bench logs [report|follow|normaliser] [--write | --dev] [--seconds N]
+
+  --write      write the tables into docs/benchmarks.md
+  --dev        try the bench with programs that are not optimised
+  --seconds N  how long a log is followed, 60 unless given";
+
+/// How long a log is followed.
+const FOLLOW_SECONDS: u64 = 60;
+
+/// How the programs that are measured are built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Profile {
+    Release,
+    /// To see that the bench works; its numbers say nothing.
+    Dev,
+}
+
+/// What is to be done.
+struct Wanted<'a> {
+    only: Option<&'a str>,
+    write: bool,
+    profile: Profile,
+    seconds: u64,
+}
+
+impl<'a> Wanted<'a> {
+    fn of(words: &[&'a str]) -> Result<Wanted<'a>, String> {
+        let mut wanted = Wanted {
+            only: None,
+            write: false,
+            profile: Profile::Release,
+            seconds: FOLLOW_SECONDS,
+        };
+        let mut rest = words.iter().copied();
+        while let Some(word) = rest.next() {
+            match word {
+                "report" | "follow" | "normaliser" if wanted.only.is_none() => {
+                    wanted.only = Some(word)
+                }
+                "--write" => wanted.write = true,
+                "--dev" => wanted.profile = Profile::Dev,
+                "--seconds" => {
+                    let seconds = rest.next().and_then(|text| text.parse().ok());
+                    wanted.seconds = seconds.filter(|seconds| *seconds > 0).ok_or(USAGE)?;
+                }
+                _ => return Err(USAGE.to_owned()),
+            }
+        }
+        if wanted.write && wanted.profile == Profile::Dev {
+            return Err("numbers of programs that are not optimised are not written".to_owned());
+        }
+        Ok(wanted)
+    }
+
+    fn wants(&self, part: &str) -> bool {
+        self.only.is_none_or(|only| only == part)
+    }
+}
+
+/// Measures, prints, and with `--write` writes the tables into the page.
 pub(crate) fn run(words: &[&str]) -> Result<(), String> {
-    let write = match words {
-        [] => false,
-        ["--write"] => true,
-        _ => {
-            return Err(format!(
-                "usage: bench logs [--write], not {}",
-                words.join(" ")
-            ));
+    let wanted = Wanted::of(words)?;
+    let needs: &[Need] = match wanted.wants("report") {
+        true => &[Need::Server, Need::PgBadger],
+        false => &[Need::Server],
+    };
+    provide(needs)?;
+    let binary = match wanted.profile {
+        Profile::Release => build_release()?,
+        Profile::Dev => {
+            run::loud(&mut run::cargo(&[
+                "build",
+                "--locked",
+                "--package",
+                "pawang",
+            ]))?;
+            run::built("debug/pawang")?
         }
     };
-    provide(&[Need::Server, Need::PgBadger])?;
-    let binary = build_release()?;
     let begin = Instant::now();
     let version = run::quiet(run::command(&binary.to_string_lossy()).arg("--version"))?;
     let about = page::circumstances("15", version.trim());
-    let part = measure(&binary)?;
-    let (title, section) = section("logs", &about, &part);
-    println!("\n## {title}\n\n{section}");
-    if write {
-        page::write(title, &section)?;
+    let tell = |name: &str, part: Part| {
+        let (title, section) = section(name, &about, &part);
+        println!("\n## {title}\n\n{section}");
+        match wanted.write {
+            true => page::write(title, &section),
+            false => Ok(()),
+        }
+    };
+    if wanted.wants("normaliser") {
+        tell("logs normaliser", normaliser::measure(wanted.profile)?)?;
+    }
+    if wanted.wants("follow") || wanted.wants("report") {
+        println!("a server that logs everything");
+        let (cluster, folder) = run::runtime()?.block_on(corpus::capture())?;
+        if wanted.wants("follow") {
+            let capture = folder.join("postgresql.log");
+            tell(
+                "logs follow",
+                follow::measure(&binary, wanted.profile, &capture, wanted.seconds)?,
+            )?;
+        }
+        if wanted.wants("report") {
+            tell("logs report", measure(&binary, &folder)?)?;
+        }
+        drop(cluster);
     }
     println!("({:.0} s)", begin.elapsed().as_secs_f64());
     Ok(())
 }
 
-fn measure(binary: &Path) -> Result<Part, String> {
-    println!("a server that logs everything");
-    let (cluster, folder) = run::runtime()?.block_on(corpus::capture())?;
+fn measure(binary: &Path, folder: &Path) -> Result<Part, String> {
     let work = tempfile::tempdir().map_err(|error| error.to_string())?;
     let mut all = Vec::new();
     for (name, ending) in FORMATS {
@@ -82,7 +169,6 @@ fn measure(binary: &Path) -> Result<Part, String> {
         all.push(one(binary, name, (&file, bytes), (&capture, once))?);
         std::fs::remove_file(&file).map_err(|error| error.to_string())?;
     }
-    drop(cluster);
     Ok(Part {
         title: "Logs: a report of a gigabyte",
         text: table(&all),

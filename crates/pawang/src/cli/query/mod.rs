@@ -2,6 +2,8 @@
 
 mod explain;
 mod hours;
+mod live;
+mod marks;
 mod regressions;
 mod show;
 mod top;
@@ -10,11 +12,14 @@ use clap::Subcommand;
 use pawang_core::{ByteSize, Report};
 
 use crate::cli::Global;
-use crate::output::Exit;
+use crate::cli::history::History;
+use crate::estate::{Estate, told};
+use crate::output::{self, Exit};
 
 const EXAMPLES: &str = "\
 Examples:
   pawang query top -i dwh-1 --since 24h        what took the time
+  pawang query top -i dwh-1 --for 30s          what takes it now, without a daemon
   pawang query regressions -i dwh-1            what became slower, since when, and why
   pawang query show 6432157846384572 -i dwh-1  one statement, hour by hour
   pawang query explain plan.txt                what is wrong with a plan
@@ -63,4 +68,27 @@ fn milliseconds(value: f64) -> String {
 /// Returns blocks as a size; the server would have to be built anew for another size of a block than 8 kB.
 fn blocks(blocks: f64) -> String {
     ByteSize((blocks * 8192.0) as u64).to_string()
+}
+
+/// Returns the history and its instances, or `None` when there is none of the wanted instances and the server is to be asked.
+///
+/// # Errors
+/// The configuration has mistakes, or there is no history and nothing else will do.
+fn from_history(global: &Global, only: bool) -> Result<Option<(History, Vec<String>)>, Report> {
+    let found = History::open(global).and_then(|history| {
+        let instances = history.instances(global)?;
+        Ok((history, instances))
+    });
+    match found {
+        Ok(found) => Ok(Some(found)),
+        Err(report) if only => Err(report),
+        Err(_) => {
+            let estate = Estate::load(global.config.as_deref()).map_err(told)?;
+            estate.named(&global.instances)?;
+            output::talk(
+                "there is no history of it, so the server is asked now; pawang serve begins to remember",
+            );
+            Ok(None)
+        }
+    }
 }
