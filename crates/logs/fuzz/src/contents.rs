@@ -1,7 +1,7 @@
 //! Targets of what is in records: their kinds, what is taken out of their texts, and other languages.
 
 use pawang_logs::kind::{classify, classify_raw, kinds};
-use pawang_logs::language::{self, Translator};
+use pawang_logs::language::{Translator, words};
 use pawang_logs::record::{Odd, Origin, Record};
 use pawang_logs::report::{Report, Source};
 use pawang_logs::tally::{Options, Tally};
@@ -62,7 +62,7 @@ pub(crate) fn language(data: &[u8]) {
     let mut translator = Translator::default();
     let mut again = Translator::default();
     for (number, line) in data.split(|byte| *byte == b'\n').enumerate() {
-        let _ = (language::severity(line), language::part(line));
+        let _ = (words::severity(line), words::label(line));
         let fields = fields(line);
         let record = record(number, &fields);
         let Some(english) = translator.translate(&record) else {
@@ -82,7 +82,7 @@ pub(crate) fn language(data: &[u8]) {
         assert!(usize::from(classify(&english).0) < kinds().len());
     }
     assert!(
-        language::languages().any(|known| Some(known) == translator.language())
+        pawang_logs::language::languages().any(|known| Some(known) == translator.language())
             || translator.language().is_none()
     );
 }
@@ -121,7 +121,7 @@ fn record(number: usize, fields: &[Vec<u8>]) -> Record<'_> {
         session_started: session % 3,
         line: session % 7,
         lines: 1,
-        severity: language::severity(&fields[1]).unwrap_or_default(),
+        severity: words::severity(&fields[1]).unwrap_or_default(),
         sqlstate: *b"00000",
         user: b"u",
         database: b"d",

@@ -20,6 +20,7 @@ use super::found::{Lines, check};
 const ASSUMED: Assumed = Assumed {
     end: 1_795_300_000,
     offset: 0,
+    certain: true,
 };
 
 /// Prefixes of lines that a transport carries.

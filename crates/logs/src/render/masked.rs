@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-use super::secret::without_secrets;
 use crate::record::Record;
+use crate::secret::without_secrets;
 use crate::statement::{normalise, told};
 
 /// How DETAIL with the parameters of a statement begins.

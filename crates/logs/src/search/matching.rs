@@ -8,7 +8,7 @@ use crate::language::Translator;
 use crate::record::Record;
 use crate::render::{Masked, safe, without_secrets};
 use crate::severity::Severity;
-use crate::statement::{cut, normalise_message, redact};
+use crate::statement::{cut, normalise_message};
 use crate::tally::{Shapes, foreign};
 
 /// Bytes of a text that are kept.
@@ -125,7 +125,7 @@ impl<'a> Matcher<'a> {
     fn error(&mut self, record: &Record<'_>) -> String {
         self.normalised.clear();
         normalise_message(record.message, &mut self.normalised);
-        let text = redact(&self.normalised);
+        let text = without_secrets(&self.normalised);
         error_id(&sqlstate(record), &without_secrets(&text))
     }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use pawang_core::{Kind, Report, Timestamp, Value};
 use pawang_logs::looks::{Counters, Entry, Key, Look};
-use pawang_logs::statement::redact;
+use pawang_logs::render::without_secrets;
 use pawang_logs::threshold::Spread;
 use pawang_postgres::{Rows, Session, Target};
 
@@ -116,7 +116,7 @@ impl Statements {
         let rows = read(&self.session, &sql).await?;
         let text = |row: &Vec<Value>| {
             let text = row.get(1)?.as_text()?;
-            Some((row.first()?.as_int()?, redact(text).into_owned()))
+            Some((row.first()?.as_int()?, without_secrets(text).into_owned()))
         };
         Ok(rows.rows.iter().filter_map(text).collect())
     }
