@@ -209,7 +209,7 @@ impl Book {
         if let Err(blind) = &outcome
             && self.status.blind.as_ref() != Some(blind)
         {
-            tracing::warn!(
+            tracing::info!(
                 instance = self.name,
                 "its log is not read: {}",
                 blind.sentence()
