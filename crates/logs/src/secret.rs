@@ -373,6 +373,11 @@ fn key_values(text: &str, names_end: usize) -> Option<Found> {
     if before.bytes().next_back().is_some_and(name_byte) {
         return None;
     }
+    // What stands for a secret that was there is no name of a column.
+    let markers = [Secret::Password, Secret::Token, Secret::Key].map(Secret::marker);
+    let names = markers
+        .iter()
+        .fold(names.to_owned(), |names, marker| names.replace(marker, ""));
     let secret = names
         .split([',', ' ', '(', ')', ':'])
         .find_map(secret_name)?;
