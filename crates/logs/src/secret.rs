@@ -85,6 +85,8 @@ const TOKENS: [(&str, usize, Secret); 20] = [
     ("hvs.", 20, Secret::Token),
     ("npm_", 30, Secret::Token),
 ];
+/// Bytes that a token after the word `bearer` has at least.
+const BEARER_BYTES_MIN: usize = 16;
 /// How far the end of an address or of the values of a key is looked for.
 const REACH_BYTES_MAX: usize = 4_096;
 
@@ -149,22 +151,27 @@ fn word(text: &str, at: usize) -> Result<Found, usize> {
         return constants(text, at + end).ok_or(next);
     }
     if name == "bearer" {
-        let value = rest[end..].trim_start();
-        let length = value
-            .bytes()
-            .position(|byte| !token_byte(byte))
-            .unwrap_or(value.len());
-        let start = text.len() - value.len();
-        return if length >= 16 {
-            Ok((start, start + length, Secret::Token))
-        } else {
-            Err(next)
-        };
+        return bearer(text, at + end).ok_or(next);
     }
     let secret = secret_name(&name).ok_or(next)?;
     value(text, at + end)
         .map(|(start, end)| (start, end, secret))
         .ok_or(next)
+}
+
+/// Returns the token after the word `bearer`, with the secret that its end announces: it may be the name of one instead.
+fn bearer(text: &str, after: usize) -> Option<Found> {
+    let value = text[after..].trim_start();
+    let start = text.len() - value.len();
+    let length = value
+        .bytes()
+        .position(|byte| !token_byte(byte))
+        .unwrap_or(value.len());
+    if length < BEARER_BYTES_MIN {
+        return None;
+    }
+    let end = word(text, start).map_or(0, |(_, end, _)| end);
+    Some((start, end.max(start + length), Secret::Token))
 }
 
 fn secret_name(name: &str) -> Option<Secret> {
@@ -366,6 +373,11 @@ fn key_values(text: &str, names_end: usize) -> Option<Found> {
     if before.bytes().next_back().is_some_and(name_byte) {
         return None;
     }
+    // What stands for a secret that was there is no name of a column.
+    let markers = [Secret::Password, Secret::Token, Secret::Key].map(Secret::marker);
+    let names = markers
+        .iter()
+        .fold(names.to_owned(), |names, marker| names.replace(marker, ""));
     let secret = names
         .split([',', ' ', '(', ')', ':'])
         .find_map(secret_name)?;
@@ -434,9 +446,19 @@ mod tests {
                 "private_key=-----BEGIN RSA PRIVATE KEY-----\nabc\n-----END RSA PRIVATE KEY----- b",
                 "private_key=[redacted key] b",
             ),
+            ("Bearer secret_access_key: abc", "Bearer [redacted token]"),
             (
-                "Bearer secret_access_key: abc",
-                "Bearer secret_access_key: [redacted key]",
+                "Bearer\nsecret_access_key: abc, b",
+                "Bearer\n[redacted token], b",
+            ),
+            (
+                "bearer a_password_of_mine => 'abc'",
+                "bearer [redacted token]'",
+            ),
+            ("Bearer my-secret-token-of-old", "Bearer [redacted token]"),
+            (
+                "bearer bearer.0123456789abcdef x",
+                "bearer [redacted token] x",
             ),
             (
                 "conninfo 'host=a password=''b c'' user=d'",

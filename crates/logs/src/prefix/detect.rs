@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::infer::{infer, label_positions};
-use super::{Fields, PREFIXES_MAX, Prefix, Reading};
+use super::{Fields, PLACES_MAX, PREFIXES_MAX, Prefix, Reading};
 use crate::language::words::Label;
 use crate::time::Clock;
 
@@ -13,6 +13,9 @@ const SAMPLE_BYTES_MAX: usize = 1024 * 1024;
 const LINES_MAX: usize = 2000;
 /// A further prefix must explain at least this share of the lines that look like a record.
 const SHARE_MIN: f64 = 0.002;
+
+/// Ends of fields that are tried for each line on average with one prefix: a line that has another takes some hundreds.
+const PLACES_PER_LINE: u32 = 500;
 
 /// What a field without a grammar costs by itself, so that a name with a separator in it is not taken for two.
 const FIELD_COST: usize = 6;
@@ -140,8 +143,11 @@ impl Candidate {
         let prefix = Prefix::new(text);
         let mut clock = Clock::default();
         let mut fields = Fields::default();
+        let count = u32::try_from(lines.len()).unwrap_or(u32::MAX);
+        let mut places = PLACES_MAX.saturating_add(count.saturating_mul(PLACES_PER_LINE));
         let costs = lines.iter().map(|line| {
-            let whole = prefix.read(line, &mut clock, &mut fields) == Reading::Whole;
+            let reading = prefix.read_with(line, &mut clock, &mut fields, None, &mut places);
+            let whole = reading == Reading::Whole;
             (whole && !fields.disagrees()).then(|| looseness(&fields))
         });
         let costs = costs.collect();

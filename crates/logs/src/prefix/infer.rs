@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::Escape;
 use crate::language::words;
 use crate::time::{Clock, Fraction, Stamp, epoch};
 
@@ -95,9 +96,11 @@ pub(super) fn infer(lines: &[&[u8]]) -> Vec<String> {
     let step = lines.len().div_ceil(LINES_MAX).max(1);
     for line in lines.iter().step_by(step) {
         for end in label_positions(line).take(3) {
-            *counts
-                .entry(structure(&line[..end], &mut clock))
-                .or_default() += 1;
+            let structure = structure(&line[..end], &mut clock);
+            // More fields than there are: words of a message were taken for names.
+            if structure.matches('%').count() <= Escape::ALL.len() {
+                *counts.entry(structure).or_default() += 1;
+            }
         }
     }
     let mut found: Vec<(String, usize)> = counts.into_iter().collect();

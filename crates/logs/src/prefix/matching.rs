@@ -11,6 +11,9 @@ pub const HEAD_BYTES_MAX: usize = 4096;
 pub const JOIN_BYTES_MAX: usize = 2048;
 /// After so many tries of one line, what was tried is remembered, so that no name makes the time more than linear.
 const TRIES_UNREMEMBERED: u32 = 32;
+/// Most ends of fields that are tried in one line with one prefix: a real line takes some hundreds at most, and what is remembered leaves a
+/// prefix of many fields millions.
+pub(super) const PLACES_MAX: u32 = 50_000;
 /// Most readings of one line that are compared.
 const READINGS_MAX: usize = 16;
 
@@ -109,10 +112,10 @@ impl Prefix {
     /// The reading with the shortest names wins. Where a longer one is possible too, so that a name or a message pretends to be what it
     /// is not, the one wins whose message quotes the name, as refusals of logins do; else the one that is less severe.
     pub fn read<'t>(&self, line: &'t [u8], clock: &mut Clock, fields: &mut Fields<'t>) -> Reading {
-        self.read_with(line, clock, fields, None)
+        self.read_with(line, clock, fields, None, &mut PLACES_MAX.clone())
     }
 
-    /// The same, with what was remembered of the lines before of this prefix.
+    /// The same, with what was remembered of the lines before of this prefix, and how many ends of fields may be tried.
     #[inline]
     pub(super) fn read_with<'t>(
         &self,
@@ -120,6 +123,7 @@ impl Prefix {
         clock: &mut Clock,
         fields: &mut Fields<'t>,
         memory: Option<&mut straight::Memory>,
+        places: &mut u32,
     ) -> Reading {
         let head = &line[..line.len().min(HEAD_BYTES_MAX)];
         *fields = Fields::default();
@@ -127,7 +131,7 @@ impl Prefix {
             Some(last_name_at) => last_name_at,
             None => {
                 *fields = Fields::default();
-                let mut attempt = Attempt::new(self, head, clock, fields);
+                let mut attempt = Attempt::new(self, head, clock, fields, places);
                 if !attempt.run(0, 0) {
                     return if attempt.cut {
                         Reading::Cut
@@ -142,7 +146,7 @@ impl Prefix {
         if last_name_at > 0 && reach > fields.text_at {
             let window = &head[fields.text_at..head.len().min(reach + FIELD_BYTES_MAX)];
             if memchr::memmem::find(window, b":  ").is_some() {
-                *fields = self.choose(line, clock);
+                *fields = self.choose(line, clock, *fields, places);
             }
         }
         Reading::Whole
@@ -152,7 +156,8 @@ impl Prefix {
     pub fn read_joined<'t>(&self, text: &'t [u8], clock: &mut Clock) -> Option<Fields<'t>> {
         let text = &text[..text.len().min(JOIN_BYTES_MAX)];
         let mut fields = Fields::default();
-        let mut attempt = Attempt::new(self, text, clock, &mut fields);
+        let mut places = PLACES_MAX;
+        let mut attempt = Attempt::new(self, text, clock, &mut fields, &mut places);
         attempt.joined = true;
         // Whoever can put a line end into a name controls nothing but the name: the longest reading is the server's.
         attempt
@@ -169,11 +174,17 @@ impl Prefix {
             })
     }
 
-    fn choose<'t>(&self, line: &'t [u8], clock: &mut Clock) -> Fields<'t> {
+    /// Chooses among the readings of a line, of which one is known.
+    fn choose<'t>(
+        &self,
+        line: &'t [u8],
+        clock: &mut Clock,
+        first: Fields<'t>,
+        places: &mut u32,
+    ) -> Fields<'t> {
         let head = &line[..line.len().min(HEAD_BYTES_MAX)];
         let mut fields = Fields::default();
-        let readings = Attempt::new(self, head, clock, &mut fields).all();
-        let first = readings[0];
+        let readings = Attempt::new(self, head, clock, &mut fields, places).all();
         let fitting = || readings.iter().skip(1).filter(|other| other.names_fit());
         let quoted = fitting().rfind(|other| {
             let message = &line[other.text_at..];
@@ -213,6 +224,8 @@ struct Attempt<'p, 't, 'c> {
     /// One more than where the last name begins; 0 when the record has none.
     last_name_at: usize,
     tries: u32,
+    /// Ends of fields that may still be tried.
+    places: &'c mut u32,
     /// States that were tried, a bit for each step and position.
     tried: Vec<u64>,
     /// Wants all readings, not the first.
@@ -226,6 +239,7 @@ impl<'p, 't, 'c> Attempt<'p, 't, 'c> {
         text: &'t [u8],
         clock: &'c mut Clock,
         fields: &'c mut Fields<'t>,
+        places: &'c mut u32,
     ) -> Attempt<'p, 't, 'c> {
         Attempt {
             prefix,
@@ -236,6 +250,7 @@ impl<'p, 't, 'c> Attempt<'p, 't, 'c> {
             cut: false,
             last_name_at: 0,
             tries: 0,
+            places,
             tried: Vec::new(),
             readings: None,
         }
@@ -337,7 +352,8 @@ impl<'p, 't, 'c> Attempt<'p, 't, 'c> {
         let prefix = self.prefix;
         let next = prefix.steps.get(index + 1);
         let mut end = at + width;
-        while end <= limit {
+        while end <= limit && *self.places > 0 {
+            *self.places -= 1;
             let after = match next {
                 Some(Step::Literal(literal)) => {
                     let Some(bytes) = find(&self.text[end..], limit - end, literal) else {
@@ -493,12 +509,10 @@ pub(super) fn fixed<'t>(
 #[inline]
 pub(super) fn find(text: &[u8], limit: usize, literal: &Literal) -> Option<usize> {
     let first = literal.bytes[0];
+    let window = &text[..text.len().min(limit + 1)];
     let mut from = 0;
     loop {
-        from += find_byte(text.get(from..)?, first)?;
-        if from > limit {
-            return None;
-        }
+        from += find_byte(window.get(from..)?, first)?;
         if literal.begins(&text[from..]) {
             return Some(from);
         }

@@ -12,6 +12,7 @@ mod straight;
 use std::fmt;
 
 pub use detect::{Guess, detect};
+use matching::PLACES_MAX;
 pub(crate) use matching::sqlstate as is_sqlstate;
 pub use matching::{Fields, HEAD_BYTES_MAX, JOIN_BYTES_MAX, Reading};
 
@@ -282,9 +283,8 @@ fn compile(text: &[u8]) -> Vec<Step> {
 #[derive(Clone, Debug, Default)]
 pub struct Prefixes {
     list: Vec<Prefix>,
-    /// The one that matched last, which is tried first.
+    /// The one that matched last, and what is remembered of the lines that it matched.
     last: usize,
-    /// Of the lines that it matched.
     memory: straight::Memory,
 }
 
@@ -304,6 +304,9 @@ impl Prefixes {
     }
 
     /// Reads the beginning of a line, without its line end, as [`Prefix::read`] does.
+    ///
+    /// Where several prefixes explain a line the first of them does, whatever the lines before were: a piece of a log must be read as it is
+    /// within the whole.
     #[inline]
     pub fn read<'t>(
         &mut self,
@@ -311,31 +314,15 @@ impl Prefixes {
         clock: &mut Clock,
         fields: &mut Fields<'t>,
     ) -> Reading {
-        let Some(prefix) = self.list.get(self.last) else {
-            return Reading::None;
-        };
-        match prefix.read_with(line, clock, fields, Some(&mut self.memory)) {
-            Reading::Whole => Reading::Whole,
-            other => self.read_by_others(line, clock, fields, other),
-        }
-    }
-
-    fn read_by_others<'t>(
-        &mut self,
-        line: &'t [u8],
-        clock: &mut Clock,
-        fields: &mut Fields<'t>,
-        first: Reading,
-    ) -> Reading {
-        let mut reading = first;
+        let mut reading = Reading::None;
         for (index, prefix) in self.list.iter().enumerate() {
-            if index == self.last {
-                continue;
-            }
-            match prefix.read(line, clock, fields) {
+            let memory = (index == self.last).then_some(&mut self.memory);
+            match prefix.read_with(line, clock, fields, memory, &mut PLACES_MAX.clone()) {
                 Reading::Whole => {
-                    self.last = index;
-                    self.memory = straight::Memory::default();
+                    if index != self.last {
+                        self.last = index;
+                        self.memory = straight::Memory::default();
+                    }
                     return Reading::Whole;
                 }
                 Reading::Cut => reading = Reading::Cut,

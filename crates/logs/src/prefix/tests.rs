@@ -154,6 +154,43 @@ fn no_name_makes_reading_slow() {
     );
 }
 
+/// A prefix of many names, and a line of which every part may be the end of one.
+#[test]
+fn a_prefix_of_many_names_is_tried_within_bounds() {
+    let fields = "%a ".repeat(40);
+    let prefix = Prefix::new(&format!("%m [%p] {fields}]"));
+    let line = format!(
+        "2026-11-22 04:23:06.226 WIB [7] {}LOG:  x",
+        "a ".repeat(120)
+    );
+    let (mut clock, mut fields) = (Clock::default(), Fields::default());
+    let mut places = PLACES_MAX;
+    let reading = prefix.read_with(line.as_bytes(), &mut clock, &mut fields, None, &mut places);
+    assert_ne!(reading, Reading::Whole);
+    assert_eq!(places, 0);
+    let detected = detect(format!("{line}\n").repeat(200).as_bytes());
+    assert_eq!(detected, [], "words of a message are no prefix");
+}
+
+#[test]
+fn the_first_prefix_that_explains_a_line_does_whatever_was_before() {
+    let list = ["%m [%p] %c %l ", "%m [%p]%u %l "].map(Prefix::new);
+    let both = b"2026-11-22 04:23:06.226 WIB [7] 6b020bba.7 4 LOG:  x";
+    let second = b"2026-11-22 04:23:06.226 WIB [7]a 3 LOG:  x";
+    let (mut prefixes, mut clock) = (Prefixes::new(list), Clock::default());
+    let mut fields = Fields::default();
+    for (line, user, session_pid) in [
+        (&both[..], &b""[..], 7),
+        (second, b"a", 0),
+        (both, b"", 7),
+        (second, b"a", 0),
+        (second, b"a", 0),
+    ] {
+        assert_eq!(prefixes.read(line, &mut clock, &mut fields), Reading::Whole);
+        assert_eq!((fields.user, fields.session_pid), (user, session_pid));
+    }
+}
+
 #[track_caller]
 fn detected(sample: &str, expected: &[&str]) {
     let guesses = detect(sample.as_bytes());

@@ -15,15 +15,20 @@ const QUOTES: [(&[u8], &[u8]); 5] = [
 ];
 
 /// Returns the first bytes of a text, at the end of a character, with what is no UTF-8 replaced.
+///
+/// What replaces a byte is longer than it, and counts: cutting twice is cutting once.
 pub(crate) fn cut(text: &[u8], bytes: usize) -> Cow<'_, str> {
-    if text.len() <= bytes {
-        return String::from_utf8_lossy(text);
-    }
-    let mut end = bytes;
-    while end > 0 && end + 4 > bytes && text[end] & 0xc0 == 0x80 {
+    let mut end = bytes.min(text.len());
+    while end < text.len() && end > 0 && end + 4 > bytes && text[end] & 0xc0 == 0x80 {
         end -= 1;
     }
-    String::from_utf8_lossy(&text[..end])
+    match String::from_utf8_lossy(&text[..end]) {
+        Cow::Owned(mut replaced) => {
+            replaced.truncate(replaced.floor_char_boundary(bytes));
+            Cow::Owned(replaced)
+        }
+        valid => valid,
+    }
 }
 
 /// Appends a message to `out` with `?` for its numbers and for what is in quotes; white space is collapsed.
@@ -124,6 +129,21 @@ mod tests {
         let mut out = String::new();
         normalise_message(message.as_bytes(), &mut out);
         out
+    }
+
+    #[test]
+    fn cutting_twice_is_cutting_once() {
+        for text in [
+            &b"\xfb".repeat(100)[..],
+            "\u{e9}".repeat(100).as_bytes(),
+            b"a\xff\xc3",
+        ] {
+            for bytes in 0..120 {
+                let once = cut(text, bytes);
+                assert!(once.len() <= bytes, "{once} of {bytes}");
+                assert_eq!(cut(once.as_bytes(), bytes), once);
+            }
+        }
     }
 
     #[test]

@@ -3,7 +3,9 @@
 use std::io::{Read, Write};
 use std::path::Path;
 
+use pawang_logs::choose::{self as choosing, Wish};
 use pawang_logs::engine::{FileHead, Settings, read, read_into};
+use pawang_logs::format::detect::Form;
 use pawang_logs::input::Input;
 use pawang_logs::report::Source;
 use pawang_logs::tally::Options;
@@ -116,6 +118,40 @@ fn any_threads_and_pieces_give_the_same() {
             numbers(&source),
             "threads {threads}, pieces {piece_bytes}"
         );
+    }
+}
+
+/// A line that two prefixes explain, after one that only the second does: in a piece of its own the first is tried first.
+#[test]
+fn pieces_of_a_log_with_two_prefixes_are_read_as_the_whole_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("log");
+    let line = |process: &str, number: u32| {
+        format!("2026-11-22 04:23:06.226 UTC [7]{process} {number} LOG:  a message\n")
+    };
+    let log = line("a", 3) + &line(" 6b020bba.7", 4) + &line(" 6b020bba.7", 9);
+    std::fs::write(&path, &log).unwrap();
+    let wish = Wish {
+        form: Some(Form::Stderr),
+        prefixes: ["%m [%p] %c %l ", "%m [%p]%u %l "]
+            .map(str::to_owned)
+            .into(),
+        certain: true,
+        zone: None,
+    };
+    let report = |threads, piece_bytes| {
+        let settings = Settings {
+            threads,
+            piece_bytes,
+            choose: &|head| choosing::choose(head, &wish),
+        };
+        let outcome = read(vec![Input::file(&path)], &settings, &Options::default()).unwrap();
+        outcome.tally.report(Source::default(), &Options::default())
+    };
+    let whole = report(1, 1 << 20);
+    assert_eq!(whole.integrity.gaps.total, 1, "lines 5 to 8 of the session");
+    for piece_bytes in 1..=log.len() as u64 {
+        assert_eq!(report(2, piece_bytes), whole, "pieces of {piece_bytes}");
     }
 }
 
