@@ -8,6 +8,7 @@ mod pattern;
 mod problem;
 mod quantity;
 mod read;
+pub mod schedule;
 mod schema;
 mod secrets;
 mod sense;

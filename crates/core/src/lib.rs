@@ -10,6 +10,7 @@ mod finding;
 mod instance;
 mod level;
 mod lsn;
+pub mod plan;
 mod report;
 mod secret;
 mod series;

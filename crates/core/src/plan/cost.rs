@@ -1,0 +1,34 @@
+//! What an action is thought to cost, and how much can go wrong.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ByteSize;
+
+/// What an action is thought to cost; `None` is "nobody knows", not "nothing".
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Cost {
+    /// Read from disk or cache.
+    pub read: Option<ByteSize>,
+    /// Written ahead.
+    pub wal: Option<ByteSize>,
+    /// Disk space that is needed meanwhile.
+    pub disk: Option<ByteSize>,
+    /// Disk space that is given back.
+    pub freed: Option<ByteSize>,
+    /// How long it takes.
+    pub duration: Option<Duration>,
+}
+
+/// How much can go wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Risk {
+    /// Nobody notices.
+    Low,
+    /// Others may become slower, or it must be taken back by hand.
+    Medium,
+    /// Others are blocked, or data or a session ends: it is confirmed one by one, or allowed by name in a policy.
+    High,
+}
