@@ -2,6 +2,7 @@
 
 mod alias;
 mod cli;
+mod consent;
 mod daemon;
 mod each;
 mod environment;

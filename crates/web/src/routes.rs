@@ -307,6 +307,11 @@ static ROUTES: &[Route] = &[
         |visit, at| page::storage::render(visit, at.get("name")),
     ),
     page(
+        "/instances/{name}/maintenance",
+        "What is due, what is being done, and what was done",
+        |visit, at| page::maintenance::render(visit, at.get("name")),
+    ),
+    page(
         "/instances/{name}/settings",
         "Settings, and how they changed",
         |visit, at| page::settings::render(visit, at.get("name")),

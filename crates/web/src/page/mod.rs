@@ -11,6 +11,7 @@ pub(crate) mod incidents;
 pub(crate) mod indexes;
 pub(crate) mod instance;
 pub(crate) mod journal;
+pub(crate) mod maintenance;
 pub(crate) mod parts;
 pub(crate) mod queries;
 pub(crate) mod query;
@@ -104,6 +105,8 @@ pub(crate) enum Place {
     Replication,
     /// Disks, databases, growth.
     Storage,
+    /// What is due, and what was done.
+    Maintenance,
     /// Settings and how they changed.
     Settings,
     /// What is missing, with the SQL to grant it.
