@@ -32,3 +32,13 @@ pub enum Risk {
     /// Others are blocked, or data or a session ends: it is confirmed one by one, or allowed by name in a policy.
     High,
 }
+
+impl std::fmt::Display for Risk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Risk::Low => "low",
+            Risk::Medium => "medium",
+            Risk::High => "high",
+        })
+    }
+}

@@ -88,3 +88,18 @@ impl Outcome {
         self.actions.iter().all(|done| done.state.good())
     }
 }
+
+impl std::fmt::Display for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            State::Done => "done",
+            State::DryRun => "dry-run",
+            State::Needless => "needless",
+            State::Stale => "stale",
+            State::Skipped => "skipped",
+            State::Refused => "refused",
+            State::Cancelled => "cancelled",
+            State::Failed => "failed",
+        })
+    }
+}

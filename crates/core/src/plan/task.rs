@@ -452,3 +452,31 @@ impl Task {
         }
     }
 }
+
+impl fmt::Display for LockLevel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            LockLevel::None => "none",
+            LockLevel::AccessShare => "ACCESS SHARE",
+            LockLevel::ShareUpdateExclusive => "SHARE UPDATE EXCLUSIVE",
+            LockLevel::ShareRowExclusive => "SHARE ROW EXCLUSIVE",
+            LockLevel::AccessExclusive => "ACCESS EXCLUSIVE",
+        })
+    }
+}
+
+impl GuardProfile {
+    /// Returns its name and what it means, for people.
+    pub fn words(self) -> &'static str {
+        match self {
+            GuardProfile::Read => "read: never waits for more than an instant",
+            GuardProfile::Exclusive => {
+                "exclusive: tries for 100 ms, again and again, so that nobody queues behind it"
+            }
+            GuardProfile::Concurrent => {
+                "concurrent: waits for old transactions first, then is patient, and cleans up after itself"
+            }
+            GuardProfile::Vacuum => "vacuum: slow by its own pace, stopped by the governor",
+        }
+    }
+}

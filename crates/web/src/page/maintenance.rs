@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 use pawang_core::Level;
-use pawang_core::plan::{Action, Cost, GuardProfile, Left, LockLevel, Outcome, Plan, Risk};
+use pawang_core::plan::{Action, Cost, Left, Outcome, Plan, Risk};
 use pawang_store::live::{PolicyStatus, Running, Upkeep};
 use pawang_store::state::JournalRecord;
 
@@ -193,14 +193,14 @@ fn row(action: &Action) -> Markup {
                     @for sql in &action.sql { (words::copyable(sql)) }
                     dl .facts {
                         @for (name, value) in &action.evidence { dt { (name) } dd { (value) } }
-                        dt { "guard" } dd { (guard(action.guard)) }
+                        dt { "guard" } dd { (action.guard.words()) }
                         dt { "afterwards" } dd { (action.verify) }
                         dt { "undo" } dd { (action.undo) }
                     }
                 }
             }
-            td { (lock(action.lock)) }
-            td { span .pill.warning[action.risk == Risk::High] { (risk(action.risk)) } }
+            td { (action.lock) }
+            td { span .pill.warning[action.risk == Risk::High] { (action.risk) } }
             td .number { (or_dash(duration.map(|time| words::duration(time.as_secs_f64())), "not known")) }
             td .number { (or_dash(wal.map(|size| size.to_string()), "not known")) }
             td .number { (or_dash(freed.map(|size| size.to_string()), "nothing, or not known")) }
@@ -309,33 +309,4 @@ fn waited(detail: &serde_json::Value) -> Markup {
 
 fn short(hash: &str) -> &str {
     hash.get(..12).unwrap_or(hash)
-}
-
-fn lock(level: LockLevel) -> &'static str {
-    match level {
-        LockLevel::None => "none",
-        LockLevel::AccessShare => "ACCESS SHARE",
-        LockLevel::ShareUpdateExclusive => "SHARE UPDATE EXCLUSIVE",
-        LockLevel::ShareRowExclusive => "SHARE ROW EXCLUSIVE",
-        LockLevel::AccessExclusive => "ACCESS EXCLUSIVE",
-    }
-}
-
-fn risk(risk: Risk) -> &'static str {
-    match risk {
-        Risk::Low => "low",
-        Risk::Medium => "medium",
-        Risk::High => "high",
-    }
-}
-
-fn guard(guard: GuardProfile) -> &'static str {
-    match guard {
-        GuardProfile::Read => "read: never waits for more than an instant",
-        GuardProfile::Exclusive => {
-            "exclusive: tries for 100 ms, again and again, so that nobody queues behind it"
-        }
-        GuardProfile::Concurrent => "concurrent: waits for old transactions first, then is patient",
-        GuardProfile::Vacuum => "vacuum: slow by its own pace, stopped by the governor",
-    }
 }
