@@ -15,10 +15,10 @@ pub struct ActConfig {
     pub protected_applications: Vec<String>,
     /// How many sessions `pawang session terminate --blockers` may end at once, however few there are.
     #[schemars(range(min = 0, max = 10000))]
-    pub sessions_max: u32,
+    pub terminate_sessions_max: u32,
     /// Up to which share of all client sessions it may go beyond that, in percent.
     #[schemars(range(min = 0.0, max = 100.0))]
-    pub sessions_percent_max: f64,
+    pub terminate_percent_max: f64,
 }
 
 impl Default for ActConfig {
@@ -26,8 +26,8 @@ impl Default for ActConfig {
         ActConfig {
             protected_roles: Vec::new(),
             protected_applications: Vec::new(),
-            sessions_max: 3,
-            sessions_percent_max: 5.0,
+            terminate_sessions_max: 3,
+            terminate_percent_max: 5.0,
         }
     }
 }

@@ -3,6 +3,8 @@
 use pawang_core::Timestamp;
 use pawang_core::plan::{Action, PLAN_FORMAT, Plan, Task, World};
 
+use sha2::{Digest, Sha256};
+
 use super::guard::Decision;
 use super::signal::{expected, statement};
 use super::view::View;
@@ -46,6 +48,13 @@ pub fn draft(
         actions: actions.collect(),
         left: decision.left,
     }
+}
+
+/// Returns the SHA-256 of a plan, which names it.
+pub fn hash(plan: &Plan) -> String {
+    let text = serde_json::to_string(plan).expect("a plan is texts, numbers and instants");
+    let hash = Sha256::digest(text.as_bytes());
+    hash.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Returns what must hold after a task about a session.

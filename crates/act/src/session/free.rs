@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use pawang_core::Timestamp;
 use pawang_core::plan::{Action, Done, Impact, Outcome, Plan, SessionKey, State, Task};
+use pawang_core::{Kind, Report, Timestamp};
 use pawang_postgres::{Error, Session};
 use pawang_store::state::Entry;
 use serde::Serialize;
@@ -108,6 +108,18 @@ pub enum Failure {
     /// What is not written down is not done.
     #[error("could not write the journal")]
     Journal(#[source] pawang_store::Error),
+}
+
+impl Failure {
+    /// Returns the error for people.
+    pub fn report(&self) -> Report {
+        match self {
+            Failure::Server(error) => error.report(),
+            Failure::Journal(error) => {
+                Report::from_error(Kind::Refused, self).with_detail(error.to_string())
+            }
+        }
+    }
 }
 
 /// What a look before a step says.
@@ -309,7 +321,7 @@ fn record(
     let entry = Entry {
         at: (how.clock)(),
         actor: how.actor.to_owned(),
-        action: format!("act.{}", action.task.name()),
+        action: format!("{}.apply", action.task.name()),
         object: plan.world.instance.clone(),
         outcome: outcome.to_owned(),
         detail,

@@ -39,9 +39,9 @@ pub struct Policy {
     /// Whether sessions of superusers may be ended.
     pub allow_superuser: bool,
     /// How many sessions may be ended at once, however few there are.
-    pub sessions_max: u32,
+    pub terminate_sessions_max: u32,
     /// Up to which share of all client sessions beyond that, in percent.
-    pub sessions_percent_max: f64,
+    pub terminate_percent_max: f64,
     /// How long the effect of one step is looked at.
     pub pause: Duration,
 }
@@ -71,17 +71,17 @@ impl Policy {
             protected_roles: config.protected_roles.clone(),
             protected_applications: config.protected_applications.clone(),
             allow_superuser,
-            sessions_max: config.sessions_max,
-            sessions_percent_max: config.sessions_percent_max,
+            terminate_sessions_max: config.terminate_sessions_max,
+            terminate_percent_max: config.terminate_percent_max,
             pause: PAUSE,
         }
     }
 
     /// Returns how many sessions may be ended at once, of so many sessions of clients.
     pub fn budget(&self, clients: usize) -> usize {
-        let share = (clients as f64 * self.sessions_percent_max / 100.0).floor();
+        let share = (clients as f64 * self.terminate_percent_max / 100.0).floor();
         let share = share.clamp(0.0, clients as f64) as usize;
-        share.max(usize::try_from(self.sessions_max).unwrap_or(usize::MAX))
+        share.max(usize::try_from(self.terminate_sessions_max).unwrap_or(usize::MAX))
     }
 }
 
@@ -151,7 +151,7 @@ pub fn blockers(view: &View, policy: &Policy) -> Decision {
         }
         if spent == budget {
             let why = format!(
-                "the budget of {budget} sessions is spent (act.sessions_max, act.sessions_percent_max)"
+                "the budget of {budget} sessions is spent (act.terminate_sessions_max, act.terminate_percent_max)"
             );
             decision.left.push(left(process, why));
             continue;
@@ -324,7 +324,7 @@ mod tests {
 
     fn policy() -> Policy {
         Policy {
-            sessions_max: 1_000,
+            terminate_sessions_max: 1_000,
             ..Policy::new(&ActConfig::default(), false)
         }
     }
@@ -477,9 +477,9 @@ mod tests {
         let mut processes = vec![client(1_000, "active", &(0..100).collect::<Vec<i64>>())];
         processes.extend((0..100).map(|pid| client(pid + 1, "idle in transaction", &[])));
         let view = view(processes);
-        let budget = |sessions_max, sessions_percent_max| Policy {
-            sessions_max,
-            sessions_percent_max,
+        let budget = |terminate_sessions_max, terminate_percent_max| Policy {
+            terminate_sessions_max,
+            terminate_percent_max,
             ..policy()
         };
         for (policy, expected) in [
@@ -552,10 +552,11 @@ mod tests {
                 }
             }
             // What is not free stands behind somebody who is protected, or behind a circle.
-            let circles = view.graph().circles();
+            let waits_for = view.graph();
+            let circles = waits_for.circles();
             for (waiter, _) in &open {
                 let behind: Vec<i64> = view.processes.iter().map(|p| p.pid)
-                    .filter(|pid| view.graph().victims(*pid).contains(waiter)).collect();
+                    .filter(|pid| waits_for.victims(*pid).contains(waiter)).collect();
                 prop_assert!(behind.iter().any(|pid| circles.contains(pid) || view.process(*pid).unwrap().superuser), "{waiter} waits for ever");
             }
             // Each process stands in the tree once, after one that it waits for.

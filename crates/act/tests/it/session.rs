@@ -30,7 +30,7 @@ async fn session(cluster: &Cluster) -> Session {
 
 fn policy() -> Policy {
     Policy {
-        sessions_max: 100,
+        terminate_sessions_max: 100,
         pause: Duration::from_millis(400),
         ..Policy::new(&ActConfig::default(), false)
     }
@@ -273,8 +273,8 @@ async fn a_signal_hits_only_the_session_and_the_statement_that_were_seen() {
     assert_eq!(
         told,
         [
-            ("act.cancel-backend", "begun"),
-            ("act.cancel-backend", "done")
+            ("cancel-backend.apply", "begun"),
+            ("cancel-backend.apply", "done")
         ]
     );
     works.join_next().await.unwrap().unwrap().unwrap_err();
@@ -331,11 +331,7 @@ async fn a_cancelled_blocker_that_blocks_all_the_same_is_terminated_and_a_protec
         look(&session).await.unwrap().tree().len() == 2
     })
     .await;
-    waiters.spawn(async move {
-        table
-            .batch_execute("LOCK TABLE t IN ACCESS EXCLUSIVE MODE")
-            .await
-    });
+    waiters.spawn(async move { table.batch_execute("ALTER TABLE t ADD COLUMN m int").await });
     until("the holder works and two wait", async || {
         let (view, holder) = seen(&session, "app").await;
         holder.running() && view.tree().len() == 4
