@@ -17,6 +17,7 @@ mod series;
 mod server;
 mod size;
 mod snapshot;
+mod waits;
 
 pub use blind::{Blind, Missing};
 pub use down::{
@@ -34,3 +35,4 @@ pub use series::{Point, Reading, Series, Span};
 pub use server::{Role, Server};
 pub use size::ByteSize;
 pub use snapshot::{Column, ColumnKind, Cost, Epoch, Key, Row, Snapshot, Value};
+pub use waits::{Twig, WaitGraph};

@@ -5,6 +5,7 @@ mod alert;
 mod at;
 mod check;
 mod config;
+mod confirm;
 mod diff;
 mod estate;
 mod explain;
@@ -19,6 +20,7 @@ mod reference;
 mod route;
 mod rule;
 mod serve;
+mod session;
 mod silence;
 mod token;
 mod top;
@@ -97,6 +99,7 @@ enum Command {
     Diff(diff::Args),
     Logs(logs::Args),
     Query(query::Args),
+    Session(session::Args),
     Explain(explain::Args),
     Alert(alert::Args),
     Silence(silence::Args),
@@ -143,6 +146,7 @@ pub(crate) fn run() -> Result<Exit, Report> {
         Command::Diff(args) => diff::run(&args, &cli.global),
         Command::Logs(args) => logs::run(&args, &cli.global),
         Command::Query(args) => query::run(&args, &cli.global),
+        Command::Session(args) => session::run(&args, &cli.global),
         Command::Explain(args) => explain::run(&args, &cli.global),
         Command::Alert(args) => alert::run(&args, &cli.global),
         Command::Silence(args) => silence::run(&args, &cli.global),
@@ -188,6 +192,7 @@ fn start_diagnostics(verbose: u8, explain: bool, daemon: bool) {
         "pawang_metrics",
         "pawang_web",
         "pawang_alert",
+        "pawang_act",
     ] {
         targets = targets.with_target(name, level);
     }
