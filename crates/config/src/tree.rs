@@ -11,6 +11,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use crate::alert::AlertConfig;
+use crate::maintenance::MaintenanceConfig;
 use crate::problem::Origin;
 use crate::quantity::{Period, Quantity, Size};
 use crate::serve::ServeConfig;
@@ -45,6 +46,8 @@ pub struct Config {
     pub serve: ServeConfig,
     /// When a finding becomes an alert, who is told, and how.
     pub alert: AlertConfig,
+    /// What `pawang maintain` looks after, when, and how far it may go.
+    pub maintenance: MaintenanceConfig,
     /// Things to know about the file that are no errors, such as a password inside a URL.
     #[serde(skip)]
     pub warnings: Vec<String>,
