@@ -98,7 +98,10 @@ impl Autovacuum {
         let unfrozen = unfrozen_share(row);
         let insert = (insert_base >= 0.0).then(|| insert_base + insert_scale * rows * unfrozen);
         let insert_formula = insert.map_or(String::new(), |sum| {
-            format!("{insert_base:.0} + {insert_scale} * {:.0} rows = {sum:.0}", rows * unfrozen)
+            format!(
+                "{insert_base:.0} + {insert_scale} * {:.0} rows = {sum:.0}",
+                rows * unfrozen
+            )
         });
         let analyze_base = or("autovacuum_analyze_threshold", self.analyze_threshold);
         let analyze_scale = or("autovacuum_analyze_scale_factor", self.analyze_scale_factor);
