@@ -1,6 +1,7 @@
 //! Small helpers for checks about relations: names, options, quoting.
 
 use pawang_core::Row;
+pub(crate) use pawang_core::{storage_option as option, storage_option_is_off as option_is_off};
 
 /// Returns `schema.relation` as people read it.
 pub(crate) fn name(row: &Row<'_>) -> String {
@@ -64,28 +65,6 @@ const RESERVED: [&str; 21] = [
     "user",
 ];
 
-/// Returns the value of a storage option such as `fillfactor`.
-pub(crate) fn option<'a>(options: &'a [String], name: &str) -> Option<&'a str> {
-    options.iter().find_map(|option| {
-        option
-            .split_once('=')
-            .filter(|(key, _)| *key == name)
-            .map(|(_, value)| value)
-    })
-}
-
-/// Returns whether a Boolean storage option is set and off.
-pub(crate) fn option_is_off(options: &[String], name: &str) -> bool {
-    option(options, name).is_some_and(|value| {
-        let value = value.to_ascii_lowercase();
-        value == "0"
-            || value == "of"
-            || value == "off"
-            || "false".starts_with(&value)
-            || "no".starts_with(&value)
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -101,17 +80,5 @@ mod tests {
         ] {
             assert_eq!(identifier(name), text);
         }
-    }
-
-    #[test]
-    fn options_are_found_by_their_whole_name() {
-        let options = [
-            "fillfactor=70".to_owned(),
-            "autovacuum_enabled=false".to_owned(),
-        ];
-        assert_eq!(option(&options, "fillfactor"), Some("70"));
-        assert_eq!(option(&options, "fill"), None);
-        assert!(option_is_off(&options, "autovacuum_enabled"));
-        assert!(!option_is_off(&options, "deduplicate_items"));
     }
 }

@@ -5,6 +5,7 @@
 mod act;
 mod alert;
 mod limits;
+mod maintenance;
 mod pattern;
 mod problem;
 mod quantity;
@@ -27,6 +28,10 @@ pub use alert::{
     TelegramConfig, WebhookConfig, WindowConfig,
 };
 pub use limits::{Place, Resolved};
+pub use maintenance::{
+    AnalyzeConfig, Area, BudgetConfig, CleanupConfig, HighRisk, IndexConfig, MaintenanceConfig,
+    MaintenancePolicy, MaintenanceRule, PartitionsConfig, RewriteChoice, TableConfig, VacuumConfig,
+};
 pub use pattern::{matches, nearest};
 pub use problem::{Errors, Mistake, Origin, PROBLEMS_MAX, Position, Problem};
 pub use quantity::{Period, Quantity, Size};

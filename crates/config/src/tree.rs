@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::act::ActConfig;
 use crate::alert::AlertConfig;
+use crate::maintenance::MaintenanceConfig;
 use crate::problem::Origin;
 use crate::quantity::{Period, Quantity, Size};
 use crate::serve::ServeConfig;
@@ -48,6 +49,8 @@ pub struct Config {
     pub alert: AlertConfig,
     /// What Pawang may do to a server.
     pub act: ActConfig,
+    /// What `pawang maintain` looks after, when, and how far it may go.
+    pub maintenance: MaintenanceConfig,
     /// Things to know about the file that are no errors, such as a password inside a URL.
     #[serde(skip)]
     pub warnings: Vec<String>,

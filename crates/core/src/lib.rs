@@ -3,6 +3,7 @@
 //! This crate does no input or output and reads no clock: time is a parameter.
 
 pub mod alert;
+mod autovacuum;
 mod blind;
 mod down;
 mod facts;
@@ -19,6 +20,7 @@ mod size;
 mod snapshot;
 mod waits;
 
+pub use autovacuum::{Autovacuum, Need, storage_option, storage_option_is_off};
 pub use blind::{Blind, Missing};
 pub use down::{
     ConfigurationProblem, Control, DataDirectory, DownFacts, Listener, PidFile, Refusal, Space,

@@ -2,7 +2,6 @@
 
 mod alias;
 mod cli;
-mod consent;
 mod daemon;
 mod each;
 mod environment;
