@@ -9,6 +9,7 @@ mod estate;
 mod grid;
 mod output;
 mod profile;
+mod upkeep;
 mod when;
 
 use std::process::ExitCode;

@@ -14,6 +14,7 @@ mod incident;
 mod init;
 mod journal;
 mod logs;
+mod maintain;
 mod notify;
 mod query;
 mod reference;
@@ -99,6 +100,7 @@ enum Command {
     Diff(diff::Args),
     Logs(logs::Args),
     Query(query::Args),
+    Maintain(maintain::Args),
     Session(session::Args),
     Explain(explain::Args),
     Alert(alert::Args),
@@ -145,6 +147,7 @@ pub(crate) fn run() -> Result<Exit, Report> {
         Command::At(args) => at::run(&args, &cli.global),
         Command::Diff(args) => diff::run(&args, &cli.global),
         Command::Logs(args) => logs::run(&args, &cli.global),
+        Command::Maintain(args) => maintain::run(&args, &cli.global),
         Command::Query(args) => query::run(&args, &cli.global),
         Command::Session(args) => session::run(&args, &cli.global),
         Command::Explain(args) => explain::run(&args, &cli.global),

@@ -1,0 +1,159 @@
+//! From what a server looks like to a plan of maintenance, and to its outcome: for the command line and for the daemon.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use pawang_act::{Apply, Effects, JsonLines, Limits, Mirrored, Progress, Settled};
+use pawang_config::Config;
+use pawang_core::plan::{Outcome, Plan, World};
+use pawang_core::{Facts, Kind, Report, Timestamp};
+use pawang_maintain::{Areas, Policy};
+use pawang_postgres::Target;
+use pawang_store::Store;
+use tokio::sync::watch;
+
+/// The copy of the journal beside the state, one JSON line for each record.
+const JOURNAL_LINES: &str = "journal.jsonl";
+
+/// How a plan of maintenance is applied.
+pub(crate) struct How<'a> {
+    /// The configuration.
+    pub config: &'a Config,
+    /// Where the server is.
+    pub target: &'a Target,
+    /// Where everything is written down.
+    pub journal: &'a Mirrored,
+    /// Who does it.
+    pub actor: &'a str,
+    /// Why now.
+    pub why: &'a str,
+    /// Actions that run at the same time.
+    pub lanes: u32,
+    /// When the window ends.
+    pub until: Option<Timestamp>,
+    /// Turns true when everything has to stop.
+    pub stop: watch::Receiver<bool>,
+    /// The clock.
+    pub clock: fn() -> Timestamp,
+    /// Whether anything changes.
+    pub effects: Effects,
+    /// Whether actions of high risk were agreed to.
+    pub allow_high_risk: bool,
+    /// Is told of every step.
+    pub watch: &'a (dyn Fn(&Progress) + Sync),
+}
+
+/// Returns the policy of this name, or the one that holds when none is named.
+///
+/// # Errors
+/// The file has no policy of this name.
+pub(crate) fn policy(config: &Config, name: Option<&str>) -> Result<Policy, Report> {
+    let Some(name) = name else {
+        return Ok(Policy::unnamed(&config.maintenance));
+    };
+    Policy::named(name, &config.maintenance).ok_or_else(|| {
+        let names: Vec<&str> = config.maintenance.policies.keys().map(String::as_str).collect();
+        let report = Report::new(Kind::Usage, format!("there is no policy \"{name}\""));
+        let nearest = pawang_config::nearest(name, names.iter().copied());
+        match (nearest, names.is_empty()) {
+            (Some(nearest), _) => report.with_hint(format!("pawang maintain plan --policy {nearest}")),
+            (None, true) => report
+                .with_detail("pawang.toml has no [maintenance.policy.<name>]")
+                .with_hint("pawang config schema"),
+            (None, false) => report.with_detail(format!("pawang.toml has {}", names.join(", "))),
+        }
+    })
+}
+
+/// Plans what is due; the objects are not looked at again.
+///
+/// # Errors
+/// The server did not say what it is.
+pub(crate) fn draft(
+    areas: &Areas,
+    facts: &Facts,
+    older: Option<&Facts>,
+    policy: &Policy,
+    made_by: &str,
+    now: Timestamp,
+) -> Result<Plan, Report> {
+    let world = world(facts)?;
+    let planned = pawang_maintain::plan(areas, facts, older, policy, now);
+    let title = title(areas, policy);
+    pawang_act::draft(&title, world, planned.proposals, planned.left, made_by, now)
+        .map_err(|error| error.report())
+}
+
+/// Returns the command that makes the plan.
+fn title(areas: &Areas, policy: &Policy) -> String {
+    let mut title = "maintain".to_owned();
+    if !policy.name.is_empty() {
+        title.push_str(&format!(" --policy {}", policy.name));
+    }
+    if *areas != policy.areas {
+        for area in &areas.0 {
+            title.push(' ');
+            title.push_str(area.name());
+        }
+    }
+    title
+}
+
+fn world(facts: &Facts) -> Result<World, Report> {
+    let server = facts.server.as_ref().map_err(|blind| {
+        Report::new(Kind::Target, format!("cannot plan for \"{}\"", facts.instance.name))
+            .with_detail(blind.sentence())
+            .with_hint(format!("pawang check -i {}", facts.instance.name))
+    })?;
+    let known = server.epoch.system_identifier != 0;
+    Ok(World {
+        instance: facts.instance.name.clone(),
+        system_identifier: known.then(|| server.epoch.system_identifier.to_string()),
+        timeline: known.then_some(i64::from(server.epoch.timeline)),
+        version: server.version,
+    })
+}
+
+/// Returns the collectors that these subjects need.
+pub(crate) fn collectors(areas: &Areas) -> BTreeSet<String> {
+    areas.collectors()
+}
+
+/// Opens the journal and its copy of JSON lines beside it.
+///
+/// # Errors
+/// The disk refuses: what cannot be written down is not done.
+pub(crate) fn journal(directory: &Path) -> Result<Mirrored, Report> {
+    let state = Store::open_state(directory).map_err(|error| error.report())?;
+    let lines = JsonLines::open(&directory.join(JOURNAL_LINES)).map_err(|error| error.report())?;
+    Ok(Mirrored { state, lines })
+}
+
+/// Looks what became of what earlier runs began, and applies a plan.
+///
+/// # Errors
+/// Nothing was done: see [`pawang_act::apply`].
+pub(crate) async fn apply(plan: &Plan, how: &How<'_>) -> Result<(Vec<Settled>, Outcome), Report> {
+    let settled = match how.effects {
+        Effects::Real => pawang_act::settle(how.target, how.journal, how.clock).await,
+        Effects::Dry => Ok(Vec::new()),
+    };
+    let settled = settled.map_err(|error| error.report())?;
+    let limits = Limits::from(&how.config.act);
+    let apply = Apply {
+        target: how.target,
+        limits: &limits,
+        journal: how.journal,
+        effects: how.effects,
+        actor: how.actor,
+        why: how.why,
+        lanes: usize::try_from(how.lanes).unwrap_or(1),
+        until: how.until,
+        stop: how.stop.clone(),
+        clock: how.clock,
+        allow_high_risk: how.allow_high_risk,
+        watch: how.watch,
+    };
+    let outcome = pawang_act::apply(plan, &apply).await.map_err(|error| error.report())?;
+    Ok((settled, outcome))
+}
