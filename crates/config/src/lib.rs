@@ -2,6 +2,7 @@
 //!
 //! Reading it needs no server: whether a check exists is asked later, by [`Config::verify`].
 
+mod act;
 mod alert;
 mod limits;
 mod pattern;
@@ -17,6 +18,7 @@ mod tree;
 mod verify;
 mod walk;
 
+pub use act::ActConfig;
 pub use alert::{
     AlertConfig, AlertLevel, AlertmanagerConfig, BatchConfig, ChannelConfig, ContactConfig,
     ExecConfig, HeartbeatConfig, InhibitConfig, NoData, NtfyConfig, OWN_CHECKS, PagerdutyConfig,

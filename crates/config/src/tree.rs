@@ -10,6 +10,7 @@ use pawang_core::{Instance, Secret, Unit};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
+use crate::act::ActConfig;
 use crate::alert::AlertConfig;
 use crate::problem::Origin;
 use crate::quantity::{Period, Quantity, Size};
@@ -45,6 +46,8 @@ pub struct Config {
     pub serve: ServeConfig,
     /// When a finding becomes an alert, who is told, and how.
     pub alert: AlertConfig,
+    /// How Pawang behaves while it changes a server.
+    pub act: ActConfig,
     /// Things to know about the file that are no errors, such as a password inside a URL.
     #[serde(skip)]
     pub warnings: Vec<String>,
