@@ -47,7 +47,7 @@ pub struct Config {
     pub serve: ServeConfig,
     /// When a finding becomes an alert, who is told, and how.
     pub alert: AlertConfig,
-    /// What Pawang may do to a server.
+    /// How Pawang behaves while it changes a server.
     pub act: ActConfig,
     /// What `pawang maintain` looks after, when, and how far it may go.
     pub maintenance: MaintenanceConfig,

@@ -52,11 +52,18 @@ pub(crate) fn policy(config: &Config, name: Option<&str>) -> Result<Policy, Repo
         return Ok(Policy::unnamed(&config.maintenance));
     };
     Policy::named(name, &config.maintenance).ok_or_else(|| {
-        let names: Vec<&str> = config.maintenance.policies.keys().map(String::as_str).collect();
+        let names: Vec<&str> = config
+            .maintenance
+            .policies
+            .keys()
+            .map(String::as_str)
+            .collect();
         let report = Report::new(Kind::Usage, format!("there is no policy \"{name}\""));
         let nearest = pawang_config::nearest(name, names.iter().copied());
         match (nearest, names.is_empty()) {
-            (Some(nearest), _) => report.with_hint(format!("pawang maintain plan --policy {nearest}")),
+            (Some(nearest), _) => {
+                report.with_hint(format!("pawang maintain plan --policy {nearest}"))
+            }
             (None, true) => report
                 .with_detail("pawang.toml has no [maintenance.policy.<name>]")
                 .with_hint("pawang config schema"),
@@ -101,9 +108,12 @@ fn title(areas: &Areas, policy: &Policy) -> String {
 
 fn world(facts: &Facts) -> Result<World, Report> {
     let server = facts.server.as_ref().map_err(|blind| {
-        Report::new(Kind::Target, format!("cannot plan for \"{}\"", facts.instance.name))
-            .with_detail(blind.sentence())
-            .with_hint(format!("pawang check -i {}", facts.instance.name))
+        Report::new(
+            Kind::Target,
+            format!("cannot plan for \"{}\"", facts.instance.name),
+        )
+        .with_detail(blind.sentence())
+        .with_hint(format!("pawang check -i {}", facts.instance.name))
     })?;
     let known = server.epoch.system_identifier != 0;
     Ok(World {
@@ -154,6 +164,8 @@ pub(crate) async fn apply(plan: &Plan, how: &How<'_>) -> Result<(Vec<Settled>, O
         allow_high_risk: how.allow_high_risk,
         watch: how.watch,
     };
-    let outcome = pawang_act::apply(plan, &apply).await.map_err(|error| error.report())?;
+    let outcome = pawang_act::apply(plan, &apply)
+        .await
+        .map_err(|error| error.report())?;
     Ok((settled, outcome))
 }

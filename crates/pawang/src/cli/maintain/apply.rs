@@ -31,7 +31,11 @@ const PLAN_BYTES_MAX: u64 = 64 << 20;
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The plan, as `pawang maintain plan -o FILE` wrote it
-    #[arg(value_name = "PLAN", required_unless_present = "policy", conflicts_with = "policy")]
+    #[arg(
+        value_name = "PLAN",
+        required_unless_present = "policy",
+        conflicts_with = "policy"
+    )]
     plan: Option<PathBuf>,
     /// Plan by this policy of pawang.toml, and apply that
     #[arg(long, value_name = "NAME")]
@@ -55,12 +59,20 @@ pub(super) struct Args {
 /// Runs the command.
 pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Report> {
     let estate = Estate::load(global.config.as_deref()).map_err(told)?;
-    let work = Work { args, global, estate: &estate };
+    let work = Work {
+        args,
+        global,
+        estate: &estate,
+    };
     match &args.plan {
         Some(file) => {
             let plan = read(file)?;
             let named = [plan.world.instance.clone()];
-            let wanted = if global.instances.is_empty() { &named[..] } else { &global.instances };
+            let wanted = if global.instances.is_empty() {
+                &named[..]
+            } else {
+                &global.instances
+            };
             let mut jobs = estate.jobs(wanted, None)?;
             let (Some(job), true) = (jobs.pop(), jobs.is_empty()) else {
                 return Err(Report::new(Kind::Usage, "a plan is for one instance")
@@ -74,13 +86,20 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Report> {
 
 fn read(file: &std::path::Path) -> Result<Plan, Report> {
     let could_not = |detail: String| {
-        Report::new(Kind::Usage, format!("could not read plan \"{}\"", file.display()))
-            .with_detail(detail)
-            .with_hint("pawang maintain plan -i NAME -o FILE")
+        Report::new(
+            Kind::Usage,
+            format!("could not read plan \"{}\"", file.display()),
+        )
+        .with_detail(detail)
+        .with_hint("pawang maintain plan -i NAME -o FILE")
     };
-    let length = std::fs::metadata(file).map_err(|error| could_not(error.to_string()))?.len();
+    let length = std::fs::metadata(file)
+        .map_err(|error| could_not(error.to_string()))?
+        .len();
     if length > PLAN_BYTES_MAX {
-        return Err(could_not(format!("it has {length} bytes, {PLAN_BYTES_MAX} are read")));
+        return Err(could_not(format!(
+            "it has {length} bytes, {PLAN_BYTES_MAX} are read"
+        )));
     }
     let text = std::fs::read_to_string(file).map_err(|error| could_not(error.to_string()))?;
     pawang_act::read_plan(&text).map_err(|error| error.report())
@@ -97,18 +116,26 @@ impl Work<'_> {
     fn by_policy(&self) -> Result<Exit, Report> {
         let name = self.args.policy.as_deref();
         let basis = Basis::new(self.estate, name, &[])?;
-        let until = if self.args.window { Some(self.open_until(&basis)?) } else { None };
+        let until = if self.args.window {
+            Some(self.open_until(&basis)?)
+        } else {
+            None
+        };
         let wanted = name.and_then(|name| self.estate.config.maintenance.policies.get(name));
         let patterns = wanted.and_then(|policy| policy.instances.clone());
         let covers = |job: &Job| {
             let name = &job.instance.name;
-            patterns.as_ref().is_none_or(|all| all.iter().any(|p| pawang_config::matches(p, name)))
+            patterns
+                .as_ref()
+                .is_none_or(|all| all.iter().any(|p| pawang_config::matches(p, name)))
         };
         let mut jobs = self.estate.jobs(&self.global.instances, None)?;
         jobs.retain(covers);
         if jobs.is_empty() {
-            return Err(Report::new(Kind::Usage, "the policy is for none of these instances")
-                .with_hint("pawang estate list"));
+            return Err(
+                Report::new(Kind::Usage, "the policy is for none of these instances")
+                    .with_hint("pawang estate list"),
+            );
         }
         let mut exit = Exit::Good;
         for job in jobs {
@@ -135,7 +162,10 @@ impl Work<'_> {
     /// Returns when the window that is open now ends.
     fn open_until(&self, basis: &Basis) -> Result<Timestamp, Report> {
         let name = &basis.policy.name;
-        let refused = |why: String| Report::new(Kind::Refused, why).with_hint(format!("pawang maintain apply --policy {name}"));
+        let refused = |why: String| {
+            Report::new(Kind::Refused, why)
+                .with_hint(format!("pawang maintain apply --policy {name}"))
+        };
         let Some(window) = &basis.policy.window else {
             return Err(refused(format!("policy \"{name}\" has no window")));
         };
@@ -145,7 +175,9 @@ impl Work<'_> {
         let now = environment::now();
         match schedule.open(now) {
             Some(open) => Ok(open.to),
-            None => Err(refused(format!("the window of policy \"{name}\", {window}, is not open"))),
+            None => Err(refused(format!(
+                "the window of policy \"{name}\", {window}, is not open"
+            ))),
         }
     }
 
@@ -193,8 +225,12 @@ impl Work<'_> {
     ) -> Result<(Outcome, bool), Report> {
         let directory = state::directory_of(self.estate)?;
         let journal = upkeep::journal(&directory)?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let start = |error: std::io::Error| Report::new(Kind::Target, "could not start").with_detail(error.to_string());
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        let start = |error: std::io::Error| {
+            Report::new(Kind::Target, "could not start").with_detail(error.to_string())
+        };
         let actor = format!("cli:{}", environment::person());
         runtime.map_err(start)?.block_on(async {
             let (tell, stop) = watch::channel(false);
@@ -211,9 +247,17 @@ impl Work<'_> {
                 until,
                 stop,
                 clock: environment::now,
-                effects: if self.args.dry_run { Effects::Dry } else { Effects::Real },
+                effects: if self.args.dry_run {
+                    Effects::Dry
+                } else {
+                    Effects::Real
+                },
                 allow_high_risk,
-                watch: &|progress| if !quiet { step(progress) },
+                watch: &|progress| {
+                    if !quiet {
+                        step(progress)
+                    }
+                },
             };
             let work = upkeep::apply(plan, &how);
             let mut work = std::pin::pin!(work);
@@ -241,10 +285,19 @@ impl Work<'_> {
             let data = json!({ "hash": pawang_act::hash(plan), "plan": plan, "outcome": outcome });
             return output::json("pawang.maintain.apply/1", &data);
         }
-        let Some(outcome) = outcome else { return Ok(()) };
-        let detail = if self.global.quiet { Detail::Quiet } else { Detail::Short };
+        let Some(outcome) = outcome else {
+            return Ok(());
+        };
+        let detail = if self.global.quiet {
+            Detail::Quiet
+        } else {
+            Detail::Short
+        };
         let style = output::style(self.global.color);
-        output::data(&format!("\n{}", pawang_report::outcome(plan, outcome, &style, detail)))
+        output::data(&format!(
+            "\n{}",
+            pawang_report::outcome(plan, outcome, &style, detail)
+        ))
     }
 }
 

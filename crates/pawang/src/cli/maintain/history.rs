@@ -28,14 +28,24 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Report> {
     let records = match state::open_to_read(global)? {
         None => Vec::new(),
-        Some(state) => find(args.limit, global, |before| state.journal_page(before, 1_000))
-            .map_err(|error| error.report())?,
+        Some(state) => find(args.limit, global, |before| {
+            state.journal_page(before, 1_000)
+        })
+        .map_err(|error| error.report())?,
     };
     if global.json {
         output::json("pawang.maintain.history/1", &records)?;
         return Ok(Exit::Good);
     }
-    let mut grid = Grid::new(&["record>", "at", "instance", "action", "outcome", "changed", "others waited>"]);
+    let mut grid = Grid::new(&[
+        "record>",
+        "at",
+        "instance",
+        "action",
+        "outcome",
+        "changed",
+        "others waited>",
+    ]);
     for record in &records {
         let entry = &record.entry;
         grid.row(vec![
@@ -79,7 +89,10 @@ fn wanted(record: &JournalRecord, global: &Global) -> bool {
     record.entry.action.starts_with(PREFIX)
         && record.entry.outcome != pawang_act::BEGUN
         && (global.instances.is_empty()
-            || global.instances.iter().any(|name| pawang_config::matches(name, &instance)))
+            || global
+                .instances
+                .iter()
+                .any(|name| pawang_config::matches(name, &instance)))
 }
 
 fn text(detail: &Value, name: &str) -> String {
@@ -96,18 +109,32 @@ fn changed(detail: &Value) -> String {
     let (Some(before), Some(after)) = (object("before"), object("after")) else {
         return text(detail, "detail");
     };
-    let word = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let word = |value: &Value| {
+        value
+            .as_str()
+            .map_or_else(|| value.to_string(), str::to_owned)
+    };
     let changes = before.iter().filter_map(|(name, was)| {
         let is = after.get(name)?;
         (is != was).then(|| format!("{name} {} -> {}", word(was), word(is)))
     });
     let changes: Vec<String> = changes.collect();
-    if changes.is_empty() { text(detail, "detail") } else { changes.join(", ") }
+    if changes.is_empty() {
+        text(detail, "detail")
+    } else {
+        changes.join(", ")
+    }
 }
 
 fn waited(detail: &Value) -> String {
-    let length = detail.get("impact").and_then(|impact| impact.get("longest"));
-    let part = |unit: &str| length.and_then(|length| length.get(unit)).and_then(Value::as_f64);
+    let length = detail
+        .get("impact")
+        .and_then(|impact| impact.get("longest"));
+    let part = |unit: &str| {
+        length
+            .and_then(|length| length.get(unit))
+            .and_then(Value::as_f64)
+    };
     match (part("secs"), part("nanos")) {
         (Some(secs), Some(nanos)) if secs + nanos > 0.0 => {
             pawang_chart::words::duration(secs + nanos / 1e9)

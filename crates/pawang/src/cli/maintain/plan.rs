@@ -62,7 +62,11 @@ impl Basis {
     ///
     /// # Errors
     /// There is no such policy.
-    pub(super) fn new(estate: &Estate, name: Option<&str>, areas: &[Area]) -> Result<Basis, Report> {
+    pub(super) fn new(
+        estate: &Estate,
+        name: Option<&str>,
+        areas: &[Area],
+    ) -> Result<Basis, Report> {
         let policy = upkeep::policy(&estate.config, name)?;
         let areas = match areas {
             [] => policy.areas.clone(),
@@ -174,12 +178,20 @@ pub(super) fn show(plan: &Plan, explain: bool, global: &Global) -> Result<(), Re
         _ => Detail::Short,
     };
     let hash = pawang_act::hash(plan);
-    output::data(&pawang_report::plan(plan, &hash, &output::style(global.color), detail))
+    output::data(&pawang_report::plan(
+        plan,
+        &hash,
+        &output::style(global.color),
+        detail,
+    ))
 }
 
 /// Returns the exit code that a plan stands for.
 fn judged(plan: &Plan) -> Exit {
-    match (plan.left.iter().any(|left| left.blind), plan.actions.is_empty()) {
+    match (
+        plan.left.iter().any(|left| left.blind),
+        plan.actions.is_empty(),
+    ) {
         (true, _) => Exit::Target,
         (false, false) => Exit::Answer,
         (false, true) => Exit::Good,

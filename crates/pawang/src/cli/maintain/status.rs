@@ -42,8 +42,19 @@ pub(super) fn run(_args: &Args, global: &Global) -> Result<Exit, Report> {
         Some(state) => state.open_intents().map_err(|error| error.report())?,
     };
     let policies = policies(&estate, now);
-    let mut exit = if open.is_empty() { Exit::Good } else { Exit::Answer };
-    let mut sessions = Grid::new(&["instance", "database", "action", "for>", "waits for", "statement"]);
+    let mut exit = if open.is_empty() {
+        Exit::Good
+    } else {
+        Exit::Answer
+    };
+    let mut sessions = Grid::new(&[
+        "instance",
+        "database",
+        "action",
+        "for>",
+        "waits for",
+        "statement",
+    ]);
     let mut told = Vec::new();
     for (job, rows) in jobs.iter().zip(running) {
         match rows {
@@ -80,7 +91,12 @@ pub(super) fn run(_args: &Args, global: &Global) -> Result<Exit, Report> {
     let mut grid = Grid::new(&["policy", "window", "opens", "until"]);
     for policy in &policies {
         let text = |name: &str| policy[name].as_str().unwrap_or("-").to_owned();
-        grid.row(vec![text("policy"), text("window"), text("opens_at"), text("open_until")]);
+        grid.row(vec![
+            text("policy"),
+            text("window"),
+            text("opens_at"),
+            text("open_until"),
+        ]);
     }
     if !grid.is_empty() {
         output::data(&grid.text())?;
@@ -89,13 +105,27 @@ pub(super) fn run(_args: &Args, global: &Global) -> Result<Exit, Report> {
 }
 
 async fn running(job: &Job) -> Result<Vec<Vec<String>>, Report> {
-    let session = Session::connect(&job.target, "maintain").await.map_err(|error| error.report())?;
-    let rows = session.read(RUNNING).await.map_err(|error| error.report())?;
+    let session = Session::connect(&job.target, "maintain")
+        .await
+        .map_err(|error| error.report())?;
+    let rows = session
+        .read(RUNNING)
+        .await
+        .map_err(|error| error.report())?;
     let row = |row: &Vec<pawang_core::Value>| {
         let text = |at: usize| row.get(at).map(ToString::to_string).unwrap_or_default();
         let action = text(1).trim_start_matches("pawang:").to_owned();
-        let seconds = row.get(4).and_then(pawang_core::Value::as_float).unwrap_or_default();
-        vec![text(2), action, pawang_chart::words::duration(seconds), text(5), pawang_store::text::normalise(&text(6))]
+        let seconds = row
+            .get(4)
+            .and_then(pawang_core::Value::as_float)
+            .unwrap_or_default();
+        vec![
+            text(2),
+            action,
+            pawang_chart::words::duration(seconds),
+            text(5),
+            pawang_store::text::normalise(&text(6)),
+        ]
     };
     Ok(rows.rows.iter().map(row).collect())
 }
@@ -104,9 +134,15 @@ async fn running(job: &Job) -> Result<Vec<Vec<String>>, Report> {
 fn policies(estate: &Estate, now: Timestamp) -> Vec<serde_json::Value> {
     let policies = estate.config.maintenance.policies.iter();
     let one = |(name, policy): (&String, &pawang_config::MaintenancePolicy)| {
-        let schedule = policy.window.as_deref().and_then(|window| Schedule::parse(window).ok());
+        let schedule = policy
+            .window
+            .as_deref()
+            .and_then(|window| Schedule::parse(window).ok());
         let open = schedule.as_ref().and_then(|schedule| schedule.open(now));
-        let next = schedule.as_ref().filter(|_| open.is_none()).and_then(|schedule| schedule.next_change(now));
+        let next = schedule
+            .as_ref()
+            .filter(|_| open.is_none())
+            .and_then(|schedule| schedule.next_change(now));
         json!({
             "policy": name,
             "window": policy.window,
