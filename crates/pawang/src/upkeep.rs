@@ -4,13 +4,16 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use pawang_act::{Apply, Effects, JsonLines, Limits, Mirrored, Progress, Settled};
-use pawang_config::Config;
+use pawang_collect::{Catalog, HostRequest, Request, observe};
+use pawang_config::{Area, Config};
 use pawang_core::plan::{Outcome, Plan, World};
 use pawang_core::{Facts, Kind, Report, Timestamp};
 use pawang_maintain::{Areas, Policy};
 use pawang_postgres::Target;
 use pawang_store::Store;
 use tokio::sync::watch;
+
+use crate::estate::{Estate, Job};
 
 /// The copy of the journal beside the state, one JSON line for each record.
 const JOURNAL_LINES: &str = "journal.jsonl";
@@ -72,6 +75,106 @@ pub(crate) fn policy(config: &Config, name: Option<&str>) -> Result<Policy, Repo
     })
 }
 
+/// What is planned by.
+pub(crate) struct Basis {
+    /// The policy.
+    pub policy: Policy,
+    /// The subjects.
+    pub areas: Areas,
+}
+
+impl Basis {
+    /// Returns the policy of a name and the subjects of the command line.
+    ///
+    /// # Errors
+    /// There is no such policy.
+    pub(crate) fn new(
+        estate: &Estate,
+        name: Option<&str>,
+        areas: &[Area],
+    ) -> Result<Basis, Report> {
+        let policy = policy(&estate.config, name)?;
+        let areas = match areas {
+            [] => policy.areas.clone(),
+            areas => areas.iter().copied().collect(),
+        };
+        Ok(Basis { policy, areas })
+    }
+
+    /// Looks at a server and plans; every object is looked at for the plan's preconditions.
+    ///
+    /// # Errors
+    /// The server cannot be seen or is a standby.
+    pub(crate) async fn plan(
+        &self,
+        estate: &Estate,
+        job: &Job,
+        by: &str,
+        clock: fn() -> Timestamp,
+    ) -> Result<Plan, Report> {
+        let catalog = estate.catalog()?;
+        let facts = look(&catalog, job, &self.areas.collectors(), clock()).await;
+        let older = earlier(estate, job);
+        let mut plan = draft(
+            &self.areas,
+            &facts,
+            older.as_ref(),
+            &self.policy,
+            by,
+            clock(),
+        )?;
+        if !plan.actions.is_empty() {
+            let witnessed = pawang_act::witness(&mut plan, &job.target).await;
+            witnessed.map_err(|error| error.report())?;
+        }
+        Ok(plan)
+    }
+}
+
+/// Asks a server for what these collectors see.
+pub(crate) async fn look(
+    catalog: &Catalog,
+    job: &Job,
+    collectors: &BTreeSet<String>,
+    now: Timestamp,
+) -> Facts {
+    let databases = job.config.databases.clone().unwrap_or_default();
+    let request = Request {
+        instance: &job.instance,
+        target: &job.target,
+        purpose: "maintain",
+        catalog,
+        collectors,
+        questions: &[],
+        databases: &databases,
+        pgbouncer: None,
+        patroni: None,
+        host: HostRequest {
+            data_directory: job.config.data_directory.clone(),
+            log_directory: job.config.log_directory.clone(),
+            ..HostRequest::default()
+        },
+        backups: &job.backups(),
+        now,
+    };
+    observe(&request).await
+}
+
+/// Returns what an earlier run saw, for rates; without it what needs one says so.
+fn earlier(estate: &Estate, job: &Job) -> Option<Facts> {
+    let directory = estate.state_directory()?;
+    match pawang_store::load(&directory, &job.instance.name) {
+        Ok(sample) => sample.map(|sample| sample.facts),
+        Err(error) => {
+            tracing::warn!(
+                instance = job.instance.name,
+                "the last sample cannot be read: {error}"
+            );
+            None
+        }
+    }
+}
+
 /// Plans what is due; the objects are not looked at again.
 ///
 /// # Errors
@@ -122,11 +225,6 @@ fn world(facts: &Facts) -> Result<World, Report> {
         timeline: known.then_some(i64::from(server.epoch.timeline)),
         version: server.version,
     })
-}
-
-/// Returns the collectors that these subjects need.
-pub(crate) fn collectors(areas: &Areas) -> BTreeSet<String> {
-    areas.collectors()
 }
 
 /// Opens the journal and its copy of JSON lines beside it.

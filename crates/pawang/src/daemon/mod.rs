@@ -29,6 +29,7 @@ mod subject;
 mod supervise;
 mod texts;
 mod unsaved;
+mod upkeep;
 mod worker;
 
 use std::net::SocketAddr;

@@ -26,17 +26,20 @@ use super::remote::Remotes;
 use super::seen::Seen;
 use super::setup::{self, Setup};
 use super::shared::Shared;
-use super::{Options, baselines, greet, journal, process, status};
+use super::{Options, baselines, greet, journal, process, status, upkeep};
 use crate::output::Exit;
 
 /// How often the daemon looks at itself.
 const TICK: Duration = Duration::from_secs(2);
 /// Orders that wait.
 const ORDERS_MAX: usize = 8;
-/// What the orderly end may take, part by part: workers, dashboard, store.
+/// What the orderly end may take, part by part: workers, dashboard and maintenance, store.
 const WORKERS_END_MAX: Duration = Duration::from_secs(5);
-const WEB_END_MAX: Duration = Duration::from_secs(5);
+const SERVICES_END_MAX: Duration = Duration::from_secs(20);
 const STORE_END_MAX: Duration = Duration::from_secs(20);
+/// Services that the orderly end waits for.
+const DASHBOARD: &str = "dashboard";
+const KEEPING: &str = "task that maintains";
 /// Notes that people see; the newest go first.
 const NOTES_MAX: usize = 30;
 
@@ -89,6 +92,9 @@ pub(super) struct Daemon {
     /// Dashboard and control socket.
     services: JoinSet<&'static str>,
     web_stop: watch::Sender<bool>,
+    /// The configuration, for the task that maintains.
+    keep: watch::Sender<Arc<Setup>>,
+    keep_stop: watch::Sender<bool>,
     orders: mpsc::Receiver<Order>,
     commands: mpsc::Receiver<Command>,
     notify: Notify,
@@ -155,9 +161,16 @@ impl Daemon {
             learning.await;
             "task that learns what is usual"
         });
+        let (keep, kept) = watch::channel(Arc::clone(&parts.setup));
+        let (keep_stop, keep_stopped) = watch::channel(false);
+        let keeping = upkeep::run(Arc::clone(&shared), kept, keep_stopped);
+        services.spawn(async move {
+            keeping.await;
+            KEEPING
+        });
         services.spawn(async move {
             pawang_web::serve(listener, parts.tls, site, web_stopped).await;
-            "dashboard"
+            DASHBOARD
         });
         let mut daemon = Daemon {
             options: parts.options,
@@ -178,6 +191,8 @@ impl Daemon {
             remotes: Remotes::default(),
             services,
             web_stop,
+            keep,
+            keep_stop,
             orders,
             commands,
             notify: Notify::from_environment(),
@@ -286,6 +301,7 @@ impl Daemon {
             mut fleet,
             mut services,
             web_stop,
+            keep_stop,
             mut remotes,
             shared,
             thread,
@@ -298,19 +314,21 @@ impl Daemon {
         } = self;
         drop((orders, commands));
         web_stop.send_replace(true);
+        keep_stop.send_replace(true);
         fleet.stop_all(WORKERS_END_MAX).await;
         shared.set_outlets(Vec::new());
         remotes.stop().await;
         // The control socket would listen for ever; the dashboard ends by itself, within its time.
-        let drained = timeout(WEB_END_MAX, async {
-            while let Some(ended) = services.join_next().await {
-                if ended.is_ok_and(|name| name == "dashboard") {
-                    break;
-                }
+        let drained = timeout(SERVICES_END_MAX, async {
+            let mut awaited = vec![DASHBOARD, KEEPING];
+            while let (false, Some(ended)) = (awaited.is_empty(), services.join_next().await) {
+                awaited.retain(|name| !ended.as_ref().is_ok_and(|ended| ended == name));
             }
         });
         if drained.await.is_err() {
-            tracing::warn!("some requests were not answered in time");
+            tracing::warn!(
+                "some requests were not answered, or some maintenance not stopped, in time"
+            );
         }
         services.shutdown().await;
         control::remove(&directory);
@@ -456,6 +474,7 @@ impl Daemon {
             .cloned()
             .collect();
         let ended: Vec<String> = removed.iter().chain(&changed).cloned().collect();
+        self.keep.send_replace(Arc::clone(&new));
         self.fleet.stop(&ended, WORKERS_END_MAX).await;
         for name in &removed {
             self.shared.forget(name).await;

@@ -11,13 +11,14 @@ use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use super::plan::{Basis, show, worse};
+use super::plan::{show, worse};
 use crate::cli::Global;
 use crate::cli::account::state;
 use crate::cli::confirm::Agreement;
 use crate::each::each;
 use crate::estate::{Estate, Job, told};
 use crate::output::{self, Exit};
+use crate::upkeep::Basis;
 use crate::{environment, upkeep};
 
 /// A plan file is not longer.
@@ -137,10 +138,11 @@ impl Work<'_> {
                     .with_hint("pawang estate list"),
             );
         }
+        let by = format!("cli:{}", environment::person());
         let mut exit = Exit::Good;
         for job in jobs {
             let plans = each(self.estate, std::slice::from_ref(&job), async |job| {
-                basis.plan(self.estate, job).await
+                basis.plan(self.estate, job, &by, environment::now).await
             })?;
             let Some(plan) = plans.and_then(|mut plans| plans.pop()) else {
                 return Ok(Exit::Interrupted);

@@ -2,19 +2,18 @@
 
 use std::path::PathBuf;
 
-use pawang_collect::{HostRequest, Request, observe};
 use pawang_config::Area;
 use pawang_core::plan::Plan;
-use pawang_core::{Facts, Kind, Report};
-use pawang_maintain::{Areas, Policy};
+use pawang_core::{Kind, Report};
 use pawang_report::Detail;
 use serde_json::json;
 
 use crate::cli::Global;
 use crate::each::each;
+use crate::environment;
 use crate::estate::{Estate, Job, told};
 use crate::output::{self, Exit};
-use crate::{environment, upkeep};
+use crate::upkeep::Basis;
 
 /// Show what is due, why, what it would cost, and the exact statements
 ///
@@ -49,87 +48,6 @@ fn area(text: &str) -> Result<Area, String> {
         })
 }
 
-/// What is planned by.
-pub(super) struct Basis {
-    /// The policy.
-    pub policy: Policy,
-    /// The subjects.
-    pub areas: Areas,
-}
-
-impl Basis {
-    /// Returns the policy of a name and the subjects of the command line.
-    ///
-    /// # Errors
-    /// There is no such policy.
-    pub(super) fn new(
-        estate: &Estate,
-        name: Option<&str>,
-        areas: &[Area],
-    ) -> Result<Basis, Report> {
-        let policy = upkeep::policy(&estate.config, name)?;
-        let areas = match areas {
-            [] => policy.areas.clone(),
-            areas => areas.iter().copied().collect(),
-        };
-        Ok(Basis { policy, areas })
-    }
-
-    /// Looks at a server and plans; every object is looked at for the plan's preconditions.
-    ///
-    /// # Errors
-    /// The server cannot be seen or is a standby.
-    pub(super) async fn plan(&self, estate: &Estate, job: &Job) -> Result<Plan, Report> {
-        let facts = self.facts(estate, job).await?;
-        let older = earlier(estate, job);
-        let now = environment::now();
-        let by = format!("cli:{}", environment::person());
-        let mut plan = upkeep::draft(&self.areas, &facts, older.as_ref(), &self.policy, &by, now)?;
-        if !plan.actions.is_empty() {
-            let witnessed = pawang_act::witness(&mut plan, &job.target).await;
-            witnessed.map_err(|error| error.report())?;
-        }
-        Ok(plan)
-    }
-
-    async fn facts(&self, estate: &Estate, job: &Job) -> Result<Facts, Report> {
-        let catalog = estate.catalog()?;
-        let collectors = upkeep::collectors(&self.areas);
-        let databases = job.config.databases.clone().unwrap_or_default();
-        let request = Request {
-            instance: &job.instance,
-            target: &job.target,
-            purpose: "maintain",
-            catalog: &catalog,
-            collectors: &collectors,
-            questions: &[],
-            databases: &databases,
-            pgbouncer: None,
-            patroni: None,
-            host: HostRequest {
-                data_directory: job.config.data_directory.clone(),
-                log_directory: job.config.log_directory.clone(),
-                ..HostRequest::default()
-            },
-            backups: &job.backups(),
-            now: environment::now(),
-        };
-        Ok(observe(&request).await)
-    }
-}
-
-/// Returns what an earlier run saw, for rates; without it what needs one says so.
-fn earlier(estate: &Estate, job: &Job) -> Option<Facts> {
-    let directory = estate.state_directory()?;
-    match pawang_store::load(&directory, &job.instance.name) {
-        Ok(sample) => sample.map(|sample| sample.facts),
-        Err(error) => {
-            output::talk(&format!("note: the last sample cannot be read: {error}"));
-            None
-        }
-    }
-}
-
 /// Runs the command.
 pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Report> {
     let estate = Estate::load(global.config.as_deref()).map_err(told)?;
@@ -139,7 +57,9 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Report> {
             .with_hint("name it: pawang maintain plan -i NAME -o FILE"));
     }
     let basis = Basis::new(&estate, args.policy.as_deref(), &args.areas)?;
-    let Some(plans) = each(&estate, &jobs, async |job| basis.plan(&estate, job).await)? else {
+    let by = format!("cli:{}", environment::person());
+    let plan = async |job: &Job| basis.plan(&estate, job, &by, environment::now).await;
+    let Some(plans) = each(&estate, &jobs, plan)? else {
         return Ok(Exit::Interrupted);
     };
     let mut exit = Exit::Good;
