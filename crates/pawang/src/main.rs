@@ -9,6 +9,7 @@ mod estate;
 mod grid;
 mod output;
 mod profile;
+mod sessions;
 mod when;
 
 use std::process::ExitCode;
