@@ -46,7 +46,7 @@ pub struct Config {
     pub serve: ServeConfig,
     /// When a finding becomes an alert, who is told, and how.
     pub alert: AlertConfig,
-    /// What Pawang may do to a server.
+    /// How Pawang behaves while it changes a server.
     pub act: ActConfig,
     /// Things to know about the file that are no errors, such as a password inside a URL.
     #[serde(skip)]

@@ -54,7 +54,8 @@ pub(crate) async fn make(
     let view = look(&session).await.map_err(|error| error.report())?;
     let decision = decide(&view, wanted, policy)?;
     let world = world(job, &session);
-    Ok(draft(wanted.title(), world, decision, &view, made_by, now))
+    let plan = draft(wanted.title(), world, decision, &view, made_by, now);
+    plan.map_err(|error| error.report())
 }
 
 fn decide(view: &View, wanted: &Wanted, policy: &Policy) -> Result<Decision, Report> {

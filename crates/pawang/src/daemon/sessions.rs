@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use pawang_act::session::{Deed, How, Policy, Step, free, hash};
+use pawang_act::session::{Deed, How, Policy, Step, free};
 use pawang_core::{Kind, Report, Timestamp};
 use pawang_store::Store;
 use pawang_web::{Applied, Command, Planned, SessionsWanted};
@@ -110,7 +110,7 @@ impl Desk {
         let policy = Policy::new(&setup.estate.config.act, false);
         let plan = make(job, &wanted, &policy, by, (self.now)()).await?;
         let planned = Planned {
-            hash: hash(&plan),
+            hash: pawang_act::hash(&plan),
             production: job.config.production(),
             plan,
         };

@@ -171,7 +171,7 @@ fn apply(
     let journal = Store::open_state(&directory).map_err(|error| error.report())?;
     let record = |entry: &_| journal.journal(entry).map(drop);
     let actor = format!("cli:{}", environment::person());
-    let hash = pawang_act::session::hash(plan);
+    let hash = pawang_act::hash(plan);
     let freed = each(estate, std::slice::from_ref(job), async |job| {
         let session = connect(job).await?;
         let (_keep, stop) = watch::channel(false);
