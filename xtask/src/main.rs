@@ -28,6 +28,7 @@ usage: cargo xtask <task>
   bench check [--large]             measure pawang check beside other tools, into docs/benchmarks.md
   bench serve [store|estate|metrics]  measure the daemon, its history, pages and /metrics, into docs/benchmarks.md
   bench alert [latency|storm|truth|day] [--write]  measure alerts; with --write into docs/benchmarks.md
+  bench act [kill-guard] [--write]  measure what changing a server does to others; with --write into docs/benchmarks.md
   bench logs [--write]              measure reports of server logs beside pgBadger; with --write into docs/benchmarks.md
   test --step <name>                run one step of it alone
   tidy                              check the rules that no compiler checks
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
         ["bench", "serve"] => bench::serve(None),
         ["bench", "serve", only] => bench::serve(Some(only)),
         ["bench", "alert", ref words @ ..] => bench::alert(words),
+        ["bench", "act", ref words @ ..] => bench::act(words),
         ["bench", "logs", ref words @ ..] => bench::logs(words),
         ["tidy"] => tidy::run(),
         ["docs"] => docs::run(false),

@@ -9,6 +9,7 @@ mod estate;
 mod grid;
 mod output;
 mod profile;
+mod sessions;
 mod upkeep;
 mod when;
 

@@ -19,4 +19,4 @@ pub use api::openapi;
 pub use page::parts::without_secrets;
 pub use routes::{RouteFacts, routes};
 pub use server::{TlsError, serve, tls_config};
-pub use site::{Command, Settings, Site};
+pub use site::{Applied, Command, Planned, SessionsWanted, Settings, Site};

@@ -14,7 +14,7 @@ use crate::auth::{self, Actor};
 use crate::page::{self, Page, PageError, Visit};
 use crate::problem::Problem;
 use crate::server::{self, Call, FORM_BYTES_MAX};
-use crate::{api, events, health, metrics};
+use crate::{api, events, health, metrics, order};
 
 /// Something that can be asked.
 pub(crate) struct Route {
@@ -275,6 +275,21 @@ static ROUTES: &[Route] = &[
         "/instances/{name}/activity",
         "Sessions, waits, who blocks whom",
         |visit, at| page::activity::render(visit, at.get("name")),
+    ),
+    other(
+        "/instances/{name}/activity/plan",
+        "What cancelling or terminating sessions would do",
+        Kind::Page,
+        Some(Permission::Operator),
+        |call| Box::pin(order::sessions::show(call)),
+    ),
+    change(
+        "/instances/{name}/activity/apply",
+        "Carry out a plan about sessions that was shown",
+        Kind::Page,
+        Some(Permission::Operator),
+        "session.apply",
+        |call| Box::pin(order::sessions::apply(call)),
     ),
     page(
         "/instances/{name}/queries",

@@ -1,5 +1,6 @@
 //! `cargo xtask bench <what>`: measures, prints a table, and writes it into `docs/benchmarks.md`.
 
+mod act;
 mod alert;
 mod check;
 mod database;
@@ -11,6 +12,7 @@ mod page;
 mod process;
 mod serve;
 
+pub(crate) use act::run as act;
 pub(crate) use alert::run as alert;
 pub(crate) use check::run as check;
 pub(crate) use logs::run as logs;

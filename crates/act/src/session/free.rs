@@ -15,6 +15,7 @@ use super::guard::{Policy, refusal, seconds};
 use super::look::look;
 use super::signal::{Signalled, signal, statement};
 use super::view::{Process, View};
+use crate::BEGUN;
 
 /// The distance between two looks at the effect of a step.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -156,7 +157,7 @@ async fn act(action: &Action, plan: &Plan, before: &View, how: &How<'_>) -> Resu
     if how.dry {
         return Ok(done(State::DryRun, "nothing was sent".to_owned()));
     }
-    record(action, plan, how, "begun", json!({}))?;
+    record(action, plan, how, BEGUN, json!({}))?;
     let signalled = signal(how.session, &sql).await;
     let mut ended = match signalled {
         Ok(Signalled::Sent) => effect(action, before, how).await?.map_or_else(
@@ -322,7 +323,10 @@ fn record(
         at: (how.clock)(),
         actor: how.actor.to_owned(),
         action: format!("{}.apply", action.task.name()),
-        object: plan.world.instance.clone(),
+        object: format!(
+            "{}/{}/{}",
+            plan.world.instance, action.database, action.object
+        ),
         outcome: outcome.to_owned(),
         detail,
     };

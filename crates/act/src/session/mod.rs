@@ -7,7 +7,8 @@ mod look;
 mod signal;
 mod view;
 
-pub use draft::{draft, hash, undo, verify};
+pub use draft::draft;
+pub(crate) use draft::{undo, verify};
 pub use free::{Failure, Freed, How, Step, free};
 pub use guard::{Decision, Deed, PAUSE, Policy, blockers, one, refusal};
 pub use look::look;

@@ -49,30 +49,21 @@ pub fn statement(task: &Task) -> Option<String> {
     Some(sql)
 }
 
-/// Returns what tells the session of a task from all others, as apply compares it; `None` when there is no such session.
+/// Returns what is known of the session of a task, as apply reads it again; `None` when there is no such session.
 pub fn expected(view: &View, task: &Task) -> Option<BTreeMap<String, String>> {
-    let (session, query_start) = match task {
-        Task::CancelBackend {
-            session,
-            query_start,
-        } => (session, *query_start),
-        Task::TerminateBackend { session } => (session, None),
-        _ => return None,
+    let (Task::CancelBackend { session, .. } | Task::TerminateBackend { session }) = task else {
+        return None;
     };
     let process = view.process(i64::from(session.pid))?;
     if process.key().as_ref() != Some(session) {
         return None;
     }
     let facts = [
-        ("backend_start", Some(session.backend_start.to_string())),
-        ("user", process.user.clone()),
+        ("pid", Some(session.pid.to_string())),
+        ("role", process.user.clone()),
+        ("database", process.database.clone()),
         ("application", Some(process.application.clone())),
-        (
-            "query_start",
-            query_start
-                .and(process.query_start)
-                .map(|at| at.to_string()),
-        ),
+        ("backend_type", process.backend_type.clone()),
     ];
     let facts = facts.into_iter();
     Some(

@@ -116,8 +116,7 @@ impl Process {
 
     /// Returns the session ID as `%c` of `log_line_prefix` writes it; `None` where its start cannot be seen.
     pub fn session_id(&self) -> Option<String> {
-        let start = self.backend_start?.as_second();
-        Some(format!("{start:x}.{:x}", self.pid))
+        Some(self.key()?.session_id())
     }
 
     /// Says whether it is a session of a client.

@@ -3,36 +3,14 @@
 use pawang_core::plan::{SessionKey, Task};
 
 use super::{Probe, Proof, Recipe};
-use crate::quote;
+use crate::{quote, session};
 
 pub(super) fn recipe(task: &Task) -> Recipe {
-    match task {
-        Task::CancelBackend {
-            session,
-            query_start,
-        } => {
-            let query = match query_start {
-                Some(at) => format!(" AND a.query_start = {}", quote::text(&at.to_string())),
-                None => String::new(),
-            };
-            Recipe {
-                sql: vec![format!(
-                    "SELECT pg_catalog.pg_cancel_backend(a.pid)::pg_catalog.text AS done\n{}{query}",
-                    seen(session)
-                )],
-                verify: "the server told the session to cancel what it runs".to_owned(),
-                undo: "nothing to take back: the client may run the statement again".to_owned(),
-            }
-        }
-        Task::TerminateBackend { session } => Recipe {
-            sql: vec![format!(
-                "SELECT pg_catalog.pg_terminate_backend(a.pid)::pg_catalog.text AS done\n{}",
-                seen(session)
-            )],
-            verify: "the session is gone".to_owned(),
-            undo: "none: the client must reconnect".to_owned(),
-        },
-        _ => unreachable!("only tasks of sessions come here"),
+    let sql = session::statement(task).expect("only tasks of sessions come here");
+    Recipe {
+        sql: vec![sql],
+        verify: session::verify(task).to_owned(),
+        undo: session::undo(task).to_owned(),
     }
 }
 

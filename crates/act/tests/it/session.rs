@@ -75,13 +75,14 @@ async fn carry_out(
 fn plan_of(session: &Session, view: &View, policy: &Policy) -> Plan {
     let decision = blockers(view, policy);
     draft(
-        "session free",
+        "session terminate --blockers",
         world(session),
         decision,
         view,
         "test",
         Timestamp::now(),
     )
+    .unwrap()
 }
 
 #[tokio::test]
@@ -263,7 +264,8 @@ async fn a_signal_hits_only_the_session_and_the_statement_that_were_seen() {
         &view,
         "test",
         Timestamp::now(),
-    );
+    )
+    .unwrap();
     let (done, entries) = carry_out(&session, &plan, &policy(), Step::Named).await;
     assert!(done.good(Step::Named), "{done:?}");
     let told: Vec<(&str, &str)> = entries
@@ -293,7 +295,8 @@ async fn a_signal_hits_only_the_session_and_the_statement_that_were_seen() {
         &view,
         "test",
         Timestamp::now(),
-    );
+    )
+    .unwrap();
     let mut changed = plan.clone();
     changed.actions[0].sql[0].push_str(" OR true");
     let (refused, _) = carry_out(&session, &changed, &policy(), Step::Named).await;

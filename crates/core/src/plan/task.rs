@@ -292,6 +292,13 @@ pub enum GuardProfile {
     Vacuum,
 }
 
+impl SessionKey {
+    /// Returns the session ID as `%c` of `log_line_prefix` writes it.
+    pub fn session_id(&self) -> String {
+        format!("{:x}.{:x}", self.backend_start.as_second(), self.pid)
+    }
+}
+
 impl Task {
     /// Returns the task's name, as its tag in JSON has it.
     pub fn name(&self) -> &'static str {

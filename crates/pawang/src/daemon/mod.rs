@@ -21,6 +21,7 @@ mod recorder;
 mod remote;
 mod sampling;
 mod seen;
+mod sessions;
 mod setup;
 mod shared;
 mod start;

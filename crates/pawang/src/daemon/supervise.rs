@@ -26,7 +26,7 @@ use super::remote::Remotes;
 use super::seen::Seen;
 use super::setup::{self, Setup};
 use super::shared::Shared;
-use super::{Options, baselines, greet, journal, process, status, upkeep};
+use super::{Options, baselines, greet, journal, process, sessions, status, upkeep};
 use crate::output::Exit;
 
 /// How often the daemon looks at itself.
@@ -89,6 +89,8 @@ pub(super) struct Daemon {
     alarm: Alarm,
     fleet: Fleet,
     remotes: Remotes,
+    /// The way to the task that ends sessions.
+    sessions: mpsc::Sender<sessions::Work>,
     /// Dashboard and control socket.
     services: JoinSet<&'static str>,
     web_stop: watch::Sender<bool>,
@@ -168,6 +170,12 @@ impl Daemon {
             keeping.await;
             KEEPING
         });
+        let (sessions, session_orders) = mpsc::channel(sessions::ORDERS_MAX);
+        let ending = sessions::run(session_orders, parts.store.clone(), parts.now);
+        services.spawn(async move {
+            ending.await;
+            "task that ends sessions"
+        });
         services.spawn(async move {
             pawang_web::serve(listener, parts.tls, site, web_stopped).await;
             DASHBOARD
@@ -189,6 +197,7 @@ impl Daemon {
             alarm,
             fleet: Fleet::default(),
             remotes: Remotes::default(),
+            sessions,
             services,
             web_stop,
             keep,
@@ -400,6 +409,11 @@ impl Daemon {
             }
             Command::Ask { instance, answer } => {
                 let _ = answer.send(self.fleet.wake(&instance));
+            }
+            command @ (Command::PlanSessions { .. } | Command::ApplySessions { .. }) => {
+                let setup = Arc::clone(&self.setup);
+                // A full channel drops the order and with it the way to its answer: the dashboard says that it is busy.
+                let _ = self.sessions.try_send(sessions::Work { command, setup });
             }
         }
     }

@@ -23,6 +23,7 @@ mod serve_daemon;
 mod serve_refusals;
 mod serve_reload;
 mod serve_trouble;
+mod session;
 mod top;
 mod trouble;
 mod window;

@@ -8,3 +8,4 @@ mod estate;
 mod http;
 mod pages;
 mod server;
+mod sessions;

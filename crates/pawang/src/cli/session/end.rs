@@ -1,15 +1,13 @@
 //! `pawang session cancel` and `terminate`: one session that was seen, or the root blockers, by a plan that is shown first.
 
-use pawang_act::session::{
-    Deed, Freed, How, Policy, Process, Step, View, blockers, draft, free, look, one,
-};
+use pawang_act::session::{Deed, Freed, How, Policy, Step, free};
 use pawang_core::plan::Plan;
 use pawang_core::{Kind, Report};
 use pawang_store::Store;
 use serde_json::json;
 use tokio::sync::watch;
 
-use super::person::{connect, only, world};
+use super::person::only;
 use super::plan;
 use crate::cli::Global;
 use crate::cli::account::state;
@@ -18,6 +16,7 @@ use crate::each::each;
 use crate::environment;
 use crate::estate::{Estate, Job, told};
 use crate::output::{self, Exit};
+use crate::sessions::{Wanted, connect, make};
 
 /// Cancel the statement that a session runs
 ///
@@ -66,16 +65,10 @@ struct Common {
     allow_superuser: bool,
 }
 
-/// What is wanted.
-enum Wanted<'a> {
-    Named(&'a str, Deed),
-    Blockers,
-}
-
 /// Cancels a statement.
 pub(super) fn cancel(args: &CancelArgs, global: &Global) -> Result<Exit, Report> {
     run(
-        &Wanted::Named(&args.session, Deed::Cancel),
+        &Wanted::Named(args.session.clone(), Deed::Cancel),
         &args.common,
         global,
     )
@@ -84,13 +77,13 @@ pub(super) fn cancel(args: &CancelArgs, global: &Global) -> Result<Exit, Report>
 /// Ends sessions.
 pub(super) fn terminate(args: &TerminateArgs, global: &Global) -> Result<Exit, Report> {
     let wanted = match &args.session {
-        Some(session) => Wanted::Named(session, Deed::Terminate),
+        Some(session) => Wanted::Named(session.clone(), Deed::Terminate),
         None => Wanted::Blockers,
     };
     run(&wanted, &args.common, global)
 }
 
-fn run(wanted: &Wanted<'_>, common: &Common, global: &Global) -> Result<Exit, Report> {
+fn run(wanted: &Wanted, common: &Common, global: &Global) -> Result<Exit, Report> {
     let estate = Estate::load(global.config.as_deref()).map_err(told)?;
     let job = only(&estate, global)?;
     let policy = Policy::new(&estate.config.act, common.allow_superuser);
@@ -98,7 +91,10 @@ fn run(wanted: &Wanted<'_>, common: &Common, global: &Global) -> Result<Exit, Re
         exact(session, *deed, common)?;
     }
     let jobs = std::slice::from_ref(&job);
-    let planned = each(&estate, jobs, async |job| make(job, wanted, &policy).await)?;
+    let actor = format!("cli:{}", environment::person());
+    let planned = each(&estate, jobs, async |job| {
+        make(job, wanted, &policy, &actor, environment::now()).await
+    })?;
     let Some(plan) = planned.and_then(|mut plans| plans.pop()) else {
         return Ok(Exit::Interrupted);
     };
@@ -139,49 +135,8 @@ fn exact(session: &str, deed: Deed, common: &Common) -> Result<(), Report> {
     )))
 }
 
-/// Looks at the server and makes a plan.
-async fn make(job: &Job, wanted: &Wanted<'_>, policy: &Policy) -> Result<Plan, Report> {
-    let session = connect(job).await?;
-    let view = look(&session).await.map_err(|error| error.report())?;
-    let (title, decision) = match wanted {
-        Wanted::Blockers => ("session terminate --blockers", blockers(&view, policy)),
-        Wanted::Named(name, deed) => {
-            let title = match deed {
-                Deed::Cancel => "session cancel",
-                Deed::Terminate => "session terminate",
-            };
-            (title, one(&view, find(&view, name)?, *deed, policy))
-        }
-    };
-    let made_by = format!("cli:{}", environment::person());
-    let now = environment::now();
-    Ok(draft(
-        title,
-        world(job, &session),
-        decision,
-        &view,
-        &made_by,
-        now,
-    ))
-}
-
-/// Returns the session that somebody named, by session ID or process id.
-fn find<'a>(view: &'a View, name: &str) -> Result<&'a Process, Report> {
-    let named = |process: &&Process| match name.contains('.') {
-        true => process.session_id().as_deref() == Some(name),
-        false => process.pid.to_string() == name,
-    };
-    view.processes.iter().find(named).ok_or_else(|| {
-        Report::new(
-            Kind::Answer,
-            format!("there is no session \"{name}\" any more"),
-        )
-        .with_hint("pawang session list")
-    })
-}
-
 /// Tells that there is nothing to do, or that nothing may be done.
-fn nothing(plan: &Plan, wanted: &Wanted<'_>, global: &Global) -> Result<Exit, Report> {
+fn nothing(plan: &Plan, wanted: &Wanted, global: &Global) -> Result<Exit, Report> {
     if global.json {
         output::json(schema(wanted), &json!({ "plan": plan, "outcome": null }))?;
     }
@@ -208,7 +163,7 @@ fn apply(
     estate: &Estate,
     job: &Job,
     plan: &Plan,
-    wanted: &Wanted<'_>,
+    wanted: &Wanted,
     common: &Common,
     policy: &Policy,
 ) -> Result<Option<Freed>, Report> {
@@ -216,7 +171,7 @@ fn apply(
     let journal = Store::open_state(&directory).map_err(|error| error.report())?;
     let record = |entry: &_| journal.journal(entry).map(drop);
     let actor = format!("cli:{}", environment::person());
-    let hash = pawang_act::session::hash(plan);
+    let hash = pawang_act::hash(plan);
     let freed = each(estate, std::slice::from_ref(job), async |job| {
         let session = connect(job).await?;
         let (_keep, stop) = watch::channel(false);
@@ -236,14 +191,14 @@ fn apply(
     freed.and_then(|mut freed| freed.pop()).transpose()
 }
 
-fn step(wanted: &Wanted<'_>) -> Step {
+fn step(wanted: &Wanted) -> Step {
     match wanted {
         Wanted::Named(..) => Step::Named,
         Wanted::Blockers => Step::Blockers,
     }
 }
 
-fn schema(wanted: &Wanted<'_>) -> &'static str {
+fn schema(wanted: &Wanted) -> &'static str {
     match wanted {
         Wanted::Named(_, Deed::Cancel) => "pawang.session.cancel/1",
         Wanted::Named(_, Deed::Terminate) | Wanted::Blockers => "pawang.session.terminate/1",
@@ -253,7 +208,7 @@ fn schema(wanted: &Wanted<'_>) -> &'static str {
 fn tell(
     plan: &Plan,
     freed: &Freed,
-    wanted: &Wanted<'_>,
+    wanted: &Wanted,
     common: &Common,
     global: &Global,
 ) -> Result<Exit, Report> {

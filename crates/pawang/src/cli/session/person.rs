@@ -4,25 +4,12 @@ use std::time::Duration;
 
 use pawang_act::session::{Process, View, look};
 use pawang_config::QueryText;
-use pawang_core::plan::World;
 use pawang_core::{Kind, Report, Timestamp, Unit};
-use pawang_postgres::Session;
 
 use crate::cli::Global;
 use crate::each::each;
 use crate::estate::{Estate, Job};
-
-/// What the sessions of these verbs call themselves.
-const PURPOSE: &str = "session";
-
-/// Connects to a server.
-///
-/// # Errors
-/// It does not answer.
-pub(super) async fn connect(job: &Job) -> Result<Session, Report> {
-    let session = Session::connect(&job.target, PURPOSE).await;
-    session.map_err(|error| error.report())
-}
+use crate::sessions::connect;
 
 /// Looks at every server that is meant; `None` when a signal came first.
 ///
@@ -53,18 +40,6 @@ pub(super) fn only(estate: &Estate, global: &Global) -> Result<Job, Report> {
                     .with_hint("name it: pawang session terminate --blockers -i NAME"),
             )
         }
-    }
-}
-
-/// Returns which server a plan is for.
-pub(super) fn world(job: &Job, session: &Session) -> World {
-    let epoch = &session.server.epoch;
-    let known = epoch.system_identifier != 0;
-    World {
-        instance: job.instance.name.clone(),
-        system_identifier: known.then(|| epoch.system_identifier.to_string()),
-        timeline: known.then_some(i64::from(epoch.timeline)),
-        version: session.server.version,
     }
 }
 
