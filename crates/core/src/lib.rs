@@ -4,6 +4,7 @@
 
 pub mod alert;
 mod blind;
+pub mod bloat;
 mod down;
 mod facts;
 mod finding;
@@ -11,6 +12,7 @@ mod instance;
 mod level;
 mod lsn;
 pub mod plan;
+pub mod relation;
 mod report;
 mod secret;
 mod series;
