@@ -2,9 +2,11 @@
 
 mod estimate;
 mod shape;
+mod space;
 
 pub use estimate::{Btree, Column, Estimate, Heap, Length, Pages, btree_pages, heap_pages};
 pub use shape::{Needed, Sized, indexes, tables};
+pub use space::{Space, SpaceKind, Waste, index_spaces, table_spaces};
 
 use crate::Row;
 
