@@ -12,6 +12,7 @@ mod instance;
 mod level;
 mod lsn;
 pub mod plan;
+pub mod progress;
 pub mod relation;
 mod report;
 mod secret;

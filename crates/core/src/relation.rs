@@ -39,6 +39,34 @@ pub fn identifier(name: &str) -> String {
     }
 }
 
+/// Takes `schema.relation` apart as the server's own `%I.%I` or `quote_ident` wrote it.
+pub fn parts(text: &str) -> Option<(String, String)> {
+    let (schema, rest) = part(text)?;
+    let (name, rest) = part(rest.strip_prefix('.')?)?;
+    rest.is_empty().then_some((schema, name))
+}
+
+fn part(text: &str) -> Option<(String, &str)> {
+    let Some(quoted) = text.strip_prefix('"') else {
+        let end = text.find('.').unwrap_or(text.len());
+        return Some((text[..end].to_owned(), &text[end..]));
+    };
+    let mut name = String::new();
+    let mut rest = quoted;
+    loop {
+        let end = rest.find('"')?;
+        name.push_str(&rest[..end]);
+        rest = &rest[end + 1..];
+        match rest.strip_prefix('"') {
+            Some(more) => {
+                name.push('"');
+                rest = more;
+            }
+            None => return Some((name, rest)),
+        }
+    }
+}
+
 /// Key words that people use as names and that PostgreSQL reserves.
 const RESERVED: [&str; 21] = [
     "all",
@@ -101,6 +129,19 @@ mod tests {
         ] {
             assert_eq!(identifier(name), text);
         }
+    }
+
+    #[test]
+    fn names_are_read_as_the_server_quotes_them() {
+        for (text, schema, name) in [
+            ("public.orders", "public", "orders"),
+            ("\"Sales\".\"a.b\"", "Sales", "a.b"),
+            ("s.\"x\"\"y\"", "s", "x\"y"),
+        ] {
+            let expected = (schema.to_owned(), name.to_owned());
+            assert_eq!(parts(text), Some(expected), "{text}");
+        }
+        assert_eq!(parts("\"open"), None);
     }
 
     #[test]

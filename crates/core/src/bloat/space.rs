@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use serde::Serialize;
 
 use super::{Needed, PAGE_BYTES, Pages, Sized, indexes, tables, toast_pages};
-use crate::{ByteSize, Facts, Missing, Row, Snapshot};
+use crate::{ByteSize, Facts, Missing, Row, Snapshot, relation};
 
 /// What kind of relation it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -107,7 +107,9 @@ pub fn index_spaces(facts: &Facts, database: &str) -> Result<Vec<Space>, Missing
         .collect();
     if let Ok(indexes) = facts.snapshot("indexes", Some(database)) {
         let seen: HashSet<u32> = spaces.iter().map(|space| space.oid).collect();
-        let others = indexes.rows().filter(|row| !seen.contains(&oid(row, "indexrelid")));
+        let others = indexes
+            .rows()
+            .filter(|row| !seen.contains(&oid(row, "indexrelid")));
         spaces.extend(others.filter_map(|row| unmodelled(&row, database)));
     }
     sort(&mut spaces);
@@ -141,7 +143,10 @@ fn of(sized: &Sized<'_>, database: &str, kind: SpaceKind) -> Space {
         }
         Needed::Unreadable => (
             None,
-            Some("the role may not read the statistics of its columns: GRANT pg_read_all_data".to_owned()),
+            Some(
+                "the role may not read the statistics of its columns: GRANT pg_read_all_data"
+                    .to_owned(),
+            ),
         ),
     };
     let name = if index { "indexrelname" } else { "relname" };
@@ -171,14 +176,15 @@ fn toasts<'a>(tables: &'a Snapshot, database: &'a str) -> impl Iterator<Item = S
             likely: Some(bytes(pages - most)),
             most: bytes(pages),
         });
-        let owner = row.text("toast_of").unwrap_or("?.?");
-        let (schema, name) = owner.split_once('.').unwrap_or(("pg_toast", owner));
+        let owner = row.text("toast_of").and_then(relation::parts);
+        let (schema, name) =
+            owner.unwrap_or_else(|| (text(&row, "schemaname"), text(&row, "relname")));
         Space {
             database: database.to_owned(),
             kind: SpaceKind::Toast,
             oid: oid(&row, "relid"),
-            schema: schema.to_owned(),
-            name: name.to_owned(),
+            schema,
+            name,
             table: None,
             table_oid: None,
             access_method: None,
