@@ -58,11 +58,7 @@ impl Page {
 
 /// Keeps the rows of relations that no earlier page had: one may shrink between two pages. Returns how many relations
 /// the page has.
-pub(crate) fn keep_new(
-    rows: &mut Vec<Vec<Value>>,
-    key: usize,
-    seen: &mut HashSet<i64>,
-) -> u32 {
+pub(crate) fn keep_new(rows: &mut Vec<Vec<Value>>, key: usize, seen: &mut HashSet<i64>) -> u32 {
     let mut here = HashSet::new();
     rows.retain(|row| {
         let oid = row[key].as_int().unwrap_or(0);

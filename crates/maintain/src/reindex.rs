@@ -49,7 +49,9 @@ pub fn plan(
 ) -> Result<(Vec<Wanted>, Vec<Left>), Missing> {
     let spaces = index_spaces(facts, database)?;
     let indexes = facts.snapshot("indexes", Some(database))?;
-    let rows = indexes.rows().filter_map(|row| Some((row.int("indexrelid")?, row)));
+    let rows = indexes
+        .rows()
+        .filter_map(|row| Some((row.int("indexrelid")?, row)));
     let rows: HashMap<i64, Row<'_>> = rows.collect();
     let version = facts.server.as_ref().map_or(0, |server| server.version);
     let (mut wanted, mut left) = (Vec::new(), Vec::new());
@@ -108,7 +110,8 @@ fn decide(
     if let Some(decision) = unmeasured(space, limits) {
         return decision;
     }
-    let (Some(percent), Some(gain)) = (space.percent(), space.waste.and_then(|waste| waste.likely)) else {
+    let (Some(percent), Some(gain)) = (space.percent(), space.waste.and_then(|waste| waste.likely))
+    else {
         return Decision::Nothing;
     };
     if percent < limits.bloat_percent {
@@ -116,7 +119,9 @@ fn decide(
     }
     let told = format!("{percent:.0} % of {} is bloat", space.size);
     if let Some(unused) = row.and_then(|row| unused(row, now)) {
-        return leave(format!("{told}, and {unused}: drop it rather than rebuild it"));
+        return leave(format!(
+            "{told}, and {unused}: drop it rather than rebuild it"
+        ));
     }
     if space.schema == "pg_catalog" || space.schema == "information_schema" {
         return leave(format!(
@@ -167,7 +172,13 @@ fn unmeasured(space: &Space, limits: &Limits) -> Option<Decision> {
 
 /// Says since when nobody used an index that nothing else needs; counters of standbys are not seen.
 fn unused(row: Row<'_>, now: Timestamp) -> Option<String> {
-    let needed = ["indisunique", "indisprimary", "indisexclusion", "indisreplident", "indisclustered"];
+    let needed = [
+        "indisunique",
+        "indisprimary",
+        "indisexclusion",
+        "indisreplident",
+        "indisclustered",
+    ];
     let needed = needed.iter().any(|name| row.flag(name) == Some(true));
     if needed || row.text("constraint_type").is_some() || row.int("idx_scan") != Some(0) {
         return None;
@@ -199,7 +210,9 @@ fn build(space: &Space, row: Option<Row<'_>>, gain: ByteSize, free: Option<ByteS
     let (index, table) = relations(space);
     let waste = space.waste;
     let fresh = ByteSize(space.size.0.saturating_sub(gain.0));
-    let range = waste.map_or_else(String::new, |waste| format!("{} to {}", waste.least, waste.most));
+    let range = waste.map_or_else(String::new, |waste| {
+        format!("{} to {}", waste.least, waste.most)
+    });
     let table_bytes = row.and_then(|row| row.float("table_pages"));
     let table_bytes = table_bytes.map(|pages| pages.max(0.0) as u64 * PAGE_BYTES);
     let proposal = Proposal {
@@ -214,7 +227,10 @@ fn build(space: &Space, row: Option<Row<'_>>, gain: ByteSize, free: Option<ByteS
             ("size".to_owned(), space.size.to_string()),
             ("given_back".to_owned(), range),
             ("needed_meanwhile".to_owned(), space.rebuilt().to_string()),
-            ("free_space".to_owned(), free.map_or_else(|| "not known".to_owned(), |free| free.to_string())),
+            (
+                "free_space".to_owned(),
+                free.map_or_else(|| "not known".to_owned(), |free| free.to_string()),
+            ),
         ],
         cost: Cost {
             // CONCURRENTLY reads the table twice: to build, and to add what came meanwhile.
@@ -280,8 +296,16 @@ mod tests {
 
     fn columns() -> Vec<Column> {
         let names = [
-            "indisvalid", "indisunique", "indisprimary", "indisexclusion", "indisreplident",
-            "indisclustered", "constraint_type", "idx_scan", "stats_reset", "table_pages",
+            "indisvalid",
+            "indisunique",
+            "indisprimary",
+            "indisexclusion",
+            "indisreplident",
+            "indisclustered",
+            "constraint_type",
+            "idx_scan",
+            "stats_reset",
+            "table_pages",
         ];
         let column = |name: &str| Column {
             name: name.to_owned(),
@@ -291,7 +315,12 @@ mod tests {
         names.into_iter().map(column).collect()
     }
 
-    fn decide_with(space: &Space, change: &[(&str, Value)], version: u32, free: Option<u64>) -> Decision {
+    fn decide_with(
+        space: &Space,
+        change: &[(&str, Value)],
+        version: u32,
+        free: Option<u64>,
+    ) -> Decision {
         let columns = columns();
         let now: Timestamp = "2026-11-20T00:00:00Z".parse().unwrap();
         let reset: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
@@ -333,20 +362,47 @@ mod tests {
     fn an_index_is_rebuilt_for_its_bloat_and_left_with_the_reason_where_that_is_not_safe() {
         let bloated = space("btree", 100, Some(60));
         let yes = || Value::Bool(true);
-        assert_eq!(decide_with(&bloated, &[], 150_000, None), Decision::Build(ByteSize(60 << 20)));
-        assert_eq!(decide_with(&space("btree", 100, Some(20)), &[], 150_000, None), Decision::Nothing);
-        assert_eq!(decide_with(&bloated, &[("indisvalid", Value::Bool(false))], 150_000, None), Decision::Nothing);
+        assert_eq!(
+            decide_with(&bloated, &[], 150_000, None),
+            Decision::Build(ByteSize(60 << 20))
+        );
+        assert_eq!(
+            decide_with(&space("btree", 100, Some(20)), &[], 150_000, None),
+            Decision::Nothing
+        );
+        assert_eq!(
+            decide_with(
+                &bloated,
+                &[("indisvalid", Value::Bool(false))],
+                150_000,
+                None
+            ),
+            Decision::Nothing
+        );
         for (change, version, free, part) in [
             (vec![], 140_003, None, "14.0 to 14.3"),
-            (vec![("indisexclusion", yes())], 150_000, None, "exclusion constraint"),
-            (vec![("idx_scan", Value::Int(0))], 150_000, None, "drop it rather than rebuild it"),
+            (
+                vec![("indisexclusion", yes())],
+                150_000,
+                None,
+                "exclusion constraint",
+            ),
+            (
+                vec![("idx_scan", Value::Int(0))],
+                150_000,
+                None,
+                "drop it rather than rebuild it",
+            ),
             (vec![], 150_000, Some(10), "only 10.0 MB is free"),
         ] {
             let why = why(decide_with(&bloated, &change, version, free));
             assert!(why.contains(part), "{why}");
         }
         let unique = [("idx_scan", Value::Int(0)), ("indisunique", yes())];
-        assert!(matches!(decide_with(&bloated, &unique, 140_004, None), Decision::Build(_)));
+        assert!(matches!(
+            decide_with(&bloated, &unique, 140_004, None),
+            Decision::Build(_)
+        ));
         let mut catalog = bloated;
         catalog.schema = "pg_catalog".to_owned();
         assert!(why(decide_with(&catalog, &[], 150_000, None)).contains("system catalogs"));
@@ -354,9 +410,13 @@ mod tests {
 
     #[test]
     fn other_methods_are_summarized_or_said_to_be_unknown() {
-        assert_eq!(decide_with(&space("brin", 100, None), &[], 150_000, None), Decision::Summarize);
+        assert_eq!(
+            decide_with(&space("brin", 100, None), &[], 150_000, None),
+            Decision::Summarize
+        );
         let mut gin = space("gin", 100, None);
-        gin.why_not = Some("how large a fresh gin index is cannot be told from statistics".to_owned());
+        gin.why_not =
+            Some("how large a fresh gin index is cannot be told from statistics".to_owned());
         assert!(why(decide_with(&gin, &[], 150_000, None)).contains("gin"));
         gin.size = ByteSize(8192);
         assert_eq!(decide_with(&gin, &[], 150_000, None), Decision::Nothing);

@@ -64,7 +64,9 @@ pub fn plan(
 ) -> Result<(Vec<Wanted>, Vec<Left>), Missing> {
     let spaces = table_spaces(facts, database)?;
     let tables = facts.snapshot("tables", Some(database))?;
-    let rows = tables.rows().filter_map(|row| Some((row.int("relid")?, row)));
+    let rows = tables
+        .rows()
+        .filter_map(|row| Some((row.int("relid")?, row)));
     let rows: HashMap<i64, Row<'_>> = rows.collect();
     let offer = offer(facts, database, around)?;
     let index_bytes = index_bytes(facts, database);
@@ -73,7 +75,9 @@ pub fn plan(
         let name = format!("{}.{}", table.schema, table.name);
         let limits = limits(&name);
         let toast = spaces.iter().find(|space| {
-            space.kind == SpaceKind::Toast && space.schema == table.schema && space.name == table.name
+            space.kind == SpaceKind::Toast
+                && space.schema == table.schema
+                && space.name == table.name
         });
         let whole = Whole::of(table, toast, index_bytes.get(&table.oid).copied());
         let row = rows.get(&i64::from(table.oid)).copied();
@@ -102,7 +106,9 @@ fn offer(facts: &Facts, database: &str, around: &Surroundings<'_>) -> Result<Off
     let setting = |name: &str| {
         let mut rows = settings.rows();
         let row = rows.find(|row| row.text("name") == Some(name));
-        row.and_then(|row| row.text("setting")).unwrap_or_default().to_owned()
+        row.and_then(|row| row.text("setting"))
+            .unwrap_or_default()
+            .to_owned()
     };
     Ok(Offer {
         version: facts.server.as_ref().map_or(0, |server| server.version),
@@ -140,7 +146,12 @@ struct Whole<'a> {
 
 impl<'a> Whole<'a> {
     fn of(table: &'a Space, toast: Option<&Space>, indexes: Option<u64>) -> Whole<'a> {
-        let likely = |space: &Space| space.waste.and_then(|waste| waste.likely).map(|bytes| bytes.0);
+        let likely = |space: &Space| {
+            space
+                .waste
+                .and_then(|waste| waste.likely)
+                .map(|bytes| bytes.0)
+        };
         Whole {
             table,
             size: table.size.0 + toast.map_or(0, |toast| toast.size.0),
@@ -169,7 +180,9 @@ impl<'a> Whole<'a> {
             ),
             _ => "; readers and writers go on, but for an instant at the end".to_owned(),
         };
-        let known = |size: Option<ByteSize>| size.map_or_else(|| "not known".to_owned(), |size| size.to_string());
+        let known = |size: Option<ByteSize>| {
+            size.map_or_else(|| "not known".to_owned(), |size| size.to_string())
+        };
         let proposal = Proposal {
             database: self.table.database.clone(),
             task: Task::Rewrite {
@@ -186,8 +199,14 @@ impl<'a> Whole<'a> {
                 ByteSize(self.size)
             ),
             evidence: vec![
-                ("size_with_toast".to_owned(), ByteSize(self.size).to_string()),
-                ("size_of_indexes".to_owned(), ByteSize(self.indexes).to_string()),
+                (
+                    "size_with_toast".to_owned(),
+                    ByteSize(self.size).to_string(),
+                ),
+                (
+                    "size_of_indexes".to_owned(),
+                    ByteSize(self.indexes).to_string(),
+                ),
                 ("needed_meanwhile".to_owned(), needed.to_string()),
                 ("free_space".to_owned(), known(around.free)),
                 ("assumed_rate".to_owned(), format!("{}/s", ByteSize(RATE))),
@@ -240,12 +259,17 @@ fn decide(
         ByteSize(whole.size)
     );
     if whole.table.schema == "pg_catalog" {
-        let why = format!("{told}; catalogs are only written anew by hand: VACUUM FULL in a maintenance window");
+        let why = format!(
+            "{told}; catalogs are only written anew by hand: VACUUM FULL in a maintenance window"
+        );
         return Err((why, false));
     }
     if let Some(free) = around.free.filter(|free| free.0 < whole.needed()) {
         let needed = ByteSize(whole.needed());
-        return Err((format!("{told}; the copy needs up to {needed} and only {free} is free"), false));
+        return Err((
+            format!("{told}; the copy needs up to {needed} and only {free} is free"),
+            false,
+        ));
     }
     let ways = [
         RewriteMethod::Repack,
@@ -254,14 +278,19 @@ fn decide(
         RewriteMethod::VacuumFull,
     ];
     let mut obstacles = Vec::new();
-    for method in ways.into_iter().filter(|way| limits.method.is_none_or(|only| only == *way)) {
+    for method in ways
+        .into_iter()
+        .filter(|way| limits.method.is_none_or(|only| only == *way))
+    {
         match obstacle(method, row, offer, around) {
             None => return Ok(Some(method)),
             Some(why) => obstacles.push(why),
         }
     }
     let minutes = minutes(whole.duration());
-    obstacles.push(format!("VACUUM FULL would make readers and writers wait about {minutes}"));
+    obstacles.push(format!(
+        "VACUUM FULL would make readers and writers wait about {minutes}"
+    ));
     Err((format!("{told}; {}", obstacles.join("; ")), false))
 }
 
@@ -278,21 +307,29 @@ fn obstacle(
     let matview = row.is_some_and(|row| row.text("relkind") == Some("m"));
     let no_key = "the table has no primary key and no replica identity index";
     let why = match method {
-        RewriteMethod::Repack if offer.version < REPACK => "REPACK (CONCURRENTLY) needs PostgreSQL 19",
+        RewriteMethod::Repack if offer.version < REPACK => {
+            "REPACK (CONCURRENTLY) needs PostgreSQL 19"
+        }
         RewriteMethod::PgSqueeze if !offer.squeeze => "pg_squeeze is not installed",
-        RewriteMethod::PgSqueeze if offer.wal_level != "logical" => "pg_squeeze needs wal_level = logical",
+        RewriteMethod::PgSqueeze if offer.wal_level != "logical" => {
+            "pg_squeeze needs wal_level = logical"
+        }
         RewriteMethod::PgSqueeze if !preloaded(offer, "pg_squeeze") => {
             "pg_squeeze must be in shared_preload_libraries"
         }
         RewriteMethod::PgRepack if !offer.repack => "pg_repack is not installed",
-        RewriteMethod::PgRepack if !offer.program => "the client program of pg_repack is not on this machine",
+        RewriteMethod::PgRepack if !offer.program => {
+            "the client program of pg_repack is not on this machine"
+        }
         RewriteMethod::Repack | RewriteMethod::PgSqueeze | RewriteMethod::PgRepack if matview => {
             "a materialized view cannot be written anew while it is read"
         }
         RewriteMethod::Repack | RewriteMethod::PgSqueeze if unlogged => {
             "changes of an unlogged table cannot be followed"
         }
-        RewriteMethod::Repack | RewriteMethod::PgSqueeze | RewriteMethod::PgRepack if !identity => no_key,
+        RewriteMethod::Repack | RewriteMethod::PgSqueeze | RewriteMethod::PgRepack if !identity => {
+            no_key
+        }
         RewriteMethod::VacuumFull if !around.may_block => {
             "VACUUM FULL only happens in a window and where it is allowed by name"
         }
@@ -398,7 +435,12 @@ mod tests {
             (&repacked, true, false, Ok(Some(RewriteMethod::PgRepack))),
             (&squeezed, false, true, Ok(Some(RewriteMethod::VacuumFull))),
             (&old, true, true, Ok(Some(RewriteMethod::VacuumFull))),
-            (&old, true, false, Err("readers and writers wait about 38 s")),
+            (
+                &old,
+                true,
+                false,
+                Err("readers and writers wait about 38 s"),
+            ),
             (&squeezed, false, false, Err("no primary key")),
         ] {
             let around = Surroundings {
@@ -419,7 +461,10 @@ mod tests {
         let (offer, around) = (Offer::default(), Surroundings::default());
         let space = table(1000, 300);
         let whole = Whole::of(&space, None, None);
-        assert_eq!(decide(&whole, row(true).first(), &LIMITS, &offer, &around), Ok(None));
+        assert_eq!(
+            decide(&whole, row(true).first(), &LIMITS, &offer, &around),
+            Ok(None)
+        );
         let toast = Space {
             kind: SpaceKind::Toast,
             ..table(4000, 3900)
@@ -433,6 +478,9 @@ mod tests {
             ..around
         };
         let (why, _) = decide(&whole, row(true).first(), &LIMITS, &offer, &around).unwrap_err();
-        assert!(why.contains("800 MB") && why.contains("100 MB is free"), "{why}");
+        assert!(
+            why.contains("800 MB") && why.contains("100 MB is free"),
+            "{why}"
+        );
     }
 }

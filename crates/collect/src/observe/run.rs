@@ -321,8 +321,14 @@ impl<'a> Run<'a> {
             }
             let sql = page.fill(template);
             let mut snapshot = self.read(session, collector, &sql, database).await?;
-            let next = snapshot.rows().last().map(|last| (last.int("relpages"), last.int(key)));
-            let position = snapshot.columns.iter().position(|column| column.name == key);
+            let next = snapshot
+                .rows()
+                .last()
+                .map(|last| (last.int("relpages"), last.int(key)));
+            let position = snapshot
+                .columns
+                .iter()
+                .position(|column| column.name == key);
             let position = position.expect("a test reads the keys of all paged collectors");
             let count = keep_new(&mut snapshot.rows, position, &mut seen);
             match &mut whole {
@@ -333,7 +339,8 @@ impl<'a> Run<'a> {
                     whole.rows.append(&mut snapshot.rows);
                 }
             }
-            let Some((Some(pages), Some(oid))) = next.filter(|_| count >= RELATIONS_PER_PAGE) else {
+            let Some((Some(pages), Some(oid))) = next.filter(|_| count >= RELATIONS_PER_PAGE)
+            else {
                 break;
             };
             page = page.after(pages, oid);

@@ -3,6 +3,7 @@
 mod account;
 mod alert;
 mod at;
+mod bloat;
 mod check;
 mod config;
 mod diff;
@@ -14,6 +15,7 @@ mod init;
 mod journal;
 mod logs;
 mod notify;
+mod progress;
 mod query;
 mod reference;
 mod route;
@@ -97,6 +99,8 @@ enum Command {
     Diff(diff::Args),
     Logs(logs::Args),
     Query(query::Args),
+    Bloat(bloat::Args),
+    Progress(progress::Args),
     Explain(explain::Args),
     Alert(alert::Args),
     Silence(silence::Args),
@@ -143,6 +147,8 @@ pub(crate) fn run() -> Result<Exit, Report> {
         Command::Diff(args) => diff::run(&args, &cli.global),
         Command::Logs(args) => logs::run(&args, &cli.global),
         Command::Query(args) => query::run(&args, &cli.global),
+        Command::Bloat(args) => bloat::run(&args, &cli.global),
+        Command::Progress(args) => progress::run(&args, &cli.global),
         Command::Explain(args) => explain::run(&args, &cli.global),
         Command::Alert(args) => alert::run(&args, &cli.global),
         Command::Silence(args) => silence::run(&args, &cli.global),
