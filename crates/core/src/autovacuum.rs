@@ -1,6 +1,7 @@
 //! Autovacuum's own arithmetic: when it thinks that a table needs work.
 
 use crate::Row;
+use crate::relation::{option, option_is_off};
 
 /// The settings that autovacuum decides by.
 #[derive(Clone, Debug, PartialEq)]
@@ -75,7 +76,7 @@ impl Autovacuum {
     pub fn need(&self, row: &Row<'_>) -> Need {
         let options = row.list("reloptions");
         let or = |name: &str, default: f64| {
-            storage_option(options, name)
+            option(options, name)
                 .and_then(|value| value.parse().ok())
                 .unwrap_or(default)
         };
@@ -107,7 +108,7 @@ impl Autovacuum {
         let analyze_scale = or("autovacuum_analyze_scale_factor", self.analyze_scale_factor);
         let analyze = analyze_base + analyze_scale * rows;
         Need {
-            enabled: self.enabled && !storage_option_is_off(options, "autovacuum_enabled"),
+            enabled: self.enabled && !option_is_off(options, "autovacuum_enabled"),
             vacuum,
             insert,
             analyze,
@@ -152,41 +153,7 @@ fn unfrozen_share(row: &Row<'_>) -> f64 {
     }
 }
 
-/// Returns the value of a storage option such as `fillfactor`.
-pub fn storage_option<'a>(options: &'a [String], name: &str) -> Option<&'a str> {
-    options.iter().find_map(|option| {
-        option
-            .split_once('=')
-            .filter(|(key, _)| *key == name)
-            .map(|(_, value)| value)
-    })
-}
-
-/// Returns whether a Boolean storage option is set and off.
-pub fn storage_option_is_off(options: &[String], name: &str) -> bool {
-    storage_option(options, name).is_some_and(|value| {
-        let value = value.to_ascii_lowercase();
-        value == "0"
-            || value == "of"
-            || value == "off"
-            || "false".starts_with(&value)
-            || "no".starts_with(&value)
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn options_are_found_by_their_whole_name() {
-        let options = [
-            "fillfactor=70".to_owned(),
-            "autovacuum_enabled=false".to_owned(),
-        ];
-        assert_eq!(storage_option(&options, "fillfactor"), Some("70"));
-        assert_eq!(storage_option(&options, "fill"), None);
-        assert!(storage_option_is_off(&options, "autovacuum_enabled"));
-        assert!(!storage_option_is_off(&options, "deduplicate_items"));
-    }
 }

@@ -5,6 +5,7 @@
 pub mod alert;
 mod autovacuum;
 mod blind;
+pub mod bloat;
 mod down;
 mod facts;
 mod finding;
@@ -12,6 +13,8 @@ mod instance;
 mod level;
 mod lsn;
 pub mod plan;
+pub mod progress;
+pub mod relation;
 mod report;
 mod secret;
 mod series;
@@ -20,7 +23,7 @@ mod size;
 mod snapshot;
 mod waits;
 
-pub use autovacuum::{Autovacuum, Need, storage_option, storage_option_is_off};
+pub use autovacuum::{Autovacuum, Need};
 pub use blind::{Blind, Missing};
 pub use down::{
     ConfigurationProblem, Control, DataDirectory, DownFacts, Listener, PidFile, Refusal, Space,

@@ -10,6 +10,9 @@ mod horizon;
 mod leftovers;
 mod partitions;
 mod policy;
+mod rebuild;
+mod reindex;
+mod rewrite;
 mod scope;
 mod statistics;
 mod timescaledb;
@@ -66,7 +69,7 @@ impl Areas {
         let needs = self.0.iter().flat_map(|area| needs(*area));
         // Rules are matched against the tables that are there.
         needs
-            .chain(&["tables"])
+            .chain(&["tables", "host-filesystem"])
             .map(|name| (*name).to_owned())
             .collect()
     }
@@ -82,8 +85,8 @@ fn needs(area: Area) -> &'static [&'static str] {
         Area::Statistics => statistics::NEEDS,
         Area::Tuning => tuning::NEEDS,
         Area::Cleanup => cleanup::NEEDS,
-        // Their planners say themselves what they read.
-        Area::Reindex | Area::Rewrite => &[],
+        Area::Reindex => reindex::NEEDS,
+        Area::Rewrite => rewrite::NEEDS,
     }
 }
 
@@ -141,8 +144,10 @@ fn look(area: Area, scope: &Scope<'_>, found: &mut Findings) {
         Area::Analyze => analyze::plan(scope, found),
         Area::Statistics => statistics::plan(scope, found),
         Area::Tuning => tuning::plan(scope, found),
-        // Files belong to the whole server; the other two have planners of their own.
-        Area::Cleanup | Area::Reindex | Area::Rewrite => {}
+        Area::Reindex => rebuild::indexes(scope, found),
+        Area::Rewrite => rebuild::tables(scope, found),
+        // Files belong to the whole server.
+        Area::Cleanup => {}
     }
 }
 

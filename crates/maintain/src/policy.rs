@@ -45,6 +45,8 @@ pub struct Policy {
     pub allow: Vec<HighRisk>,
     /// Which files are deleted.
     pub cleanup: CleanupConfig,
+    /// The client program of pg_repack, absolute, where it is on this machine.
+    pub repack_program: Option<String>,
     /// What holds for every table unless a rule says otherwise.
     pub base: Settings,
     /// The rules of this policy, in the order of the file.
@@ -136,6 +138,7 @@ impl Default for Policy {
             lanes: LANES,
             allow: Vec::new(),
             cleanup: CleanupConfig::default(),
+            repack_program: None,
             base: Settings::default(),
             rules: Vec::new(),
         }
@@ -162,6 +165,7 @@ impl Policy {
             lanes: written.lanes.unwrap_or(LANES),
             allow: written.allow.clone(),
             cleanup: written.cleanup.clone(),
+            repack_program: None,
             base,
             rules: rules(config, Some(name)),
         })

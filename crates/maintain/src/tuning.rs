@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use pawang_core::plan::{Relation, Task};
-use pawang_core::{Autovacuum, Missing, Row, storage_option};
+use pawang_core::relation::option;
+use pawang_core::{Autovacuum, Missing, Row};
 
 use pawang_config::Area;
 
@@ -88,7 +89,7 @@ struct Advice {
 impl Advice {
     fn set(&mut self, row: &Row<'_>, name: &str, value: f64, reason: String) {
         let value = value.to_string();
-        if storage_option(row.list("reloptions"), name) != Some(value.as_str()) {
+        if option(row.list("reloptions"), name) != Some(value.as_str()) {
             self.set.insert(name.to_owned(), value);
             self.reasons.push(reason);
         }
@@ -189,7 +190,7 @@ fn advice(
     let threshold = need.vacuum.min(DEAD_ROWS_WANTED * EXCESS);
     let every = threshold / observed.dead.max(f64::MIN_POSITIVE);
     let takes = pace.seconds(pages, threshold.min(pages));
-    let own = storage_option(row.list("reloptions"), "autovacuum_vacuum_cost_limit");
+    let own = option(row.list("reloptions"), "autovacuum_vacuum_cost_limit");
     if takes > every && own.is_none() {
         // Twice as fast as needed, in round numbers.
         let wanted = (pace.limit * 2.0 * takes / every / 100.0).ceil() * 100.0;

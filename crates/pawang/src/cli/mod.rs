@@ -3,6 +3,7 @@
 mod account;
 mod alert;
 mod at;
+mod bloat;
 mod check;
 mod config;
 mod confirm;
@@ -16,6 +17,7 @@ mod journal;
 mod logs;
 mod maintain;
 mod notify;
+mod progress;
 mod query;
 mod reference;
 mod route;
@@ -102,6 +104,8 @@ enum Command {
     Query(query::Args),
     Maintain(maintain::Args),
     Session(session::Args),
+    Bloat(bloat::Args),
+    Progress(progress::Args),
     Explain(explain::Args),
     Alert(alert::Args),
     Silence(silence::Args),
@@ -150,6 +154,8 @@ pub(crate) fn run() -> Result<Exit, Report> {
         Command::Maintain(args) => maintain::run(&args, &cli.global),
         Command::Query(args) => query::run(&args, &cli.global),
         Command::Session(args) => session::run(&args, &cli.global),
+        Command::Bloat(args) => bloat::run(&args, &cli.global),
+        Command::Progress(args) => progress::run(&args, &cli.global),
         Command::Explain(args) => explain::run(&args, &cli.global),
         Command::Alert(args) => alert::run(&args, &cli.global),
         Command::Silence(args) => silence::run(&args, &cli.global),

@@ -39,10 +39,14 @@ const SMALL_GROUP: f64 = 12.0;
 const ADJACENT_ALIKE: f64 = 0.6;
 /// Answers that lie further apart than this many points are no answer.
 const SPREAD_MAX: f64 = 0.08;
+/// Share by which a rebuild may come out larger or smaller than the model says: nineteen of twenty do not.
+const MODEL_ERROR: f64 = 0.08;
+/// Pages by which small relations may differ beyond that.
+const PAGES_ERROR: f64 = 2.0;
 
 /// How long the values of a column are.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Length {
+pub enum Length {
     /// Always this many bytes.
     Fixed(f64),
     /// A varlena or C string.
@@ -60,7 +64,7 @@ pub(crate) enum Length {
 
 /// What the estimators need to know of a column.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Column {
+pub struct Column {
     /// How long its values are.
     pub length: Length,
     /// Alignment in bytes: 1, 2, 4 or 8.
@@ -81,7 +85,7 @@ pub(crate) struct Column {
 
 /// What the estimator needs to know of a table.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Heap {
+pub struct Heap {
     /// Live rows.
     pub rows: f64,
     /// Number of columns, dropped ones included.
@@ -96,7 +100,7 @@ pub(crate) struct Heap {
 
 /// What the estimator needs to know of a B-tree index.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Btree {
+pub struct Btree {
     /// Rows in the index.
     pub rows: f64,
     /// Rows in its table; more than `rows` for a partial index.
@@ -115,15 +119,37 @@ pub(crate) struct Btree {
 
 /// An estimate.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Estimate {
+pub enum Estimate {
     /// Pages after a rebuild.
-    Pages(f64),
-    /// Statistics cannot decide; the reason.
-    NotEstimable(&'static str),
+    Pages(Pages),
+    /// Statistics cannot decide; the reason, and how far the answers lie apart where there are any.
+    NotEstimable(&'static str, Option<Pages>),
+}
+
+/// Pages after a rebuild: how many, and between which bounds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Pages {
+    /// At least.
+    pub least: f64,
+    /// Most likely.
+    pub likely: f64,
+    /// At most.
+    pub most: f64,
+}
+
+impl Pages {
+    /// Returns the bounds around what statistics allow, with the error of the model itself on both sides.
+    fn between(low: f64, high: f64) -> Pages {
+        Pages {
+            least: (low * (1.0 - MODEL_ERROR) - PAGES_ERROR).max(1.0).floor(),
+            likely: f64::midpoint(low, high).ceil(),
+            most: (high * (1.0 + MODEL_ERROR) + PAGES_ERROR).ceil(),
+        }
+    }
 }
 
 /// Returns the pages that `VACUUM FULL` would leave.
-pub(crate) fn heap_pages(heap: &Heap) -> f64 {
+pub fn heap_pages(heap: &Heap) -> Pages {
     let mut layout = Layout::new();
     let mut no_nulls = 1.0;
     let mut steady = true;
@@ -139,22 +165,25 @@ pub(crate) fn heap_pages(heap: &Heap) -> f64 {
     let reserve = (PAGE * (100.0 - heap.fillfactor) / 100.0).floor();
     let usable = PAGE - PAGE_HEADER - reserve;
     let per_page = tuples_per_page(usable, tuple, steady).min(HEAP_TUPLES_MAX);
-    (heap.rows / per_page).ceil()
+    let pages = (heap.rows / per_page).ceil();
+    Pages::between(pages, pages)
 }
 
 /// Returns the pages that `REINDEX` would leave.
-pub(crate) fn btree_pages(index: &Btree) -> Estimate {
+pub fn btree_pages(index: &Btree) -> Estimate {
     let tuple = IndexTuple::of(&index.columns);
     if !index.deduplicates {
         let content = Content::plain(index.rows, &tuple);
-        return Estimate::Pages(pages_of(&content, &tuple, index.fillfactor));
+        let pages = pages_of(&content, &tuple, index.fillfactor);
+        return Estimate::Pages(Pages::between(pages, pages));
     }
     let Some((few, many)) = groups(index) else {
-        return Estimate::NotEstimable("a column has no statistics: ANALYZE the table");
+        return Estimate::NotEstimable("a column has no statistics: ANALYZE the table", None);
     };
     if index.columns.len() == 1 && few.is_hidden_by_skew(&index.columns[0]) {
         return Estimate::NotEstimable(
             "the values are so skewed that the number of distinct ones in the statistics cannot be trusted: raise the statistics target",
+            None,
         );
     }
     let size = |groups: Groups| {
@@ -167,14 +196,16 @@ pub(crate) fn btree_pages(index: &Btree) -> Estimate {
     };
     let (low, high) = (size(few), size(many));
     let (low, high) = (low.min(high), low.max(high));
+    let pages = Pages::between(low, high);
     if (high - low) / high > SPREAD_MAX {
-        return Estimate::NotEstimable(if index.rows < 0.99 * index.table_rows {
+        let reason = if index.rows < 0.99 * index.table_rows {
             "how the values of a partial index repeat is not in the statistics"
         } else {
             "how many combinations of the columns exist is not in the statistics: CREATE STATISTICS (ndistinct)"
-        });
+        };
+        return Estimate::NotEstimable(reason, Some(pages));
     }
-    Estimate::Pages(((low + high) / 2.0).ceil())
+    Estimate::Pages(pages)
 }
 
 impl Column {
@@ -718,8 +749,14 @@ mod tests {
 
     fn pages(index: &Btree) -> f64 {
         match btree_pages(index) {
-            Estimate::Pages(pages) => pages,
-            Estimate::NotEstimable(reason) => panic!("{reason}"),
+            Estimate::Pages(pages) => {
+                assert!(
+                    pages.least <= pages.likely && pages.likely <= pages.most,
+                    "{pages:?}"
+                );
+                pages.likely
+            }
+            Estimate::NotEstimable(reason, _) => panic!("{reason}"),
         }
     }
 
@@ -732,7 +769,7 @@ mod tests {
             fillfactor: 100.0,
             columns: vec![column(4.0, 4, 1e6), column(4.0, 4, 1e6)],
         };
-        assert_eq!(heap_pages(&heap), 4425.0);
+        assert_eq!(heap_pages(&heap).likely, 4425.0);
         assert_eq!(pages(&btree(1e6, 1e6, false)), 2745.0);
     }
 
@@ -746,7 +783,10 @@ mod tests {
     fn nobody_guesses_how_many_combinations_there_are() {
         let mut index = btree(120_000.0, 3000.0, true);
         index.columns.push(column(4.0, 4, 100.0));
-        assert!(matches!(btree_pages(&index), Estimate::NotEstimable(_)));
+        assert!(matches!(
+            btree_pages(&index),
+            Estimate::NotEstimable(_, Some(_))
+        ));
         index.combinations = Some(98_000.0);
         assert!(matches!(btree_pages(&index), Estimate::Pages(_)));
     }
