@@ -45,6 +45,18 @@ pub struct ActConfig {
     /// How many times a limit must be passed for running work to be cancelled.
     #[schemars(range(min = 1.0, max = 100.0))]
     pub hard_factor: f64,
+    /// Roles whose sessions are never cancelled or terminated, with `*`.
+    pub protected_roles: Vec<String>,
+    /// Applications (`application_name`) whose sessions are never cancelled or terminated, with `*`.
+    ///
+    /// Sessions of backup programs and of Pawang itself never are, whatever stands here.
+    pub protected_applications: Vec<String>,
+    /// How many sessions `pawang session terminate --blockers` may end at once, however few there are.
+    #[schemars(range(min = 0, max = 10000))]
+    pub terminate_sessions_max: u32,
+    /// Up to which share of all client sessions it may go beyond that, in percent.
+    #[schemars(range(min = 0.0, max = 100.0))]
+    pub terminate_percent_max: f64,
 }
 
 impl Default for ActConfig {
@@ -62,6 +74,10 @@ impl Default for ActConfig {
             temporary_files: Size(ByteSize(50 << 30)),
             wait_for_base_backup: true,
             hard_factor: 2.0,
+            protected_roles: Vec::new(),
+            protected_applications: Vec::new(),
+            terminate_sessions_max: 3,
+            terminate_percent_max: 5.0,
         }
     }
 }

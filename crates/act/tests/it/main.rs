@@ -3,4 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
 
 mod apply;
+mod dry;
+mod govern;
+mod harm;
+mod kills;
+mod refuse;
+mod tasks;
 mod world;
