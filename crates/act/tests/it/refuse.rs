@@ -67,7 +67,7 @@ async fn standbys_poolers_and_other_servers_are_refused() {
     let plan = scene.plan(vec![vacuum(&scene, "fakta").await]).await;
     let standby = scene.cluster.standby("s1").await;
     let mut elsewhere = Scene::new(versions()[0]).await;
-    let own = std::mem::replace(&mut elsewhere.target, target(&standby.url(DATABASE)));
+    elsewhere.target = target(&standby.url(DATABASE));
     let refusal = elsewhere
         .try_apply(&plan, How::default())
         .await
@@ -77,13 +77,26 @@ async fn standbys_poolers_and_other_servers_are_refused() {
         .await
         .unwrap_err();
     assert!(matches!(refusal, Error::Standby { .. }), "{refusal}");
-    elsewhere.target = own;
+    elsewhere.target = target(&scene.cluster.url(DATABASE));
+    // The clusters of the testbed are copies of one: only the plan can be of another.
+    let mut foreign = plan.clone();
+    foreign.world.system_identifier = Some("1".to_owned());
     let refusal = elsewhere
-        .try_apply(&plan, How::default())
+        .try_apply(&foreign, How::default())
         .await
         .unwrap_err();
     assert!(
         refusal.to_string().contains("system identifier"),
+        "{refusal}"
+    );
+    let mut older = plan.clone();
+    older.world.timeline = Some(7);
+    let refusal = elsewhere
+        .try_apply(&older, How::default())
+        .await
+        .unwrap_err();
+    assert!(
+        refusal.to_string().contains("promoted or restored"),
         "{refusal}"
     );
     if Pooler::installed() {
