@@ -28,7 +28,7 @@ async fn each_statement_stands_alone_and_roles_cannot_bend_the_session() {
         let bend = "ALTER ROLE postgres SET default_transaction_read_only = on;
             ALTER ROLE postgres SET standard_conforming_strings = off;
             ALTER ROLE postgres SET search_path = public;
-            ALTER ROLE postgres SET statement_timeout = '1ms'";
+            ALTER ROLE postgres SET statement_timeout = '5s'";
         cluster
             .sql(
                 "postgres",
