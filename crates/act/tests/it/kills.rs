@@ -149,7 +149,20 @@ async fn a_killed_run_is_settled_by_the_next() {
     for kill in 0..kills {
         let after = RandomState::new().hash_one(seed ^ kill) % LATEST_MS;
         let tasks = tasks(&cluster, kill).await;
+        // Every other time somebody reads meanwhile: then concurrent work is killed while it waits in its middle.
+        let read = "SELECT FROM dw.fakta; SELECT FROM dw.harian";
+        let reader = match kill % 2 {
+            1 => Some(cluster.hold(DATABASE, read).await),
+            _ => None,
+        };
         run_and_kill(&url, &path, &tasks, Duration::from_millis(after));
+        until("the killed program's sessions are gone", async || {
+            let sql =
+                "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'pawang:%'";
+            number(&cluster, sql).await == 0
+        })
+        .await;
+        drop(reader);
         let journal = JsonLines::open(&path).unwrap();
         assert_eq!(
             journal.verify().unwrap().1,
