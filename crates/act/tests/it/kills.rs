@@ -115,6 +115,19 @@ async fn number(cluster: &Cluster, sql: &str) -> u64 {
     rows[0][0].as_ref().unwrap().parse().unwrap()
 }
 
+/// Returns how many indexes are invalid, how many partitions are half detached, and how many indexes the table has.
+async fn leftovers(cluster: &Cluster) -> [u64; 3] {
+    let invalid =
+        "SELECT count(*) FROM pg_index WHERE NOT (indisvalid AND indisready AND indislive)";
+    let pending = "SELECT count(*) FROM pg_inherits WHERE inhdetachpending";
+    let indexes = "SELECT count(*) FROM pg_index WHERE indrelid = 'dw.fakta'::regclass";
+    [
+        number(cluster, invalid).await,
+        number(cluster, pending).await,
+        number(cluster, indexes).await,
+    ]
+}
+
 /// Runs the program and kills it somewhere in its work.
 fn run_and_kill(url: &str, path: &Path, tasks: &[Task], after: Duration) {
     let mut child = start(url, path, tasks);
@@ -180,25 +193,8 @@ async fn a_killed_run_is_settled_by_the_next() {
             journal.open_intents().unwrap().is_empty()
         })
         .await;
-        let invalid =
-            "SELECT count(*) FROM pg_index WHERE NOT (indisvalid AND indisready AND indislive)";
-        assert_eq!(
-            number(&cluster, invalid).await,
-            0,
-            "kill {kill} after {after} ms"
-        );
-        let pending = "SELECT count(*) FROM pg_inherits WHERE inhdetachpending";
-        assert_eq!(
-            number(&cluster, pending).await,
-            0,
-            "kill {kill} after {after} ms"
-        );
-        let indexes = "SELECT count(*) FROM pg_index WHERE indrelid = 'dw.fakta'::regclass";
-        assert_eq!(
-            number(&cluster, indexes).await,
-            1,
-            "kill {kill} after {after} ms"
-        );
+        let left = leftovers(&cluster).await;
+        assert_eq!(left, [0, 0, 1], "kill {kill} after {after} ms");
         cluster
             .sql(
                 DATABASE,
