@@ -68,9 +68,11 @@ pub enum Error {
 impl From<pawang_postgres::Error> for Error {
     fn from(error: pawang_postgres::Error) -> Error {
         match error {
-            pawang_postgres::Error::WrongRole { address, found, .. } if found == "a standby" => {
-                Error::Standby { address }
-            }
+            pawang_postgres::Error::WrongRole {
+                address,
+                found: "a standby",
+                ..
+            } => Error::Standby { address },
             error => Error::Server(error),
         }
     }

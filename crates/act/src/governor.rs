@@ -162,46 +162,36 @@ pub fn judge(sample: &Sample, limits: &Limits, standbys: u64, needed: u64) -> Ve
     let mut reasons = Vec::new();
     let mut hard = false;
     let bytes = |number: u64| ByteSize(number).to_string();
-    let plain = |number: u64| number.to_string();
-    let above: [(&str, Option<u64>, u64, &dyn Fn(u64) -> String); 5] = [
-        (
-            "the slowest standby is behind by",
-            sample.replica_lag,
-            limits.replica_lag.0,
-            &bytes,
-        ),
-        (
-            "sessions that run a statement:",
-            sample.active_sessions,
-            limits.active_sessions,
-            &plain,
-        ),
-        (
-            "WAL per second:",
-            sample.wal_rate,
-            limits.wal_rate.0,
-            &bytes,
-        ),
-        (
-            "WAL files that wait to be archived:",
-            sample.archive_backlog,
-            limits.archive_backlog,
-            &plain,
-        ),
-        (
-            "temporary files:",
-            sample.temporary_files,
-            limits.temporary_files.0,
-            &bytes,
-        ),
-    ];
-    for (what, found, limit, show) in above {
+    let mut above = |what: &str, found: Option<u64>, limit: u64, in_bytes: bool| {
         let Some(found) = found.filter(|found| *found > limit) else {
-            continue;
+            return;
+        };
+        let show = |number: u64| match in_bytes {
+            true => bytes(number),
+            false => number.to_string(),
         };
         reasons.push(format!("{what} {} (limit {})", show(found), show(limit)));
         hard |= found as f64 > limit as f64 * limits.hard_factor;
-    }
+    };
+    let lag = "the slowest standby is behind by";
+    above(lag, sample.replica_lag, limits.replica_lag.0, true);
+    let active = "sessions that run a statement:";
+    above(
+        active,
+        sample.active_sessions,
+        limits.active_sessions,
+        false,
+    );
+    above("WAL per second:", sample.wal_rate, limits.wal_rate.0, true);
+    let backlog = "WAL files that wait to be archived:";
+    above(
+        backlog,
+        sample.archive_backlog,
+        limits.archive_backlog,
+        false,
+    );
+    let temporary = limits.temporary_files.0;
+    above("temporary files:", sample.temporary_files, temporary, true);
     let wanted = limits.free_disk.0.saturating_add(needed.saturating_mul(2));
     if let Some(free) = sample.free_disk.filter(|free| *free < wanted) {
         reasons.push(format!(

@@ -88,6 +88,7 @@ impl Guard<'_> {
     /// Does the action under its profile.
     pub(crate) async fn run(&self, indexes: &[u32]) -> Guarded {
         let profile = self.profile();
+        let deadline = Instant::now() + self.how.limits.patience;
         let mut guarded = Guarded {
             tries: 0,
             impact: Impact::default(),
@@ -111,7 +112,11 @@ impl Guard<'_> {
                 self.clean(indexes).await;
             }
             guarded.result = match result {
-                Err(fault) if fault.passes() && guarded.tries < profile.tries => {
+                Err(fault)
+                    if fault.passes()
+                        && guarded.tries < profile.tries
+                        && Instant::now() < deadline =>
+                {
                     self.pause(&profile, guarded.tries).await;
                     continue;
                 }

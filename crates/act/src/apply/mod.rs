@@ -9,6 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use futures_util::future;
 use jiff::Timestamp;
+use pawang_core::Role;
 use pawang_core::plan::{Done, GuardProfile, Outcome, Plan, State};
 use pawang_postgres::{Target, Writer};
 use tokio::sync::{Notify, watch};
@@ -108,6 +109,10 @@ pub async fn apply(plan: &Plan, how: &Apply<'_>) -> Result<Outcome, Error> {
     let mut holds: Vec<Hold> = Vec::with_capacity(databases.len());
     for database in databases {
         let hold = hold::take(how.target, database, area).await?;
+        if hold.session.server.role == Role::Standby {
+            let address = hold.session.address().to_owned();
+            return Err(Error::Standby { address });
+        }
         hold::same_world(&plan.world, &hold.session.server)?;
         holds.push(hold);
     }

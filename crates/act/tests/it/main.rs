@@ -3,5 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
 
 mod apply;
+mod dry;
+mod govern;
+mod harm;
+mod kills;
+mod refuse;
 mod session;
+mod tasks;
 mod world;

@@ -22,7 +22,7 @@ pub(crate) struct Scene {
     pub(crate) seen: Mutex<Vec<Progress>>,
     /// Turns everything off when it is set to true.
     pub(crate) stop: watch::Sender<bool>,
-    pub(crate) folder: TempDir,
+    _folder: TempDir,
 }
 
 /// What differs from an ordinary application.
@@ -69,7 +69,7 @@ impl Scene {
             limits: limits(),
             seen: Mutex::new(Vec::new()),
             stop: watch::Sender::new(false),
-            folder,
+            _folder: folder,
         }
     }
 
