@@ -1,5 +1,6 @@
 //! Statistics that were never taken or that do not fit any more, those of partitioned tables among them.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use pawang_core::plan::{Cost, Relation, Task};
@@ -108,7 +109,11 @@ fn due(scope: &Scope<'_>, autovacuum: &Autovacuum, row: &Row<'_>) -> Option<(f64
 
 /// Autovacuum analyzes partitions and never their partitioned table, whose statistics plans over all of them need.
 fn parents(scope: &Scope<'_>, found: &mut Findings) -> Result<(), Missing> {
-    let tables = scope.here("tables")?;
+    let tables = scope.here("tables")?.rows();
+    let parents = tables.filter(|row| row.text("relkind") == Some("p"));
+    let found_rows: HashMap<i64, f64> = parents
+        .filter_map(|row| Some((row.int("relid")?, row.float("reltuples")?)))
+        .collect();
     for row in scope.here("partitions")?.rows() {
         let rows = row.float("leaf_rows").unwrap_or(0.0);
         let table = relation(&row);
@@ -116,11 +121,10 @@ fn parents(scope: &Scope<'_>, found: &mut Findings) -> Result<(), Missing> {
             continue;
         }
         let settings = scope.settings(&table);
-        let mut parents = tables.rows();
-        let parent = parents.find(|parent| parent.int("relid") == row.int("relid"));
-        let known = parent
-            .and_then(|parent| parent.float("reltuples"))
-            .unwrap_or(-1.0);
+        let known = row
+            .int("relid")
+            .and_then(|oid| found_rows.get(&oid).copied());
+        let known = known.unwrap_or(-1.0);
         let moved = 100.0 * (rows - known).abs() / known.max(1.0);
         let (urgency, reason) = match row.time("last_analyze") {
             // A reset of the counters forgets when, but not how many rows were found then.
@@ -166,7 +170,7 @@ fn cost(row: &Row<'_>, target: f64) -> Cost {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fixture::{World, ago};
+    use crate::fixture::{Cell, World, ago};
     use crate::{Areas, Policy, plan};
 
     fn analyzed(world: &World, policy: &Policy) -> Vec<String> {
@@ -218,7 +222,7 @@ mod tests {
             (None, -1.0, 10.0, false),
         ] {
             let mut world = World::new(15);
-            let last = last.map_or(pawang_core::Value::Null, Into::into);
+            let last = last.map_or(Cell(pawang_core::Value::Null), Cell::from);
             world.table(
                 "dw.sales",
                 &[("relkind", "p".into()), ("reltuples", known.into())],

@@ -8,6 +8,8 @@ mod coverage;
 mod fixture;
 mod horizon;
 mod leftovers;
+#[cfg(test)]
+mod model;
 mod partitions;
 mod policy;
 mod scope;
@@ -17,7 +19,7 @@ mod tuning;
 mod vacuum;
 mod wraparound;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use pawang_core::plan::{Left, Proposal, Task};
 use pawang_core::{Facts, Role, Timestamp};
@@ -182,38 +184,53 @@ fn ordered(mut wants: Vec<Want>) -> Vec<Want> {
 /// Makes one of several wishes for one table: a vacuum that freezes does for one that does not, and it can analyze too.
 fn merged(wants: Vec<Want>) -> Vec<Want> {
     let mut kept: Vec<Want> = Vec::new();
+    let mut by_table: HashMap<(String, u32), Vec<usize>> = HashMap::new();
     for want in wants {
-        let same = kept
-            .iter_mut()
-            .find(|one| one.proposal.database == want.proposal.database && absorbs(one, &want));
-        let Some(one) = same else {
+        let Some(table) = want.proposal.task.table() else {
             kept.push(want);
             continue;
         };
-        if let Task::Vacuum { options, .. } = &mut one.proposal.task {
-            match &want.proposal.task {
-                Task::Vacuum { options: more, .. } => options.analyze |= more.analyze,
-                _ => options.analyze = true,
+        let places = by_table
+            .entry((want.proposal.database.clone(), table.oid))
+            .or_default();
+        match places.iter().find(|place| absorbs(&kept[**place], &want)) {
+            Some(place) => absorb(&mut kept[*place], want),
+            None => {
+                places.push(kept.len());
+                kept.push(want);
             }
         }
-        if one.proposal.reason != want.proposal.reason {
-            one.proposal.reason = format!("{}; {}", one.proposal.reason, want.proposal.reason);
-        }
-        let known: BTreeSet<String> = one
-            .proposal
-            .evidence
-            .iter()
-            .map(|(n, _)| n.clone())
-            .collect();
-        let more = want.proposal.evidence.into_iter();
-        one.proposal
-            .evidence
-            .extend(more.filter(|(name, _)| !known.contains(name)));
     }
     kept
 }
 
+fn absorb(one: &mut Want, want: Want) {
+    if let Task::Vacuum { options, .. } = &mut one.proposal.task {
+        match &want.proposal.task {
+            Task::Vacuum { options: more, .. } => options.analyze |= more.analyze,
+            _ => options.analyze = true,
+        }
+    }
+    if one.proposal.reason != want.proposal.reason {
+        one.proposal.reason = format!("{}; {}", one.proposal.reason, want.proposal.reason);
+    }
+    let known: BTreeSet<String> = one
+        .proposal
+        .evidence
+        .iter()
+        .map(|(name, _)| name.clone())
+        .collect();
+    let more = want.proposal.evidence.into_iter();
+    one.proposal
+        .evidence
+        .extend(more.filter(|(name, _)| !known.contains(name)));
+}
+
+/// Statistics that were just made exact are taken after that: an earlier ANALYZE does not do for it.
 fn absorbs(one: &Want, other: &Want) -> bool {
+    if other.area == Area::Statistics && one.area != Area::Statistics {
+        return false;
+    }
     match (&one.proposal.task, &other.proposal.task) {
         (Task::Vacuum { table, .. }, Task::Vacuum { table: same, .. }) => table == same,
         (Task::Vacuum { table, .. }, Task::Analyze { table: same, .. }) => table == same,
