@@ -8,7 +8,7 @@ use pawang_core::{Autovacuum, ByteSize, Missing, Row};
 
 use pawang_config::Area;
 
-use crate::scope::{Findings, Scope, relation};
+use crate::scope::{Findings, Scope, relation, rows};
 use crate::vacuum::STARVED;
 
 pub(crate) const NEEDS: &[&str] = &["tables", "settings", "partitions", "table-shape"];
@@ -71,7 +71,7 @@ fn due(scope: &Scope<'_>, autovacuum: &Autovacuum, row: &Row<'_>) -> Option<(f64
         return None;
     }
     let settings = scope.settings(&relation(row));
-    let live = row.float("n_live_tup").unwrap_or(0.0);
+    let live = rows(row);
     let changed = row.float("n_mod_since_analyze").unwrap_or(0.0);
     let never = row
         .time("last_analyze")
@@ -80,7 +80,7 @@ fn due(scope: &Scope<'_>, autovacuum: &Autovacuum, row: &Row<'_>) -> Option<(f64
     let need = autovacuum.need(row);
     let ratio = need.analyze_ratio(row);
     let share = 100.0 * changed / live.max(1.0);
-    // After a reset of the counters nobody knows when; that the changes count says that the server was there since.
+    // After a reset of the counters nobody knows when; that most rows count as changed says that it was never.
     if never && live >= 1.0 && changed >= live / 2.0 {
         return Some((NEVER, format!("its {live:.0} rows were never analyzed")));
     }
@@ -115,9 +115,9 @@ fn parents(scope: &Scope<'_>, found: &mut Findings) -> Result<(), Missing> {
         .filter_map(|row| Some((row.int("relid")?, row.float("reltuples")?)))
         .collect();
     for row in scope.here("partitions")?.rows() {
-        let rows = row.float("leaf_rows").unwrap_or(0.0);
+        let leaves = row.float("leaf_rows").unwrap_or(0.0);
         let table = relation(&row);
-        if rows < PARENT_ROWS_MIN {
+        if leaves < PARENT_ROWS_MIN {
             continue;
         }
         let settings = scope.settings(&table);
@@ -125,19 +125,19 @@ fn parents(scope: &Scope<'_>, found: &mut Findings) -> Result<(), Missing> {
             .int("relid")
             .and_then(|oid| found_rows.get(&oid).copied());
         let known = known.unwrap_or(-1.0);
-        let moved = 100.0 * (rows - known).abs() / known.max(1.0);
+        let moved = 100.0 * (leaves - known).abs() / known.max(1.0);
         let (urgency, reason) = match row.time("last_analyze") {
             // A reset of the counters forgets when, but not how many rows were found then.
             None if known <= 0.0 => (
                 NEVER,
                 format!(
-                    "the {rows:.0} rows of its partitions were never analyzed together, and autovacuum never does that"
+                    "the {leaves:.0} rows of its partitions were never analyzed together, and autovacuum never does that"
                 ),
             ),
             _ if moved >= settings.modified_percent => (
                 moved / settings.modified_percent,
                 format!(
-                    "its partitions have {rows:.0} rows and had {known:.0} when they were last analyzed together"
+                    "its partitions have {leaves:.0} rows and had {known:.0} when they were last analyzed together"
                 ),
             ),
             _ => continue,
@@ -197,6 +197,14 @@ mod tests {
         };
         world.table("public.never", &rows(5000.0, 5000.0));
         world.table("public.reset", &rows(5000.0, 0.0));
+        let few = [
+            ("n_live_tup", 7.0.into()),
+            ("n_mod_since_analyze", 7.0.into()),
+        ];
+        world.table(
+            "public.since",
+            &[&few[..], &[("reltuples", 3000.0.into())]].concat(),
+        );
         world.table("public.fresh", &with(rows(100_000.0, 9_000.0)));
         world.table("public.stale", &with(rows(100_000.0, 30_000.0)));
         assert_eq!(

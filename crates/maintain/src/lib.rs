@@ -245,3 +245,80 @@ fn absorbs(one: &Want, other: &Want) -> bool {
         (one, other) => one == other,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use pawang_core::Blind;
+
+    use super::*;
+    use crate::fixture::World;
+
+    #[test]
+    fn one_visit_serves_several_wishes_but_never_before_what_it_waits_for() {
+        let want = |area, urgency, task| Want {
+            area,
+            urgency,
+            proposal: Proposal {
+                database: "sales".to_owned(),
+                task,
+                reason: format!("{area:?}"),
+                evidence: Vec::new(),
+                cost: pawang_core::plan::Cost::default(),
+            },
+        };
+        let table = pawang_core::plan::Relation {
+            oid: 1,
+            schema: "public".to_owned(),
+            name: "t".to_owned(),
+        };
+        let vacuum = |freeze| Task::Vacuum {
+            table: table.clone(),
+            options: pawang_core::plan::VacuumOptions {
+                freeze,
+                ..Default::default()
+            },
+        };
+        let analyze = |columns: &[&str]| Task::Analyze {
+            table: table.clone(),
+            columns: columns.iter().map(|name| (*name).to_owned()).collect(),
+            pace: Default::default(),
+        };
+        let target = Task::SetStatisticsTarget {
+            table: table.clone(),
+            column: "a".to_owned(),
+            target: 500,
+        };
+        let wants = vec![
+            want(Area::Statistics, 0.0, analyze(&["a"])),
+            want(Area::Statistics, 1.0, target),
+            want(Area::Analyze, 1.0, analyze(&[])),
+            want(Area::Vacuum, 1.0, vacuum(false)),
+            want(Area::Wraparound, 1.0, vacuum(true)),
+        ];
+        let kept = merged(ordered(wants));
+        let names: Vec<&str> = kept.iter().map(|want| want.proposal.task.name()).collect();
+        assert_eq!(names, ["vacuum", "set-statistics-target", "analyze"]);
+        let Task::Vacuum { options, .. } = &kept[0].proposal.task else {
+            panic!("{kept:?}")
+        };
+        assert!(options.freeze && options.analyze);
+        assert_eq!(kept[0].proposal.reason, "Wraparound; Vacuum; Analyze");
+    }
+
+    #[test]
+    fn a_server_that_cannot_be_asked_is_blind_and_a_standby_is_not() {
+        let world = World::new(15);
+        let mut facts = world.facts();
+        let policy = Policy::default();
+        if let Ok(server) = &mut facts.server {
+            server.role = Role::Standby;
+        }
+        let planned = plan(&Areas::all(), &facts, None, &policy, world.now());
+        assert!(planned.proposals.is_empty() && !planned.left[0].blind);
+        facts.server = Err(Blind::Failed {
+            what: "it is down".to_owned(),
+        });
+        let planned = plan(&Areas::all(), &facts, None, &policy, world.now());
+        assert!(planned.proposals.is_empty() && planned.left[0].blind);
+    }
+}

@@ -224,6 +224,12 @@ pub(crate) fn target(row: &Row<'_>, schema: &str) -> Relation {
     }
 }
 
+/// Returns how many rows a table has: counters that were reset know only of those that came since.
+pub(crate) fn rows(row: &Row<'_>) -> f64 {
+    let counted = row.float("n_live_tup").unwrap_or(0.0);
+    counted.max(row.float("reltuples").unwrap_or(0.0))
+}
+
 /// Returns what a row is about, as people write it.
 pub(crate) fn object(row: &Row<'_>, target: &Relation) -> String {
     match row.text("toast_of") {
