@@ -292,6 +292,10 @@ mod tests {
         ] {
             assert_eq!(detected(kind, zone, bounds), expected, "{bounds:?}");
         }
+    }
+
+    #[test]
+    fn open_ranges_and_other_bounds_are_told_apart() {
         let open = parse("FOR VALUES FROM (MINVALUE) TO (5)", KeyKind::Number);
         assert_eq!(open, Some((Edge::Open, Edge::At(Key::Number(5)))));
         assert_eq!(parse("DEFAULT", KeyKind::Number), None);
