@@ -118,7 +118,7 @@ impl Key {
         }
     }
 
-    fn from_civil(self, at: DateTime, zone: &TimeZone) -> Option<Key> {
+    fn with_civil(self, at: DateTime, zone: &TimeZone) -> Option<Key> {
         match self {
             Key::Instant(_) => zone
                 .to_ambiguous_timestamp(at)
@@ -160,11 +160,11 @@ impl Step {
             }
             (Step::Months(months), key) => {
                 let span = months.checked_mul(times)?.months();
-                key.from_civil(key.civil(zone)?.checked_add(span).ok()?, zone)
+                key.with_civil(key.civil(zone)?.checked_add(span).ok()?, zone)
             }
             (Step::Seconds(seconds), key) => {
                 let span = SignedDuration::from_secs(seconds.checked_mul(times.into())?);
-                key.from_civil(key.civil(zone)?.checked_add(span).ok()?, zone)
+                key.with_civil(key.civil(zone)?.checked_add(span).ok()?, zone)
             }
             _ => None,
         }
