@@ -97,7 +97,7 @@ impl Autovacuum {
             self.insert_scale_factor,
         );
         let unfrozen = unfrozen_share(row);
-        let insert = (insert_base >= 0.0).then(|| insert_base + insert_scale * rows * unfrozen);
+        let insert = (insert_base >= 0.0).then_some(insert_base + insert_scale * rows * unfrozen);
         let insert_formula = insert.map_or(String::new(), |sum| {
             format!(
                 "{insert_base:.0} + {insert_scale} * {:.0} rows = {sum:.0}",

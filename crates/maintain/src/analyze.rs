@@ -1,5 +1,6 @@
 //! Statistics that were never taken or that do not fit any more, those of partitioned tables among them.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use pawang_core::plan::{Cost, Relation, Task};
@@ -7,7 +8,7 @@ use pawang_core::{Autovacuum, ByteSize, Missing, Row};
 
 use pawang_config::Area;
 
-use crate::scope::{Findings, Scope, relation};
+use crate::scope::{Findings, Scope, relation, rows};
 use crate::vacuum::STARVED;
 
 pub(crate) const NEEDS: &[&str] = &["tables", "settings", "partitions", "table-shape"];
@@ -70,7 +71,7 @@ fn due(scope: &Scope<'_>, autovacuum: &Autovacuum, row: &Row<'_>) -> Option<(f64
         return None;
     }
     let settings = scope.settings(&relation(row));
-    let live = row.float("n_live_tup").unwrap_or(0.0);
+    let live = rows(row);
     let changed = row.float("n_mod_since_analyze").unwrap_or(0.0);
     let never = row
         .time("last_analyze")
@@ -79,7 +80,7 @@ fn due(scope: &Scope<'_>, autovacuum: &Autovacuum, row: &Row<'_>) -> Option<(f64
     let need = autovacuum.need(row);
     let ratio = need.analyze_ratio(row);
     let share = 100.0 * changed / live.max(1.0);
-    // After a reset of the counters nobody knows when; that the changes count says that the server was there since.
+    // After a reset of the counters nobody knows when; that most rows count as changed says that it was never.
     if never && live >= 1.0 && changed >= live / 2.0 {
         return Some((NEVER, format!("its {live:.0} rows were never analyzed")));
     }
@@ -108,32 +109,35 @@ fn due(scope: &Scope<'_>, autovacuum: &Autovacuum, row: &Row<'_>) -> Option<(f64
 
 /// Autovacuum analyzes partitions and never their partitioned table, whose statistics plans over all of them need.
 fn parents(scope: &Scope<'_>, found: &mut Findings) -> Result<(), Missing> {
-    let tables = scope.here("tables")?;
+    let tables = scope.here("tables")?.rows();
+    let parents = tables.filter(|row| row.text("relkind") == Some("p"));
+    let found_rows: HashMap<i64, f64> = parents
+        .filter_map(|row| Some((row.int("relid")?, row.float("reltuples")?)))
+        .collect();
     for row in scope.here("partitions")?.rows() {
-        let rows = row.float("leaf_rows").unwrap_or(0.0);
+        let leaves = row.float("leaf_rows").unwrap_or(0.0);
         let table = relation(&row);
-        if rows < PARENT_ROWS_MIN {
+        if leaves < PARENT_ROWS_MIN {
             continue;
         }
         let settings = scope.settings(&table);
-        let mut parents = tables.rows();
-        let parent = parents.find(|parent| parent.int("relid") == row.int("relid"));
-        let known = parent
-            .and_then(|parent| parent.float("reltuples"))
-            .unwrap_or(-1.0);
-        let moved = 100.0 * (rows - known).abs() / known.max(1.0);
+        let known = row
+            .int("relid")
+            .and_then(|oid| found_rows.get(&oid).copied());
+        let known = known.unwrap_or(-1.0);
+        let moved = 100.0 * (leaves - known).abs() / known.max(1.0);
         let (urgency, reason) = match row.time("last_analyze") {
             // A reset of the counters forgets when, but not how many rows were found then.
             None if known <= 0.0 => (
                 NEVER,
                 format!(
-                    "the {rows:.0} rows of its partitions were never analyzed together, and autovacuum never does that"
+                    "the {leaves:.0} rows of its partitions were never analyzed together, and autovacuum never does that"
                 ),
             ),
             _ if moved >= settings.modified_percent => (
                 moved / settings.modified_percent,
                 format!(
-                    "its partitions have {rows:.0} rows and had {known:.0} when they were last analyzed together"
+                    "its partitions have {leaves:.0} rows and had {known:.0} when they were last analyzed together"
                 ),
             ),
             _ => continue,
@@ -166,7 +170,7 @@ fn cost(row: &Row<'_>, target: f64) -> Cost {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fixture::{World, ago};
+    use crate::fixture::{Cell, World, ago};
     use crate::{Areas, Policy, plan};
 
     fn analyzed(world: &World, policy: &Policy) -> Vec<String> {
@@ -193,6 +197,14 @@ mod tests {
         };
         world.table("public.never", &rows(5000.0, 5000.0));
         world.table("public.reset", &rows(5000.0, 0.0));
+        let few = [
+            ("n_live_tup", 7.0.into()),
+            ("n_mod_since_analyze", 7.0.into()),
+        ];
+        world.table(
+            "public.since",
+            &[&few[..], &[("reltuples", 3000.0.into())]].concat(),
+        );
         world.table("public.fresh", &with(rows(100_000.0, 9_000.0)));
         world.table("public.stale", &with(rows(100_000.0, 30_000.0)));
         assert_eq!(
@@ -218,7 +230,7 @@ mod tests {
             (None, -1.0, 10.0, false),
         ] {
             let mut world = World::new(15);
-            let last = last.map_or(pawang_core::Value::Null, Into::into);
+            let last = last.map_or(Cell(pawang_core::Value::Null), Cell::from);
             world.table(
                 "dw.sales",
                 &[("relkind", "p".into()), ("reltuples", known.into())],

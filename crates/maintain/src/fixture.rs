@@ -1,7 +1,7 @@
 //! Facts for tests of the planners: every collector answers with its declared columns, and with the rows that a test gives it.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use jiff::SignedDuration;
 use pawang_collect::{Catalog, Scope};
@@ -12,6 +12,8 @@ use pawang_core::{
 
 pub(crate) const DATABASE: &str = "sales";
 const NOW: &str = "2026-07-15T02:00:00Z";
+
+static CATALOG: LazyLock<Catalog> = LazyLock::new(Catalog::built_in);
 
 /// A value of a row.
 #[derive(Clone, Debug)]
@@ -187,8 +189,7 @@ impl World {
     }
 
     pub(crate) fn facts(&self) -> Facts {
-        let catalog = Catalog::built_in();
-        let sightings = catalog.collectors.values().map(|collector| {
+        let sightings = CATALOG.collectors.values().map(|collector| {
             let header = &collector.header;
             let database = (header.scope == Scope::Database).then(|| DATABASE.to_owned());
             let rows = self

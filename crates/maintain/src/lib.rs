@@ -8,6 +8,8 @@ mod coverage;
 mod fixture;
 mod horizon;
 mod leftovers;
+#[cfg(test)]
+mod model;
 mod partitions;
 mod policy;
 mod rebuild;
@@ -20,7 +22,7 @@ mod tuning;
 mod vacuum;
 mod wraparound;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use pawang_core::plan::{Left, Proposal, Task};
 use pawang_core::{Facts, Role, Timestamp};
@@ -187,38 +189,53 @@ fn ordered(mut wants: Vec<Want>) -> Vec<Want> {
 /// Makes one of several wishes for one table: a vacuum that freezes does for one that does not, and it can analyze too.
 fn merged(wants: Vec<Want>) -> Vec<Want> {
     let mut kept: Vec<Want> = Vec::new();
+    let mut by_table: HashMap<(String, u32), Vec<usize>> = HashMap::new();
     for want in wants {
-        let same = kept
-            .iter_mut()
-            .find(|one| one.proposal.database == want.proposal.database && absorbs(one, &want));
-        let Some(one) = same else {
+        let Some(table) = want.proposal.task.table() else {
             kept.push(want);
             continue;
         };
-        if let Task::Vacuum { options, .. } = &mut one.proposal.task {
-            match &want.proposal.task {
-                Task::Vacuum { options: more, .. } => options.analyze |= more.analyze,
-                _ => options.analyze = true,
+        let places = by_table
+            .entry((want.proposal.database.clone(), table.oid))
+            .or_default();
+        match places.iter().find(|place| absorbs(&kept[**place], &want)) {
+            Some(place) => absorb(&mut kept[*place], want),
+            None => {
+                places.push(kept.len());
+                kept.push(want);
             }
         }
-        if one.proposal.reason != want.proposal.reason {
-            one.proposal.reason = format!("{}; {}", one.proposal.reason, want.proposal.reason);
-        }
-        let known: BTreeSet<String> = one
-            .proposal
-            .evidence
-            .iter()
-            .map(|(n, _)| n.clone())
-            .collect();
-        let more = want.proposal.evidence.into_iter();
-        one.proposal
-            .evidence
-            .extend(more.filter(|(name, _)| !known.contains(name)));
     }
     kept
 }
 
+fn absorb(one: &mut Want, want: Want) {
+    if let Task::Vacuum { options, .. } = &mut one.proposal.task {
+        match &want.proposal.task {
+            Task::Vacuum { options: more, .. } => options.analyze |= more.analyze,
+            _ => options.analyze = true,
+        }
+    }
+    if one.proposal.reason != want.proposal.reason {
+        one.proposal.reason = format!("{}; {}", one.proposal.reason, want.proposal.reason);
+    }
+    let known: BTreeSet<String> = one
+        .proposal
+        .evidence
+        .iter()
+        .map(|(name, _)| name.clone())
+        .collect();
+    let more = want.proposal.evidence.into_iter();
+    one.proposal
+        .evidence
+        .extend(more.filter(|(name, _)| !known.contains(name)));
+}
+
+/// Statistics that were just made exact are taken after that: an earlier ANALYZE does not do for it.
 fn absorbs(one: &Want, other: &Want) -> bool {
+    if other.area == Area::Statistics && one.area != Area::Statistics {
+        return false;
+    }
     match (&one.proposal.task, &other.proposal.task) {
         (Task::Vacuum { table, .. }, Task::Vacuum { table: same, .. }) => table == same,
         (Task::Vacuum { table, .. }, Task::Analyze { table: same, .. }) => table == same,
@@ -231,5 +248,82 @@ fn absorbs(one: &Want, other: &Want) -> bool {
             },
         ) => table == same && (columns.is_empty() || columns == fewer),
         (one, other) => one == other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pawang_core::Blind;
+
+    use super::*;
+    use crate::fixture::World;
+
+    #[test]
+    fn one_visit_serves_several_wishes_but_never_before_what_it_waits_for() {
+        let want = |area, urgency, task| Want {
+            area,
+            urgency,
+            proposal: Proposal {
+                database: "sales".to_owned(),
+                task,
+                reason: format!("{area:?}"),
+                evidence: Vec::new(),
+                cost: pawang_core::plan::Cost::default(),
+            },
+        };
+        let table = pawang_core::plan::Relation {
+            oid: 1,
+            schema: "public".to_owned(),
+            name: "t".to_owned(),
+        };
+        let vacuum = |freeze| Task::Vacuum {
+            table: table.clone(),
+            options: pawang_core::plan::VacuumOptions {
+                freeze,
+                ..Default::default()
+            },
+        };
+        let analyze = |columns: &[&str]| Task::Analyze {
+            table: table.clone(),
+            columns: columns.iter().map(|name| (*name).to_owned()).collect(),
+            pace: Default::default(),
+        };
+        let target = Task::SetStatisticsTarget {
+            table: table.clone(),
+            column: "a".to_owned(),
+            target: 500,
+        };
+        let wants = vec![
+            want(Area::Statistics, 0.0, analyze(&["a"])),
+            want(Area::Statistics, 1.0, target),
+            want(Area::Analyze, 1.0, analyze(&[])),
+            want(Area::Vacuum, 1.0, vacuum(false)),
+            want(Area::Wraparound, 1.0, vacuum(true)),
+        ];
+        let kept = merged(ordered(wants));
+        let names: Vec<&str> = kept.iter().map(|want| want.proposal.task.name()).collect();
+        assert_eq!(names, ["vacuum", "set-statistics-target", "analyze"]);
+        let Task::Vacuum { options, .. } = &kept[0].proposal.task else {
+            panic!("{kept:?}")
+        };
+        assert!(options.freeze && options.analyze);
+        assert_eq!(kept[0].proposal.reason, "Wraparound; Vacuum; Analyze");
+    }
+
+    #[test]
+    fn a_server_that_cannot_be_asked_is_blind_and_a_standby_is_not() {
+        let world = World::new(15);
+        let mut facts = world.facts();
+        let policy = Policy::default();
+        if let Ok(server) = &mut facts.server {
+            server.role = Role::Standby;
+        }
+        let planned = plan(&Areas::all(), &facts, None, &policy, world.now());
+        assert!(planned.proposals.is_empty() && !planned.left[0].blind);
+        facts.server = Err(Blind::Failed {
+            what: "it is down".to_owned(),
+        });
+        let planned = plan(&Areas::all(), &facts, None, &policy, world.now());
+        assert!(planned.proposals.is_empty() && planned.left[0].blind);
     }
 }

@@ -84,6 +84,14 @@ impl<'a> Scope<'a> {
         Ok(row.and_then(|row| row.text("setting")))
     }
 
+    /// Returns the text of a setting as other sessions have it: ours changes some, such as `TimeZone`, for itself.
+    pub(crate) fn configured(&self, name: &str) -> Result<Option<&'a str>, Missing> {
+        let settings = self.server("settings")?;
+        let mut rows = settings.rows();
+        let row = rows.find(|row| row.text("name") == Some(name));
+        Ok(row.and_then(|row| row.text("reset_val").or(row.text("setting"))))
+    }
+
     /// Returns a setting that is a number.
     pub(crate) fn number(&self, name: &str) -> Result<f64, Missing> {
         let value = self.setting(name)?.and_then(|text| text.parse().ok());
@@ -99,14 +107,6 @@ impl<'a> Scope<'a> {
     pub(crate) fn sees_all_sessions(&self) -> bool {
         let server = self.facts.server.as_ref();
         server.is_ok_and(|server| server.superuser || server.monitor)
-    }
-
-    /// Returns the major version, 0 when the server could not be asked.
-    pub(crate) fn major(&self) -> u32 {
-        self.facts
-            .server
-            .as_ref()
-            .map_or(0, |server| server.major())
     }
 
     /// Returns what the policy says about a table.
@@ -222,6 +222,12 @@ pub(crate) fn target(row: &Row<'_>, schema: &str) -> Relation {
         },
         None => named(row, schema, "relname", "relid"),
     }
+}
+
+/// Returns how many rows a table has: counters that were reset know only of those that came since.
+pub(crate) fn rows(row: &Row<'_>) -> f64 {
+    let counted = row.float("n_live_tup").unwrap_or(0.0);
+    counted.max(row.float("reltuples").unwrap_or(0.0))
 }
 
 /// Returns what a row is about, as people write it.

@@ -245,7 +245,7 @@ fn together(
             distinct.filter(|distinct| referenced > 0.0 && *distinct >= referenced * DEPENDENCE)
         {
             let reason = format!(
-                "its columns go together: the key \"{}\" allows {referenced:.0} combinations, and {distinct:.0} are expected without statistics",
+                "the key \"{}\" allows {referenced:.0} combinations of its columns, and {distinct:.0} are expected without statistics",
                 row.text("conname").unwrap_or("?")
             );
             advised.push((oid, columns, reason));
@@ -264,9 +264,8 @@ fn together(
         let ordered: Vec<String> = ordered.cloned().collect();
         if ordered.len() >= 2 {
             let reason =
-                "these columns of an index both follow the order of the table, and so each other"
-                    .to_owned();
-            advised.push((*oid, ordered, reason));
+                "columns of one index all follow the order of the table, and so each other";
+            advised.push((*oid, ordered, reason.to_owned()));
         }
     }
     for (oid, columns, reason) in advised {

@@ -8,7 +8,7 @@ use pawang_core::{Autovacuum, ByteSize, Missing, Need, Row, Timestamp};
 use pawang_config::Area;
 
 use crate::horizon::Horizon;
-use crate::scope::{Findings, Scope, object, target};
+use crate::scope::{Findings, Scope, object, rows, target};
 
 pub(crate) const NEEDS: &[&str] = &[
     "tables",
@@ -109,7 +109,7 @@ fn due(scope: &Scope<'_>, autovacuum: &Autovacuum, row: &Row<'_>) -> Option<Due>
     let need = autovacuum.need(row);
     let (dead_ratio, insert_ratio) = (need.dead_ratio(row), need.insert_ratio(row));
     let dead = row.float("n_dead_tup").unwrap_or(0.0);
-    let live = row.float("n_live_tup").unwrap_or(0.0);
+    let live = rows(row);
     let share = 100.0 * dead / (dead + live).max(1.0);
     let by_share = share >= settings.dead_percent && dead >= settings.dead_rows_min;
     let starved = |ratio: f64| match (need.enabled, ratio >= STARVED) {

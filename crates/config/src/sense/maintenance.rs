@@ -99,7 +99,7 @@ fn retention(path: &str, partitions: PartitionsConfig) -> Option<Mistake> {
 /// Returns things to know about `[maintenance]` that are no errors.
 pub(super) fn warnings(config: &Config) -> impl Iterator<Item = Note> {
     let policies = config.maintenance.policies.iter();
-    let notes = policies.flat_map(|(name, policy)| {
+    policies.flat_map(|(name, policy)| {
         let path = format!("maintenance.policy.{name}");
         let instances = config
             .instances
@@ -155,6 +155,5 @@ pub(super) fn warnings(config: &Config) -> impl Iterator<Item = Note> {
             notes.push((format!("{path}.cleanup.archive_after"), text));
         }
         notes
-    });
-    notes
+    })
 }

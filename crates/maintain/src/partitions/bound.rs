@@ -118,7 +118,7 @@ impl Key {
         }
     }
 
-    fn from_civil(self, at: DateTime, zone: &TimeZone) -> Option<Key> {
+    fn with_civil(self, at: DateTime, zone: &TimeZone) -> Option<Key> {
         match self {
             Key::Instant(_) => zone
                 .to_ambiguous_timestamp(at)
@@ -160,11 +160,11 @@ impl Step {
             }
             (Step::Months(months), key) => {
                 let span = months.checked_mul(times)?.months();
-                key.from_civil(key.civil(zone)?.checked_add(span).ok()?, zone)
+                key.with_civil(key.civil(zone)?.checked_add(span).ok()?, zone)
             }
             (Step::Seconds(seconds), key) => {
                 let span = SignedDuration::from_secs(seconds.checked_mul(times.into())?);
-                key.from_civil(key.civil(zone)?.checked_add(span).ok()?, zone)
+                key.with_civil(key.civil(zone)?.checked_add(span).ok()?, zone)
             }
             _ => None,
         }
@@ -292,6 +292,10 @@ mod tests {
         ] {
             assert_eq!(detected(kind, zone, bounds), expected, "{bounds:?}");
         }
+    }
+
+    #[test]
+    fn open_ranges_and_other_bounds_are_told_apart() {
         let open = parse("FOR VALUES FROM (MINVALUE) TO (5)", KeyKind::Number);
         assert_eq!(open, Some((Edge::Open, Edge::At(Key::Number(5)))));
         assert_eq!(parse("DEFAULT", KeyKind::Number), None);

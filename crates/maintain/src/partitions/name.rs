@@ -118,9 +118,12 @@ impl Form {
 mod tests {
     use super::*;
 
+    fn date(text: &str) -> Key {
+        Key::Civil(format!("{text}T00:00:00").parse().unwrap())
+    }
+
     #[test]
     fn names_are_continued_as_people_began_them() {
-        let date = |text: &str| Key::Civil(format!("{text}T00:00:00").parse().unwrap());
         let month = Step::Months(1);
         for (names, step, next, expected) in [
             (
@@ -163,6 +166,11 @@ mod tests {
             let name = naming.and_then(|naming| naming.name(date(next), step, &zone));
             assert_eq!(name.as_deref(), expected, "{names:?}");
         }
+    }
+
+    #[test]
+    fn quarters_and_numbers_are_continued_too() {
+        let month = Step::Months(1);
         let quarters = [
             ("f_2026q1", date("2026-01-01")),
             ("f_2026q2", date("2026-04-01")),

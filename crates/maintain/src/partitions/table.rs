@@ -359,7 +359,7 @@ fn zones(scope: &Scope<'_>) -> Vec<TimeZone> {
 
 /// Returns the zone of the server's clock on the wall.
 fn wall(scope: &Scope<'_>) -> TimeZone {
-    let name = scope.setting("TimeZone").ok().flatten();
+    let name = scope.configured("TimeZone").ok().flatten();
     name.and_then(|name| TimeZone::get(name).ok())
         .unwrap_or(TimeZone::UTC)
 }
