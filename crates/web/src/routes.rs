@@ -280,7 +280,7 @@ static ROUTES: &[Route] = &[
         "/instances/{name}/activity/plan",
         "What cancelling or terminating sessions would do",
         Kind::Page,
-        Some(Permission::Operator),
+        VIEWER,
         |call| Box::pin(order::sessions::show(call)),
     ),
     change(

@@ -156,7 +156,7 @@ async fn those_that_wait_are_freed_by_ending_root_blockers_only() {
     assert!(
         journal
             .stdout
-            .contains("\tbegun\tterminate-backend.apply\tdwh-1\t"),
+            .contains("\tbegun\tterminate-backend.apply\tdwh-1/postgres/pid "),
         "{journal:?}"
     );
     let verified = run(&desk, &["journal", "verify"]).await;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::{Response, StatusCode};
 use pawang_core::plan::Plan;
+use pawang_store::state::Permission;
 use serde_json::json;
 
 use super::{ask_within, record, refused};
@@ -29,6 +30,12 @@ pub(crate) async fn show(call: Arc<Call>) -> Result<Response<Body>, Problem> {
     if open(&call) {
         return call
             .framed(move |visit| plan::closed(visit, &instance))
+            .await;
+    }
+    let permission = call.actor.as_ref().map(Actor::permission);
+    if permission.is_none_or(|permission| permission < Permission::Operator) {
+        return call
+            .framed(move |visit| plan::forbidden(visit, &instance))
             .await;
     }
     let wanted = wanted(&call)?;

@@ -450,7 +450,10 @@ fn planned(instance: &str) -> Planned {
 fn applied(instance: &str, hash: &str, typed: &str) -> Result<Applied, Report> {
     let planned = planned(instance);
     if hash != planned.hash || typed != instance {
-        return Err(report("the name of the instance was not typed"));
+        return Err(Report::new(
+            Kind::Refused,
+            "the name of the instance was not typed",
+        ));
     }
     let done = pawang_core::plan::Done {
         id: planned.plan.actions[0].id.clone(),

@@ -56,6 +56,15 @@ pub(crate) fn closed(visit: &Visit<'_>, name: &str) -> Page {
     page("Plan", name, body)
 }
 
+/// Says what somebody lacks who may only look.
+pub(crate) fn forbidden(visit: &Visit<'_>, name: &str) -> Page {
+    let body = html! {
+        p { "Cancelling and terminating sessions needs the permission \"operator\"." }
+        p { (back(visit, name)) }
+    };
+    page("Plan", name, body)
+}
+
 fn page(title: &str, name: &str, body: Markup) -> Page {
     Page {
         title: title.to_owned(),
