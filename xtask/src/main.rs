@@ -29,6 +29,7 @@ usage: cargo xtask <task>
   bench serve [store|estate|metrics]  measure the daemon, its history, pages and /metrics, into docs/benchmarks.md
   bench alert [latency|storm|truth|day] [--write]  measure alerts; with --write into docs/benchmarks.md
   bench logs [--write]              measure reports of server logs beside pgBadger; with --write into docs/benchmarks.md
+  bench maintain [bloat] [--write]  measure estimates of bloat; with --write into docs/benchmarks.md
   test --step <name>                run one step of it alone
   tidy                              check the rules that no compiler checks
   docs [--check]                    write docs/reference, or tell which pages are stale
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
         ["bench", "serve", only] => bench::serve(Some(only)),
         ["bench", "alert", ref words @ ..] => bench::alert(words),
         ["bench", "logs", ref words @ ..] => bench::logs(words),
+        ["bench", "maintain", ref words @ ..] => bench::maintain(words),
         ["tidy"] => tidy::run(),
         ["docs"] => docs::run(false),
         ["docs", "--check"] => docs::run(true),

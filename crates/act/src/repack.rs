@@ -19,7 +19,11 @@ use tokio::process::{Child, Command};
 use tokio::sync::watch;
 
 /// Where Debian and PGDG put the program of one major version.
-const FOLDERS: [&str; 3] = ["/usr/lib/postgresql/{major}/bin", "/usr/pgsql-{major}/bin", "/usr/bin"];
+const FOLDERS: [&str; 3] = [
+    "/usr/lib/postgresql/{major}/bin",
+    "/usr/pgsql-{major}/bin",
+    "/usr/bin",
+];
 const PROGRAM: &str = "pg_repack";
 const PATH: &str = "/usr/bin:/bin";
 /// So much of what it says is kept.
@@ -59,7 +63,9 @@ pub enum Ended {
 
 /// Returns the program for a server of this major version, if it is on this machine.
 pub fn find(major: u32) -> Option<PathBuf> {
-    let folders = FOLDERS.iter().map(|folder| folder.replace("{major}", &major.to_string()));
+    let folders = FOLDERS
+        .iter()
+        .map(|folder| folder.replace("{major}", &major.to_string()));
     let mut paths = folders.map(|folder| Path::new(&folder).join(PROGRAM));
     paths.find(|path| path.is_file())
 }
@@ -76,7 +82,11 @@ pub fn arguments(table: &Relation, reach: &Reach<'_>, wait: Duration) -> Vec<Str
         format!("--dbname={}", reach.database),
     ];
     let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
-    arguments.push(format!("--table={}.{}", quoted(&table.schema), quoted(&table.name)));
+    arguments.push(format!(
+        "--table={}.{}",
+        quoted(&table.schema),
+        quoted(&table.name)
+    ));
     arguments
 }
 
@@ -107,7 +117,11 @@ pub async fn repack(
         command.env("PGPASSWORD", password);
     }
     let mut child = command.spawn()?;
-    let mut group = Group(child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)));
+    let mut group = Group(
+        child
+            .id()
+            .and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)),
+    );
     let stderr = child.stderr.take();
     let mut words = Vec::new();
     let run = async {
@@ -132,12 +146,15 @@ pub async fn repack(
 /// The program ends with 0 also where it skipped the table with a WARNING.
 fn gave_up(words: &[u8]) -> bool {
     let text = String::from_utf8_lossy(words);
-    text.lines().any(|line| line.starts_with("WARNING:") || line.starts_with("ERROR:"))
+    text.lines()
+        .any(|line| line.starts_with("WARNING:") || line.starts_with("ERROR:"))
 }
 
 fn last_words(words: &[u8]) -> String {
     let text = String::from_utf8_lossy(words);
-    let bad = text.lines().filter(|line| !line.starts_with("INFO:") && !line.starts_with("NOTICE:"));
+    let bad = text
+        .lines()
+        .filter(|line| !line.starts_with("INFO:") && !line.starts_with("NOTICE:"));
     bad.collect::<Vec<_>>().join("; ")
 }
 
@@ -213,7 +230,9 @@ mod tests {
 
     #[test]
     fn a_table_that_was_skipped_is_not_done() {
-        assert!(gave_up(b"INFO: repacking table \"a\"\nWARNING: relation \"a\" must have a primary key"));
+        assert!(gave_up(
+            b"INFO: repacking table \"a\"\nWARNING: relation \"a\" must have a primary key"
+        ));
         assert!(!gave_up(b"INFO: repacking table \"public.a\"\n"));
     }
 }
