@@ -30,6 +30,7 @@ usage: cargo xtask <task>
   bench alert [latency|storm|truth|day] [--write]  measure alerts; with --write into docs/benchmarks.md
   bench act [kill-guard] [--write]  measure what changing a server does to others; with --write into docs/benchmarks.md
   bench logs [--write]              measure reports of server logs beside pgBadger; with --write into docs/benchmarks.md
+  bench maintain [bloat] [--write]  measure estimates of bloat; with --write into docs/benchmarks.md
   test --step <name>                run one step of it alone
   tidy                              check the rules that no compiler checks
   docs [--check]                    write docs/reference, or tell which pages are stale
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
         ["bench", "alert", ref words @ ..] => bench::alert(words),
         ["bench", "act", ref words @ ..] => bench::act(words),
         ["bench", "logs", ref words @ ..] => bench::logs(words),
+        ["bench", "maintain", ref words @ ..] => bench::maintain(words),
         ["tidy"] => tidy::run(),
         ["docs"] => docs::run(false),
         ["docs", "--check"] => docs::run(true),

@@ -11,6 +11,7 @@ mod journal;
 mod look;
 mod monitor;
 mod quote;
+pub mod repack;
 pub mod session;
 mod settle;
 mod task;

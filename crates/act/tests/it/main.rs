@@ -8,6 +8,7 @@ mod govern;
 mod harm;
 mod kills;
 mod refuse;
+mod repack;
 mod session;
 mod tasks;
 mod world;

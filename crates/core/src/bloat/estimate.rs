@@ -186,14 +186,15 @@ pub fn btree_pages(index: &Btree) -> Estimate {
             None,
         );
     }
-    let size = |groups: Groups| {
-        let content = Content::grouped(&groups, &tuple);
-        if content.bytes / content.items.max(1.0) > LARGE_ITEM {
-            let per_page = simulate(&groups, &tuple, index.fillfactor, content.items);
-            return with_inner_pages((content.items / per_page).ceil(), &tuple);
-        }
-        pages_of(&content, &tuple, index.fillfactor)
+    let tuple = match index.columns.as_slice() {
+        // NULLs are a group of their own: what a value takes is not the mean of both.
+        [column] => IndexTuple::of(&[Column {
+            null_share: 0.0,
+            ..*column
+        }]),
+        _ => tuple,
     };
+    let size = |groups: Groups| leaf_and_inner_pages(&groups, &tuple, index.fillfactor);
     let (low, high) = (size(few), size(many));
     let (low, high) = (low.min(high), low.max(high));
     let pages = Pages::between(low, high);
@@ -328,7 +329,9 @@ impl IndexTuple {
 /// How the rows of an index fall into groups of equal keys.
 #[derive(Clone, Copy, Debug)]
 struct Groups {
-    /// Rows in large groups: NULLs and most common values.
+    /// Rows without a value, in an index of one column.
+    null_rows: f64,
+    /// Rows in large groups: most common values.
     common_rows: f64,
     /// How many large groups there are.
     common_groups: f64,
@@ -355,7 +358,7 @@ impl Groups {
     /// Returns whether groups are small and so uneven that a sample misjudges how many there are.
     fn is_hidden_by_skew(&self, column: &Column) -> bool {
         column.skew > SKEW_MAX
-            && self.other_rows > 0.3 * (self.other_rows + self.common_rows)
+            && self.other_rows > 0.3 * (self.other_rows + self.common_rows + self.null_rows)
             && self.other_rows / self.other_groups < SMALL_GROUP
             && self.other_rows / self.other_groups > 1.05
     }
@@ -390,6 +393,7 @@ fn groups(index: &Btree) -> Option<(Groups, Groups)> {
     let (few, _) = part_of(least, index.table_rows, share);
     let (_, many) = part_of(most, index.table_rows, share);
     let even = |groups: f64| Groups {
+        null_rows: 0.0,
         common_rows: 0.0,
         common_groups: 0.0,
         other_rows: rows,
@@ -419,15 +423,15 @@ fn expected_distinct(possible: f64, rows: f64) -> f64 {
 fn single(index: &Btree, column: &Column, distinct: f64) -> Groups {
     let rows = index.rows;
     let nulls = rows * column.null_share;
-    let null_groups = if nulls >= 1.0 { 1.0 } else { 0.0 };
     let common_rows = rows * column.common_share;
     let common_groups = column.common_count.min(distinct);
     let other_rows = (rows - nulls - common_rows).max(0.0);
     let alike_groups = (distinct - common_groups).clamp(0.0, other_rows).max(1.0);
     let sampled = (index.sample_rows / index.table_rows.max(1.0)).min(1.0);
     Groups {
-        common_rows: common_rows + nulls,
-        common_groups: common_groups + null_groups,
+        null_rows: nulls,
+        common_rows,
+        common_groups,
         other_rows,
         other_groups: random_groups(alike_groups, other_rows, sampled),
         alike_groups,
@@ -501,6 +505,29 @@ impl Content {
         content
     }
 
+    /// Returns what rows without a value fill: they are all alike.
+    fn nulls(rows: f64) -> Content {
+        let mut content = Content::default();
+        if rows >= 1.0 {
+            let tuple = IndexTuple {
+                bytes: INDEX_HEADER_WITH_NULLS,
+                steady: true,
+            };
+            content.add_alike(1.0, rows, &tuple);
+        }
+        content
+    }
+
+    /// Returns both together.
+    fn and(&self, other: &Content) -> Content {
+        Content {
+            items: self.items + other.items,
+            bytes: self.bytes + other.bytes,
+            posting_bytes: self.posting_bytes + other.posting_bytes,
+            steady: self.steady && other.steady,
+        }
+    }
+
     /// Adds `count` groups of `size` rows on average, as a Poisson distribution of which nobody sees the empty ones.
     fn add_random(&mut self, count: f64, size: f64, tuple: &IndexTuple) {
         let size = size.max(1.0);
@@ -568,13 +595,34 @@ fn pages_of(content: &Content, tuple: &IndexTuple, fillfactor: f64) -> f64 {
     with_inner_pages((content.items / per_page).ceil(), tuple)
 }
 
-/// Fills leaf pages with large items one by one, as a sorted build does, and returns the items per page.
-fn simulate(groups: &Groups, tuple: &IndexTuple, fillfactor: f64, items: f64) -> f64 {
-    let mut sizes = GroupSizes::new(groups);
+/// Returns all pages of an index whose equal keys share posting lists.
+fn leaf_and_inner_pages(groups: &Groups, tuple: &IndexTuple, fillfactor: f64) -> f64 {
+    let content = Content::grouped(groups, tuple);
+    let nulls = Content::nulls(groups.null_rows);
+    if content.bytes / content.items.max(1.0) <= LARGE_ITEM {
+        return pages_of(&content.and(&nulls), tuple, fillfactor);
+    }
+    let rows = groups.common_rows + groups.other_rows;
+    let per_page = |noise: f64| simulate(groups, tuple, fillfactor, rows, noise);
+    // How much the sizes of groups differ is not in the statistics: between not at all and as chance has it.
+    let per_page = f64::midpoint(per_page(0.0), per_page(1.0));
+    let of_nulls = nulls.bytes / (PAGE * fillfactor / 100.0);
+    with_inner_pages((rows / per_page + of_nulls).ceil(), tuple)
+}
+
+/// Fills leaf pages with large items one by one, as a sorted build does, and returns the rows per page.
+fn simulate(
+    groups: &Groups,
+    tuple: &IndexTuple,
+    fillfactor: f64,
+    rows_all: f64,
+    noise: f64,
+) -> f64 {
+    let mut sizes = GroupSizes::new(groups, noise);
     let mut page = LeafPage::new(fillfactor);
     let (mut pages, mut placed) = (1_usize, 0.0);
     let most = ((POSTING_MAX - tuple.bytes) / TID).floor().max(1.0);
-    while pages <= PAGES_SIMULATED && placed < items {
+    while pages <= PAGES_SIMULATED && placed < rows_all {
         let mut rows = sizes.next_size();
         while rows >= 1.0 && pages <= PAGES_SIMULATED {
             let taken = rows.min(most);
@@ -586,7 +634,7 @@ fn simulate(groups: &Groups, tuple: &IndexTuple, fillfactor: f64, items: f64) ->
             if page.add(tuple.bytes + list, list) {
                 pages += 1;
             }
-            placed += 1.0;
+            placed += taken;
             rows -= taken;
         }
     }
@@ -635,13 +683,16 @@ impl LeafPage {
 /// Yields sizes of groups in the proportions of [`Groups`], reproducibly.
 struct GroupSizes<'a> {
     groups: &'a Groups,
+    /// How much sizes differ: 0 not at all, 1 as chance has it.
+    noise: f64,
     state: u64,
 }
 
 impl GroupSizes<'_> {
-    fn new(groups: &Groups) -> GroupSizes<'_> {
+    fn new(groups: &Groups, noise: f64) -> GroupSizes<'_> {
         GroupSizes {
             groups,
+            noise,
             state: 0x9e37_79b9_7f4a_7c15,
         }
     }
@@ -664,8 +715,10 @@ impl GroupSizes<'_> {
             groups.other_rows / groups.other_groups
         };
         // The spread of a Poisson distribution, by the sum of three even ones.
-        let noise = (self.draw() + self.draw() + self.draw() - 1.5) * 2.0;
-        (mean + noise * mean.sqrt()).round().max(1.0)
+        let noise = (self.draw() + self.draw() + self.draw() - 1.5) * 2.0 * self.noise;
+        // A group has one row at least, so that those of one on average have no spread; rounding by chance keeps the mean.
+        let size = mean + noise * (mean - 1.0).max(0.0).sqrt();
+        (size + self.draw()).floor().max(1.0)
     }
 }
 

@@ -24,7 +24,8 @@ const NAMES_MAX: usize = 1_000;
 
 /// Show what VACUUM, ANALYZE, CREATE INDEX, REPACK, base backups and COPY are doing, with rate and time left
 ///
-/// Looks twice, for rates. Percent and time left are those of the phase: how long the phases after it take, nobody knows.
+/// Looks twice, for rates. Percent and time left are those of the phase: how long the phases after
+/// it take, nobody knows.
 ///
 /// Examples:
 ///   pawang progress -i dwh-1

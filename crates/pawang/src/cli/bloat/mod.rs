@@ -23,9 +23,9 @@ const SHOWN: usize = 50;
 
 /// Show what tables and indexes would give back if they were rebuilt, largest first
 ///
-/// Sizes and estimates are of the last VACUUM or ANALYZE and come from statistics alone: no page is read, no lock is
-/// waited for, no superuser is needed. Bounds say how far the truth may lie away. Nothing is shown as a number that
-/// statistics cannot tell.
+/// Sizes and estimates are of the last VACUUM or ANALYZE and come from statistics alone: no page is
+/// read, no lock is waited for, no superuser is needed. Bounds say how far the truth may lie away.
+/// Nothing is shown as a number that statistics cannot tell.
 ///
 /// Examples:
 ///   pawang bloat -i dwh-1
