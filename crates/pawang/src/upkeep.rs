@@ -18,6 +18,9 @@ use crate::estate::{Estate, Job};
 /// The copy of the journal beside the state, one JSON line for each record.
 const JOURNAL_LINES: &str = "journal.jsonl";
 
+/// Major versions whose pg_repack is looked for.
+const MAJORS: std::ops::RangeInclusive<u32> = 14..=19;
+
 /// How a plan of maintenance is applied.
 pub(crate) struct How<'a> {
     /// The configuration.
@@ -94,6 +97,10 @@ impl Basis {
         areas: &[Area],
     ) -> Result<Basis, Report> {
         let policy = policy(&estate.config, name)?;
+        let mut policy = policy;
+        // Debian and PGDG keep one for each major version; which one is right is known when the server is.
+        policy.repack_program = (MAJORS.rev().find_map(pawang_act::repack::find))
+            .map(|path| path.display().to_string());
         let areas = match areas {
             [] => policy.areas.clone(),
             areas => areas.iter().copied().collect(),

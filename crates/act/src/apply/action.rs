@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pawang_core::plan::{Action, Done, Impact, Risk, State, Task};
+use pawang_core::plan::{Action, Done, Impact, RewriteMethod, Risk, State, Task};
 use pawang_postgres::Writer;
 use tokio::time::{Instant, sleep};
 
@@ -196,7 +196,13 @@ impl Run<'_> {
             .await
             .map_err(|why| Early::new(State::Skipped, why))?;
         *intent = Some(self.begin(action, Some(writer), &done.before, indexes.clone())?);
-        let guarded = guard.run(&indexes).await;
+        let guarded = match &action.task {
+            Task::Rewrite {
+                table,
+                method: RewriteMethod::PgRepack,
+            } => self.repack(table, &action.database, writer).await,
+            _ => guard.run(&indexes).await,
+        };
         done.tries = guarded.tries;
         done.impact = guarded.impact;
         let result = match guarded.result {

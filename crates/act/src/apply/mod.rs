@@ -2,6 +2,7 @@
 
 mod action;
 mod guard;
+mod program;
 mod record;
 
 use std::collections::BTreeSet;

@@ -111,8 +111,9 @@ pub fn refusal(process: &Process, policy: &Policy) -> Option<String> {
     let backs_up = BACKUP_APPLICATIONS
         .iter()
         .any(|pattern| matches(&pattern.to_lowercase(), &lower));
-    let begins_backup = |name: &&str| process.query.to_lowercase().contains(*name);
-    if backs_up || BACKUP_FUNCTIONS.iter().any(|name| begins_backup(&name)) {
+    let query = process.query.to_lowercase();
+    let begins_backup = |name: &str| query.contains(name);
+    if backs_up || BACKUP_FUNCTIONS.iter().any(|name| begins_backup(name)) {
         return Some(format!("it makes a backup (application \"{application}\")"));
     }
     if covers(&policy.protected_roles, user) {

@@ -24,11 +24,8 @@ pub(super) fn recipe(
             quote::text(&table.schema),
             quote::text(&table.name)
         ),
-        RewriteMethod::PgRepack => {
-            return Err(
-                "pg_repack is a program beside the server, and act runs none yet".to_owned(),
-            );
-        }
+        // A program beside the server: what it is called with stands where a statement would.
+        RewriteMethod::PgRepack => format!("-- pg_repack --no-kill-backend --table={name}"),
         RewriteMethod::VacuumFull => format!("VACUUM (FULL) {name}"),
     };
     Ok(Recipe {

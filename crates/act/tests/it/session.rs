@@ -172,40 +172,44 @@ async fn what_is_seen_is_who_waits_for_whom_and_for_what() {
         .await;
 
         let view = look(&session).await.unwrap();
-        let tree = view.tree();
-        let roots: Vec<i64> = tree
-            .iter()
-            .filter(|b| b.depth == 0)
-            .map(|b| b.pid)
-            .collect();
-        assert_eq!(roots.len(), 2, "{tree:?}");
-        assert!(roots.contains(&0), "the prepared transaction: {tree:?}");
-        assert_eq!(view.prepared.len(), 1, "{view:?}");
-        assert_eq!(view.prepared[0].gid, "order-7");
-        let objects: Vec<Option<&str>> = view
-            .processes
-            .iter()
-            .filter_map(|p| Some(p.wait.as_ref()?.relation.as_deref()))
-            .collect();
-        assert_eq!(
-            objects.iter().filter(|o| **o == Some("public.t")).count(),
-            2,
-            "{objects:?}"
-        );
-        assert_eq!(
-            objects.iter().filter(|o| **o == Some("public.q")).count(),
-            2,
-            "{objects:?}"
-        );
-        let deepest = tree.iter().map(|b| b.depth).max();
-        assert_eq!(deepest, Some(2), "the reader waits for who waits: {tree:?}");
-
+        judge(&view);
         drop(idle);
         cluster.sql("postgres", "ROLLBACK PREPARED 'order-7'").await;
         while let Some(done) = works.join_next().await {
             done.unwrap().unwrap();
         }
     }
+}
+
+/// Says that two trees are seen: one below a session with a queue in it, one below a prepared transaction.
+fn judge(view: &View) {
+    let tree = view.tree();
+    let roots: Vec<i64> = tree
+        .iter()
+        .filter(|b| b.depth == 0)
+        .map(|b| b.pid)
+        .collect();
+    assert_eq!(roots.len(), 2, "{tree:?}");
+    assert!(roots.contains(&0), "the prepared transaction: {tree:?}");
+    assert_eq!(view.prepared.len(), 1, "{view:?}");
+    assert_eq!(view.prepared[0].gid, "order-7");
+    let objects: Vec<Option<&str>> = view
+        .processes
+        .iter()
+        .filter_map(|p| Some(p.wait.as_ref()?.relation.as_deref()))
+        .collect();
+    assert_eq!(
+        objects.iter().filter(|o| **o == Some("public.t")).count(),
+        2,
+        "{objects:?}"
+    );
+    assert_eq!(
+        objects.iter().filter(|o| **o == Some("public.q")).count(),
+        2,
+        "{objects:?}"
+    );
+    let deepest = tree.iter().map(|b| b.depth).max();
+    assert_eq!(deepest, Some(2), "the reader waits for who waits: {tree:?}");
 }
 
 /// Returns the process of the only other session of a role.
@@ -217,6 +221,27 @@ async fn seen(session: &Session, user: &str) -> (View, pawang_act::session::Proc
         .filter(|p| p.user.as_deref() == Some(user));
     let process = found.next().unwrap().clone();
     (view, process)
+}
+
+/// Ends the session of the application by a plan, and not by one whose statement was changed.
+async fn terminated(session: &Session) {
+    let (view, process) = seen(session, "app").await;
+    let decision = one(&view, &process, Deed::Terminate, &policy());
+    let plan = draft(
+        "session terminate",
+        world(session),
+        decision,
+        &view,
+        "test",
+        Timestamp::now(),
+    )
+    .unwrap();
+    let mut changed = plan.clone();
+    changed.actions[0].sql[0].push_str(" OR true");
+    let (refused, _) = carry_out(session, &changed, &policy(), Step::Named).await;
+    assert_eq!(refused.outcome.actions[0].state, State::Refused);
+    let (done, _) = carry_out(session, &plan, &policy(), Step::Named).await;
+    assert!(done.good(Step::Named), "{done:?}");
 }
 
 #[tokio::test]
@@ -286,23 +311,7 @@ async fn a_signal_hits_only_the_session_and_the_statement_that_were_seen() {
     assert_eq!(again.outcome.actions[0].state, State::Needless);
     assert_eq!(entries, []);
 
-    let (view, process) = seen(&session, "app").await;
-    let decision = one(&view, &process, Deed::Terminate, &policy());
-    let plan = draft(
-        "session terminate",
-        world(&session),
-        decision,
-        &view,
-        "test",
-        Timestamp::now(),
-    )
-    .unwrap();
-    let mut changed = plan.clone();
-    changed.actions[0].sql[0].push_str(" OR true");
-    let (refused, _) = carry_out(&session, &changed, &policy(), Step::Named).await;
-    assert_eq!(refused.outcome.actions[0].state, State::Refused);
-    let (done, _) = carry_out(&session, &plan, &policy(), Step::Named).await;
-    assert!(done.good(Step::Named), "{done:?}");
+    terminated(&session).await;
     client.batch_execute("SELECT 1").await.unwrap_err();
 }
 

@@ -103,6 +103,21 @@ pub(super) struct Daemon {
     signals: Signals,
 }
 
+/// Starts the task that ends sessions, and returns the way to it.
+fn start_sessions(
+    services: &mut JoinSet<&'static str>,
+    store: &Store,
+    now: fn() -> Timestamp,
+) -> mpsc::Sender<sessions::Work> {
+    let (sender, orders) = mpsc::channel(sessions::ORDERS_MAX);
+    let ending = sessions::run(orders, store.clone(), now);
+    services.spawn(async move {
+        ending.await;
+        "task that ends sessions"
+    });
+    sender
+}
+
 struct Signals {
     hang_up: Signal,
     interrupt: Signal,
@@ -170,12 +185,7 @@ impl Daemon {
             keeping.await;
             KEEPING
         });
-        let (sessions, session_orders) = mpsc::channel(sessions::ORDERS_MAX);
-        let ending = sessions::run(session_orders, parts.store.clone(), parts.now);
-        services.spawn(async move {
-            ending.await;
-            "task that ends sessions"
-        });
+        let sessions = start_sessions(&mut services, &parts.store, parts.now);
         services.spawn(async move {
             pawang_web::serve(listener, parts.tls, site, web_stopped).await;
             DASHBOARD

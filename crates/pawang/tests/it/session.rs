@@ -31,6 +31,68 @@ async fn run(desk: &Arc<Desk>, words: &[&str]) -> Screen {
     .unwrap()
 }
 
+/// Looks at the tree: the root blocker first, then the change, then the reader.
+async fn drawn(desk: &Arc<Desk>) {
+    let tree = run(desk, &["session", "tree"]).await;
+    assert_eq!(tree.code, 1, "{tree:?}");
+    let lines: Vec<&str> = tree.stdout.lines().collect();
+    assert_eq!(lines.len(), 4, "{tree:?}");
+    assert!(
+        lines[1].contains("\tetl\tidle in transaction\t"),
+        "{tree:?}"
+    );
+    assert!(
+        lines[3].contains("\t> > "),
+        "the reader stands behind the change: {tree:?}"
+    );
+    assert!(
+        !tree.stdout.contains("secret"),
+        "values of statements stay out: {tree:?}"
+    );
+}
+
+/// Tries what is refused, and what only pretends.
+async fn refused(desk: &Arc<Desk>, name: &str, pid: &str) {
+    // A process id says too little where nobody is asked, and nobody agreed anyway.
+    let bare = run(desk, &["session", "terminate", pid, "--yes"]).await;
+    bare.is_clear_error(4, &["does not say which session", "session list"]);
+    let unasked = run(desk, &["session", "terminate", "--blockers"]).await;
+    unasked.is_clear_error(4, &["nobody agreed", "--yes"]);
+    let idle = run(desk, &["session", "cancel", name, "--yes"]).await;
+    idle.is_clear_error(4, &["runs no statement"]);
+    let dry = run(desk, &["session", "terminate", "--blockers", "--dry-run"]).await;
+    assert_eq!(dry.code, 0, "{dry:?}");
+    assert!(dry.stdout.contains("dry run\tterminate-backend"), "{dry:?}");
+}
+
+/// Frees those that wait on a server of production, which asks for the name.
+async fn freed(desk: &Arc<Desk>) {
+    let yes = run(desk, &["session", "terminate", "--blockers", "--yes"]).await;
+    yes.is_clear_error(4, &["production", "--confirm dwh-1"]);
+    let wrong = run(
+        desk,
+        &["session", "terminate", "--blockers", "--confirm", "dwh-2"],
+    )
+    .await;
+    wrong.is_clear_error(4, &["\"dwh-2\" is not the name"]);
+    let freed = run(
+        desk,
+        &["session", "terminate", "--blockers", "--confirm", "dwh-1"],
+    )
+    .await;
+    assert_eq!(freed.code, 0, "{freed:?}");
+    assert!(
+        freed.stderr.contains("2 sessions waited, 0 wait still"),
+        "{freed:?}"
+    );
+    assert!(
+        freed
+            .stderr
+            .contains("undo: none: the client must reconnect"),
+        "{freed:?}"
+    );
+}
+
 #[tokio::test]
 async fn those_that_wait_are_freed_by_ending_root_blockers_only() {
     let cluster = Cluster::start(&Setup::default()).await;
@@ -64,88 +126,23 @@ async fn those_that_wait_are_freed_by_ending_root_blockers_only() {
     })
     .await;
 
-    let tree = run(&desk, &["session", "tree"]).await;
-    assert_eq!(tree.code, 1, "{tree:?}");
-    let lines: Vec<&str> = tree.stdout.lines().collect();
-    assert_eq!(lines.len(), 4, "{tree:?}");
-    assert!(
-        lines[1].contains("\tetl\tidle in transaction\t"),
-        "{tree:?}"
-    );
-    assert!(
-        lines[3].contains("\t> > "),
-        "the reader stands behind the change: {tree:?}"
-    );
-    assert!(
-        !tree.stdout.contains("secret"),
-        "values of statements stay out: {tree:?}"
-    );
-
+    drawn(&desk).await;
     let list = run(
         &desk,
         &["session", "list", "--user", "etl", "--state", "idle in*"],
     )
     .await;
     assert_eq!((list.code, list.stdout.lines().count()), (0, 2), "{list:?}");
-    let name = list
-        .stdout
-        .lines()
-        .nth(1)
-        .unwrap()
-        .split('\t')
-        .nth(1)
-        .unwrap()
-        .to_owned();
-    let pid = list
-        .stdout
-        .lines()
-        .nth(1)
-        .unwrap()
-        .split('\t')
-        .nth(2)
-        .unwrap()
-        .to_owned();
+    let row: Vec<&str> = list.stdout.lines().nth(1).unwrap().split('\t').collect();
+    let (name, pid) = (row[1].to_owned(), row[2].to_owned());
     let none = run(&desk, &["session", "list", "--longer-than", "1h"]).await;
     assert_eq!(none.stdout.lines().count(), 1, "{none:?}");
 
-    // A process id says too little where nobody is asked, and nobody agreed anyway.
-    let bare = run(&desk, &["session", "terminate", &pid, "--yes"]).await;
-    bare.is_clear_error(4, &["does not say which session", "session list"]);
-    let unasked = run(&desk, &["session", "terminate", "--blockers"]).await;
-    unasked.is_clear_error(4, &["nobody agreed", "--yes"]);
-    let idle = run(&desk, &["session", "cancel", &name, "--yes"]).await;
-    idle.is_clear_error(4, &["runs no statement"]);
-    let dry = run(&desk, &["session", "terminate", "--blockers", "--dry-run"]).await;
-    assert_eq!(dry.code, 0, "{dry:?}");
-    assert!(dry.stdout.contains("dry run\tterminate-backend"), "{dry:?}");
+    refused(&desk, &name, &pid).await;
     blocker.batch_execute("SELECT 1").await.unwrap();
 
-    // The label of production asks for the name.
     file(&desk, &cluster, LABELS);
-    let yes = run(&desk, &["session", "terminate", "--blockers", "--yes"]).await;
-    yes.is_clear_error(4, &["production", "--confirm dwh-1"]);
-    let wrong = run(
-        &desk,
-        &["session", "terminate", "--blockers", "--confirm", "dwh-2"],
-    )
-    .await;
-    wrong.is_clear_error(4, &["\"dwh-2\" is not the name"]);
-    let freed = run(
-        &desk,
-        &["session", "terminate", "--blockers", "--confirm", "dwh-1"],
-    )
-    .await;
-    assert_eq!(freed.code, 0, "{freed:?}");
-    assert!(
-        freed.stderr.contains("2 sessions waited, 0 wait still"),
-        "{freed:?}"
-    );
-    assert!(
-        freed
-            .stderr
-            .contains("undo: none: the client must reconnect"),
-        "{freed:?}"
-    );
+    freed(&desk).await;
     blocker.batch_execute("SELECT 1").await.unwrap_err();
     while let Some(done) = waiters.join_next().await {
         done.unwrap().unwrap();

@@ -57,9 +57,7 @@ pub(crate) async fn show(call: Arc<Call>) -> Result<Response<Body>, Problem> {
 pub(crate) async fn apply(call: Arc<Call>) -> Result<Response<Body>, Problem> {
     let instance = call.object();
     let outcome = carry_out(&call, &instance).await;
-    let detail = outcome
-        .as_ref()
-        .map_or_else(|_| json!({}), |applied| summary(applied));
+    let detail = outcome.as_ref().map_or_else(|_| json!({}), summary);
     record(&call, outcome.as_ref().map(drop), detail).await;
     let applied = outcome?;
     call.framed(move |visit| plan::outcome(visit, &instance, &applied))
