@@ -3,11 +3,6 @@
 //! `--no-kill-backend` always: it never ends the session of another, and gives up instead. The password never stands in
 //! an argument.
 
-#![expect(
-    clippy::disallowed_methods,
-    reason = "the client program of pg_repack is the one program that act starts"
-)]
-
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;

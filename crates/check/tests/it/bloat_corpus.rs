@@ -535,6 +535,22 @@ fn second_corpus() -> String {
     sql
 }
 
+async fn fill(cluster: &Cluster) {
+    cluster.monitor().await;
+    cluster
+        .sql("postgres", "GRANT pg_read_all_data TO monitor")
+        .await;
+    for statement in second_corpus()
+        .split(';')
+        .filter(|part| !part.trim().is_empty())
+    {
+        cluster
+            .sql("postgres", &format!("SELECT setseed(0.4); {statement}"))
+            .await;
+    }
+    cluster.sql("postgres", "VACUUM (ANALYZE)").await;
+}
+
 /// Looks at all indexes of at least so many pages, as `pawang bloat` does.
 async fn spaces(cluster: &Cluster) -> Vec<Space> {
     let mut catalog = Catalog::built_in();
@@ -579,19 +595,7 @@ async fn indexes_of_every_type_form_and_life_are_within_five_points_and_within_t
         ..Setup::default()
     })
     .await;
-    cluster.monitor().await;
-    cluster
-        .sql("postgres", "GRANT pg_read_all_data TO monitor")
-        .await;
-    for statement in second_corpus()
-        .split(';')
-        .filter(|part| !part.trim().is_empty())
-    {
-        cluster
-            .sql("postgres", &format!("SELECT setseed(0.4); {statement}"))
-            .await;
-    }
-    cluster.sql("postgres", "VACUUM (ANALYZE)").await;
+    fill(&cluster).await;
     let spaces = spaces(&cluster).await;
     let mut wrong = Vec::new();
     let (mut told, mut outside) = (0, 0);
