@@ -20,7 +20,7 @@ pub(super) fn recipe(
         }
         RewriteMethod::Repack => format!("REPACK (CONCURRENTLY) {name}"),
         RewriteMethod::PgSqueeze => format!(
-            "SELECT squeeze.squeeze_table({}, {})",
+            "SELECT squeeze.squeeze_table({}, {}, NULL, NULL, NULL)",
             quote::text(&table.schema),
             quote::text(&table.name)
         ),
