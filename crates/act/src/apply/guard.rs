@@ -7,7 +7,7 @@ use pawang_core::plan::{Action, GuardProfile, Impact, IndexCleanup, Relation, St
 use pawang_postgres::{Error, Limits, Writer};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::{Apply, Progress, Step};
+use super::{Apply, Effects, Progress, Step};
 use crate::monitor::{Monitor, Order};
 use crate::{look, quote, task};
 
@@ -145,13 +145,18 @@ impl Guard<'_> {
                 Order::Go => None,
             };
             let Some(why) = why else { return Ok(()) };
+            if self.how.effects == Effects::Dry {
+                return Err(format!("it would wait: {why}"));
+            }
             if Instant::now() >= deadline {
                 let waited = self.how.limits.patience.as_secs();
                 return Err(format!("waited {waited} s in vain: {why}"));
             }
-            if why != told {
-                self.tell(Step::Waiting { why: why.clone() });
-                told = why;
+            // Its numbers change all the time.
+            let (subject, _) = why.split_once(':').unwrap_or((&why, ""));
+            if subject != told {
+                subject.clone_into(&mut told);
+                self.tell(Step::Waiting { why });
             }
             tokio::select! {
                 _ = looks.changed() => {}

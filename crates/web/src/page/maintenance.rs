@@ -17,8 +17,8 @@ const LEFT_MAX: usize = 200;
 /// Journal records that are searched for the instance's history, and those that are drawn.
 const SEARCHED_MAX: usize = 1_000;
 const HISTORY_MAX: usize = 50;
-/// What the journal's records of changes to servers begin with.
-const ACTION_PREFIX: &str = "act.";
+/// What the journal's records of changes to servers end with.
+const ACTION_SUFFIX: &str = ".apply";
 
 /// Draws the page.
 ///
@@ -47,15 +47,11 @@ pub(crate) fn render(visit: &Visit<'_>, name: &str) -> Result<Page, PageError> {
     })
 }
 
-/// Says whether a record tells of a change to this instance.
+/// Says whether a record tells of the end of a change to this instance, whose name its object begins with.
 fn of_instance(record: &JournalRecord, name: &str) -> bool {
-    record.entry.action.starts_with(ACTION_PREFIX)
-        && record
-            .entry
-            .detail
-            .get("instance")
-            .and_then(|value| value.as_str())
-            == Some(name)
+    let entry = &record.entry;
+    let (instance, _) = entry.object.split_once('/').unwrap_or((&entry.object, ""));
+    entry.action.ends_with(ACTION_SUFFIX) && entry.outcome != "begun" && instance == name
 }
 
 fn now(visit: &Visit<'_>, upkeep: &Upkeep) -> Markup {
@@ -260,9 +256,9 @@ fn done(visit: &Visit<'_>, record: &JournalRecord) -> Markup {
         td .number { (record.id) }
         td { (words::moment(visit.now, entry.at)) }
         td { (entry.actor) }
-        td { (entry.action.trim_start_matches(ACTION_PREFIX)) }
-        td { code { (entry.object) } }
-        td { span .pill.warning[!good] { (entry.outcome) }
+        td { (entry.action.trim_end_matches(ACTION_SUFFIX)) }
+        td { code { (entry.object.split_once('/').map_or("", |(_, object)| object)) } }
+        td { span .pill.warning[!good] { (state) }
             @if let Some(why) = entry.detail.get("detail").and_then(|value| value.as_str()).filter(|why| !why.is_empty()) {
                 " " (without_secrets(why))
             } }
@@ -293,16 +289,15 @@ fn before_and_after(detail: &serde_json::Value) -> Markup {
 }
 
 fn waited(detail: &serde_json::Value) -> Markup {
-    let seconds = |name: &str| {
-        let length = detail.get("impact")?.get(name)?;
-        let part = |unit: &str| length.get(unit).and_then(serde_json::Value::as_f64);
-        Some(part("secs")? + part("nanos")? / 1e9)
-    };
-    match (seconds("longest"), seconds("resolution")) {
-        (Some(0.0), Some(resolution)) if resolution > 0.0 => {
+    let seconds = |name: &str| Some(detail.get(name)?.as_f64()? / 1e3);
+    match (
+        seconds("blocked_ms_longest"),
+        seconds("blocked_resolution_ms"),
+    ) {
+        (Some(longest), _) if longest > 0.0 => html! { (words::duration(longest)) },
+        (Some(_), Some(resolution)) => {
             html! { span title="no wait was seen between two samples" { "less than " (words::duration(resolution)) } }
         }
-        (Some(longest), _) if longest > 0.0 => html! { (words::duration(longest)) },
         _ => dash("not measured"),
     }
 }

@@ -13,8 +13,8 @@ use crate::output::{self, Exit};
 const LIMIT: usize = 50;
 /// Records of the journal that are searched.
 const SEARCHED_MAX: usize = 100_000;
-/// What the journal's records of changes to servers begin with.
-const PREFIX: &str = "act.";
+/// What the journal's records of changes to servers end with.
+const SUFFIX: &str = ".apply";
 
 /// List what was done to servers, newest first, with before, after, and how long others waited
 #[derive(Debug, clap::Args)]
@@ -51,9 +51,13 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Report> {
         grid.row(vec![
             record.id.to_string(),
             format!("{:.0}", entry.at),
-            text(&entry.detail, "instance"),
-            entry.object.clone(),
-            entry.outcome.clone(),
+            place(&entry.object).0.to_owned(),
+            format!(
+                "{} {}",
+                entry.action.trim_end_matches(SUFFIX),
+                place(&entry.object).1
+            ),
+            state(record),
             changed(&entry.detail),
             waited(&entry.detail),
         ]);
@@ -85,14 +89,29 @@ fn find<E>(
 }
 
 fn wanted(record: &JournalRecord, global: &Global) -> bool {
-    let instance = text(&record.entry.detail, "instance");
-    record.entry.action.starts_with(PREFIX)
+    let (instance, _) = place(&record.entry.object);
+    record.entry.action.ends_with(SUFFIX)
         && record.entry.outcome != pawang_act::BEGUN
         && (global.instances.is_empty()
             || global
                 .instances
                 .iter()
-                .any(|name| pawang_config::matches(name, &instance)))
+                .any(|name| pawang_config::matches(name, instance)))
+}
+
+/// Returns what became of an action: the journal's three outcomes do not tell a dry run from the real one.
+fn state(record: &JournalRecord) -> String {
+    let state = text(&record.entry.detail, "state");
+    if state.is_empty() {
+        record.entry.outcome.clone()
+    } else {
+        state
+    }
+}
+
+/// Takes the instance off an object of the journal: `dwh-1/sales/dw.fact`.
+fn place(object: &str) -> (&str, &str) {
+    object.split_once('/').unwrap_or((object, ""))
 }
 
 fn text(detail: &Value, name: &str) -> String {
@@ -127,19 +146,9 @@ fn changed(detail: &Value) -> String {
 }
 
 fn waited(detail: &Value) -> String {
-    let length = detail
-        .get("impact")
-        .and_then(|impact| impact.get("longest"));
-    let part = |unit: &str| {
-        length
-            .and_then(|length| length.get(unit))
-            .and_then(Value::as_f64)
-    };
-    match (part("secs"), part("nanos")) {
-        (Some(secs), Some(nanos)) if secs + nanos > 0.0 => {
-            pawang_chart::words::duration(secs + nanos / 1e9)
-        }
-        (Some(_), _) => "none seen".to_owned(),
-        _ => "-".to_owned(),
+    match detail.get("blocked_ms_longest").and_then(Value::as_f64) {
+        Some(longest) if longest > 0.0 => pawang_chart::words::duration(longest / 1e3),
+        Some(_) => "none seen".to_owned(),
+        None => "-".to_owned(),
     }
 }
