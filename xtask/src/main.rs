@@ -29,7 +29,9 @@ usage: cargo xtask <task>
   bench check [--large]             measure pawang check beside other tools, into docs/benchmarks.md
   bench serve [store|estate|metrics]  measure the daemon, its history, pages and /metrics, into docs/benchmarks.md
   bench alert [latency|storm|truth|day] [--write]  measure alerts; with --write into docs/benchmarks.md
-  bench logs [report|follow|normaliser] [--write]  measure reports beside pgBadger, following, shapes; with --write into docs/benchmarks.md
+  bench logs [report|follow|normaliser] [--write]  measure reports beside pgBadger, following, shapes
+  bench act [kill-guard] [--write]  measure what changing a server does to others; with --write into docs/benchmarks.md
+  bench maintain [bloat] [--write]  measure estimates of bloat; with --write into docs/benchmarks.md
   test --step <name>                run one step of it alone
   fuzz [target] [--seconds N] [--keep]  fuzz the log parsers with cargo-fuzz; --keep packs the corpus that it found
   tidy                              check the rules that no compiler checks
@@ -53,8 +55,10 @@ fn main() -> ExitCode {
         ["bench", "serve"] => bench::serve(None),
         ["bench", "serve", only] => bench::serve(Some(only)),
         ["bench", "alert", ref words @ ..] => bench::alert(words),
+        ["bench", "act", ref words @ ..] => bench::act(words),
         ["bench", "logs", ref words @ ..] => bench::logs(words),
         ["fuzz", ref words @ ..] => fuzz::run(words),
+        ["bench", "maintain", ref words @ ..] => bench::maintain(words),
         ["tidy"] => tidy::run(),
         ["docs"] => docs::run(false),
         ["docs", "--check"] => docs::run(true),

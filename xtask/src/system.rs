@@ -30,6 +30,8 @@ pub(crate) enum Need {
     Prometheus,
     /// Alertmanager.
     Alertmanager,
+    /// pg_repack for the server that Debian 12 has.
+    Repack,
     /// pgBadger.
     PgBadger,
     /// The mail server of the tests.
@@ -48,6 +50,7 @@ impl Need {
             Need::Patroni => &["patroni", "python3-pysyncobj"],
             Need::Prometheus => &PROMETHEUS,
             Need::Alertmanager => &ALERTMANAGER,
+            Need::Repack => &["postgresql-15-repack"],
             Need::PgBadger => &["pgbadger"],
             Need::Mail => &["python3-aiosmtpd"],
             Need::Browser => &["chromium", "chromium-driver"],
@@ -76,6 +79,7 @@ impl Need {
             }
             Need::Prometheus => found("promtool") && PROMETHEUS.iter().all(|name| found(name)),
             Need::Alertmanager => found("prometheus-alertmanager"),
+            Need::Repack => Path::new("/usr/lib/postgresql/15/bin/pg_repack").is_file(),
             Need::PgBadger => found("pgbadger"),
             Need::Mail => run::works("/usr/bin/python3", &["-c", "import aiosmtpd"]),
             Need::Browser => found("chromium") && found("chromedriver"),

@@ -66,6 +66,7 @@ pub(crate) fn run(wanted: Option<&str>) -> Result<(), String> {
         provide(&[
             Need::Server,
             Need::Pooler,
+            Need::Repack,
             Need::Patroni,
             Need::Prometheus,
             Need::Alertmanager,

@@ -19,7 +19,6 @@ pub mod replay;
 pub mod rota;
 pub mod route;
 pub mod rule;
-pub mod schedule;
 pub mod setup;
 mod span;
 pub mod template;

@@ -5,7 +5,7 @@ use jiff::tz::TimeZone;
 use pawang_config::RotaConfig;
 use pawang_core::Timestamp;
 
-use crate::schedule::Schedule;
+use pawang_config::schedule::Schedule;
 
 /// A rota made ready.
 #[derive(Clone, Debug)]

@@ -6,8 +6,8 @@ use std::time::Duration;
 use pawang_core::Timestamp;
 
 use crate::matcher::Matchers;
-use crate::schedule::Schedule;
 use crate::setup::Setup;
+use pawang_config::schedule::Schedule;
 
 /// A route made ready.
 #[derive(Clone, Debug)]

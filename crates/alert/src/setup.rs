@@ -13,8 +13,8 @@ use crate::matcher::Matchers;
 use crate::rota::Rota;
 use crate::route::Route;
 use crate::rule::RuleSet;
-use crate::schedule::Schedule;
 use crate::window::Ready;
+use pawang_config::schedule::Schedule;
 
 pub use pawang_config::Mistake;
 

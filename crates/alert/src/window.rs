@@ -6,7 +6,7 @@ use pawang_core::Timestamp;
 use pawang_core::alert::{Window, WindowTime};
 
 use crate::matcher::Matchers;
-use crate::schedule::{Occurrence, Schedule};
+use pawang_config::schedule::{Occurrence, Schedule};
 
 /// A window made ready to be asked often.
 #[derive(Clone, Debug)]

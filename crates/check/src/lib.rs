@@ -5,7 +5,7 @@
 mod catalogue;
 mod check;
 mod evaluate;
-mod relation;
+use pawang_core::relation;
 mod view;
 
 mod availability;

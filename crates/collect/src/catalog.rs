@@ -7,6 +7,7 @@ use include_dir::{Dir, include_dir};
 use pawang_core::Column;
 
 use crate::header::{Exclusions, Header, Scope};
+use crate::paging::Page;
 
 static BUILT_IN: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/catalog");
 
@@ -59,12 +60,21 @@ pub struct Collector {
     pub header: Header,
     /// Oldest version served to statement; versions of the server (`14`) or of the extension (`1.11`).
     pub statements: BTreeMap<(u32, u32), String>,
+    /// The same with the placeholders of [`crate::Paging`]; empty without paging.
+    pub paged: BTreeMap<(u32, u32), String>,
+    /// Set when all relations of so many pages are wanted instead of the largest.
+    pub whole: Option<u32>,
 }
 
 impl Collector {
-    /// Returns the statement for a server or extension version, or `None` when that version has no such view.
+    /// Returns the statement for a server or extension version, or `None` when that version has no such view; with the
+    /// placeholders of [`crate::Paging`] when all relations are wanted.
     pub fn statement(&self, version: (u32, u32)) -> Option<&str> {
-        self.statements
+        let statements = match self.whole {
+            Some(_) => &self.paged,
+            None => &self.statements,
+        };
+        statements
             .range(..=version)
             .next_back()
             .map(|(_, sql)| sql.as_str())
@@ -104,19 +114,27 @@ impl Collector {
             collector: name.to_owned(),
             source: Box::new(source),
         })?;
-        let mut statements = BTreeMap::new();
+        let (mut statements, mut paged) = (BTreeMap::new(), BTreeMap::new());
         for (file, sql) in files {
             let version = file.strip_suffix(".sql").and_then(parse_version);
             let version = version.ok_or_else(|| Error::FileName {
                 collector: name.to_owned(),
                 file: file.clone(),
             })?;
-            statements.insert(version, sql);
+            match &header.paging {
+                Some(paging) => {
+                    statements.insert(version, Page::largest(paging).fill(&sql));
+                    paged.insert(version, sql);
+                }
+                None => _ = statements.insert(version, sql),
+            }
         }
         Ok(Collector {
             name: name.to_owned(),
             header,
             statements,
+            paged,
+            whole: None,
         })
     }
 }
@@ -218,6 +236,17 @@ impl Catalog {
         self.collectors
             .get(name)
             .unwrap_or_else(|| unreachable!("collector \"{name}\" is not in the catalogue"))
+    }
+
+    /// Makes a collector of the largest relations one of all that have at least `pages_min` pages, asked page by page.
+    ///
+    /// # Panics
+    /// When there is no such collector, or it has no paging: a caller names it at compile time.
+    pub fn want_whole(&mut self, name: &str, pages_min: u32) {
+        let collector = self.collectors.get_mut(name);
+        let paged = collector.filter(|collector| collector.header.paging.is_some());
+        let paged = paged.unwrap_or_else(|| unreachable!("collector \"{name}\" has no pages"));
+        paged.whole = Some(pages_min);
     }
 
     /// Returns the collectors of one scope, by name.

@@ -54,9 +54,27 @@ pub struct Header {
     /// `statement_timeout` of its statement; that of the session when not set.
     #[serde(default, deserialize_with = "some_duration")]
     pub timeout: Option<Duration>,
+    /// For a collector that shows the largest relations only: how it is asked for all of them.
+    #[serde(default)]
+    pub paging: Option<Paging>,
     /// Columns in order: name to `kind` or `kind unit`.
     #[serde(deserialize_with = "columns")]
     pub columns: Arc<[Column]>,
+}
+
+/// How a collector that shows the largest relations only is asked for all of them, page by page.
+///
+/// Its statement has the placeholders `{relations}`, `{pages_min}`, `{below_pages}` and `{below_oid}`; relations come
+/// sorted by `relpages` and then by oid, both descending.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Paging {
+    /// How many relations one statement returns when only the largest are wanted.
+    pub relations: u32,
+    /// Relations with fewer pages are left out then.
+    pub pages_min: u32,
+    /// The column with the oid of the relation.
+    pub key: String,
 }
 
 fn default_grant() -> String {

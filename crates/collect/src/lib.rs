@@ -9,6 +9,7 @@ pub mod down;
 mod header;
 mod host;
 mod observe;
+mod paging;
 mod patroni;
 mod pgbouncer;
 mod question;
@@ -16,7 +17,7 @@ pub mod schedule;
 
 pub use backup::{BackupKind, BackupPlace};
 pub use catalog::{Catalog, Collector, Error};
-pub use header::{Exclusions, Header, Scope};
+pub use header::{Exclusions, Header, Paging, Scope};
 pub use host::{HostRequest, LogFiles, log_directory, log_files};
 pub use observe::{Observer, Request, TEXT_CHARACTERS_MAX, TEXTS_MAX, observe};
 pub use question::Question;

@@ -2,12 +2,15 @@
 //!
 //! Reading it needs no server: whether a check exists is asked later, by [`Config::verify`].
 
+mod act;
 mod alert;
 mod limits;
+mod maintenance;
 mod pattern;
 mod problem;
 mod quantity;
 mod read;
+pub mod schedule;
 mod schema;
 mod secrets;
 mod sense;
@@ -16,6 +19,7 @@ mod tree;
 mod verify;
 mod walk;
 
+pub use act::ActConfig;
 pub use alert::{
     AlertConfig, AlertLevel, AlertmanagerConfig, BatchConfig, ChannelConfig, ContactConfig,
     ExecConfig, HeartbeatConfig, InhibitConfig, NoData, NtfyConfig, OWN_CHECKS, PagerdutyConfig,
@@ -24,6 +28,10 @@ pub use alert::{
     TelegramConfig, WebhookConfig, WindowConfig,
 };
 pub use limits::{Place, Resolved};
+pub use maintenance::{
+    AnalyzeConfig, Area, BudgetConfig, CleanupConfig, HighRisk, IndexConfig, MaintenanceConfig,
+    MaintenancePolicy, MaintenanceRule, PartitionsConfig, RewriteChoice, TableConfig, VacuumConfig,
+};
 pub use pattern::{matches, nearest};
 pub use problem::{Errors, Mistake, Origin, PROBLEMS_MAX, Position, Problem};
 pub use quantity::{Period, Quantity, Size};

@@ -139,6 +139,9 @@ fn paths(config: &mut Config) -> Vec<&mut PathBuf> {
         paths.extend(&mut store.password_file);
         paths.extend(&mut store.token_file);
     }
+    for policy in config.maintenance.policies.values_mut() {
+        paths.extend(&mut policy.cleanup.archive_directory);
+    }
     for channel in &mut config.alert.channels {
         paths.extend(channel.files());
     }

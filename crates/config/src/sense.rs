@@ -1,6 +1,7 @@
 //! What the schema cannot say: limits the wrong way round, things worth a warning.
 
 mod alert;
+mod maintenance;
 mod serve;
 
 use crate::pattern::{matches, nearest};
@@ -27,6 +28,7 @@ pub(crate) fn problems(config: &Config) -> Vec<Draft> {
         }
     }
     drafts.extend(serve::problems(config));
+    drafts.extend(maintenance::problems(config));
     let mistakes = config.alert.mistakes().into_iter();
     drafts.extend(mistakes.map(|mistake| origin.draft(mistake)));
     drafts
@@ -37,6 +39,7 @@ pub(crate) fn warnings(config: &Config) -> Vec<String> {
     let texts = passwords(config)
         .chain(serve::warnings(config))
         .chain(alert::warnings(config))
+        .chain(maintenance::warnings(config))
         .chain(idle_overrides(config))
         .chain(empty_selections(config));
     texts

@@ -10,7 +10,9 @@ use pawang_core::{Instance, Secret, Unit};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
+use crate::act::ActConfig;
 use crate::alert::AlertConfig;
+use crate::maintenance::MaintenanceConfig;
 use crate::problem::Origin;
 use crate::quantity::{Period, Quantity, Size};
 use crate::serve::ServeConfig;
@@ -45,6 +47,10 @@ pub struct Config {
     pub serve: ServeConfig,
     /// When a finding becomes an alert, who is told, and how.
     pub alert: AlertConfig,
+    /// How Pawang behaves while it changes a server.
+    pub act: ActConfig,
+    /// What `pawang maintain` looks after, when, and how far it may go.
+    pub maintenance: MaintenanceConfig,
     /// Things to know about the file that are no errors, such as a password inside a URL.
     #[serde(skip)]
     pub warnings: Vec<String>,
@@ -114,6 +120,12 @@ impl InstanceConfig {
             group: self.group.clone(),
             expected_standbys: self.expected_standbys.clone(),
         }
+    }
+
+    /// Says whether the server is one of production: its group or one of its labels begins with `prod`.
+    pub fn production(&self) -> bool {
+        let mut labels = self.labels.values().chain(&self.group);
+        labels.any(|label| label.starts_with("prod"))
     }
 }
 

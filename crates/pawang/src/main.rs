@@ -9,6 +9,8 @@ mod estate;
 mod grid;
 mod output;
 mod profile;
+mod sessions;
+mod upkeep;
 mod when;
 
 use std::process::ExitCode;

@@ -171,6 +171,12 @@ pub enum Error {
         /// `host:port`.
         address: String,
     },
+    /// A pooler stands between, which gives the session's backend to others.
+    #[error("\"{address}\" is a pooler, and changes need a backend of their own")]
+    Pooled {
+        /// `host:port`.
+        address: String,
+    },
     /// TLS did not come about.
     #[error("cannot set up TLS with \"{address}\": {problem}")]
     Tls {
@@ -380,6 +386,7 @@ impl Error {
                 | Error::StartingUp { .. }
                 | Error::TooOld { .. }
                 | Error::IsConsole { .. }
+                | Error::Pooled { .. }
                 | Error::Tls { .. }
                 | Error::Lost { .. }
                 | Error::Http { .. }
@@ -394,6 +401,7 @@ impl Error {
             | Error::File { .. }
             | Error::Certificate { .. }
             | Error::IsConsole { .. }
+            | Error::Pooled { .. }
             | Error::Undefined { .. }
             | Error::TooManyRows { .. }
             | Error::Column { .. } => Kind::Usage,
@@ -505,6 +513,7 @@ impl Error {
             }
             Error::StartingUp { .. } => "try again in a few seconds; the server's log says how far it is".to_owned(),
             Error::TooOld { .. } => "https://www.postgresql.org/support/versioning/".to_owned(),
+            Error::Pooled { .. } => "name the host and port of the server itself".to_owned(),
             Error::IsConsole { .. } => "name a database instead of \"pgbouncer\"".to_owned(),
             Error::Tls { problem, .. } => problem.hint(),
             Error::Lost { .. } => "the server's log says why it ended the connection".to_owned(),

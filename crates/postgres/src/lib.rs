@@ -1,6 +1,7 @@
 //! The only crate that opens sockets to PostgreSQL, PgBouncer and Patroni.
 //!
-//! It reads no environment and changes nothing on a server: every session is read-only, bounded and named.
+//! It reads no environment. Every session is bounded and named, and read-only but for [`Writer`], which only crate `act`
+//! may name.
 
 mod certificate;
 mod connect;
@@ -19,6 +20,7 @@ mod session;
 mod target;
 mod tls;
 mod wire;
+mod writer;
 
 pub use error::{Error, TlsProblem};
 pub use session::{Console, MAX_ROWS, Rows, Session, console};
@@ -26,3 +28,4 @@ pub use target::{
     ChannelBinding, ClientCertificate, Environment, Host, RootCertificate, SessionAttributes, Ssl,
     SslMode, Target,
 };
+pub use writer::{Limits, Writer};

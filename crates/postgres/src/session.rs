@@ -53,14 +53,14 @@ pub struct Console {
 }
 
 /// Both halves of a connection.
-struct Link {
+pub(crate) struct Link {
     // Dropped in this order: without a client, the driver's last poll says goodbye.
-    client: Client,
+    pub(crate) client: Client,
     driver: Mutex<Driver>,
     route: Route,
-    address: String,
+    pub(crate) address: String,
     user: String,
-    statement_timeout: Duration,
+    pub(crate) statement_timeout: Duration,
     lock_timeout: Duration,
 }
 
@@ -226,18 +226,12 @@ impl Session {
     ///
     /// Nothing is reported: the statement that runs says how it ended.
     pub async fn cancel(&self) {
-        let token = self.link.client.cancel_token();
-        let request = self.link.route.cancel(&token);
-        match tokio::time::timeout(CANCEL_TIMEOUT, request).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::debug!("could not cancel: {error}"),
-            Err(_) => tracing::debug!("could not cancel within {CANCEL_TIMEOUT:?}"),
-        }
+        self.link.cancel().await;
     }
 }
 
 impl Link {
-    fn new(connected: Connected, target: &Target) -> Link {
+    pub(crate) fn new(connected: Connected, target: &Target) -> Link {
         Link {
             client: connected.client,
             driver: Mutex::new(connected.driver),
@@ -249,8 +243,19 @@ impl Link {
         }
     }
 
+    /// Asks the server to cancel what runs, over a connection of its own.
+    pub(crate) async fn cancel(&self) {
+        let token = self.client.cancel_token();
+        let request = self.route.cancel(&token);
+        match tokio::time::timeout(CANCEL_TIMEOUT, request).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!("could not cancel: {error}"),
+            Err(_) => tracing::debug!("could not cancel within {CANCEL_TIMEOUT:?}"),
+        }
+    }
+
     /// Moves bytes until `work` is done, for a little longer than the server's own limit at most.
-    async fn run<T>(
+    pub(crate) async fn run<T>(
         &self,
         work: impl Future<Output = Result<T, Error>>,
         limit: Duration,
@@ -268,9 +273,9 @@ impl Link {
         }
     }
 
-    async fn read(&self, sql: &str, limit: Duration) -> Result<Rows, Error> {
+    pub(crate) async fn read(&self, sql: &str, limit: Duration) -> Result<Rows, Error> {
         let started = Instant::now();
-        let explain = |error| self.explain(&error, started, limit);
+        let explain = |error| self.explain(&error, started, limit, self.lock_timeout);
         let parameters = std::iter::empty::<(i32, Type)>();
         let stream = self.client.query_typed_raw(sql, parameters).await;
         let mut stream = pin!(stream.map_err(explain)?);
@@ -289,17 +294,29 @@ impl Link {
     async fn describe(&self, sql: &str) -> Result<Vec<(String, String)>, Error> {
         let started = Instant::now();
         let statement = self.client.prepare(sql).await;
-        let statement =
-            statement.map_err(|error| self.explain(&error, started, self.statement_timeout))?;
+        let statement = statement.map_err(|error| {
+            self.explain(&error, started, self.statement_timeout, self.lock_timeout)
+        })?;
         let columns = statement.columns().iter();
         Ok(columns
             .map(|column| (column.name().to_owned(), column.type_().name().to_owned()))
             .collect())
     }
 
-    async fn read_text(&self, command: &str) -> Result<Rows, Error> {
+    pub(crate) async fn read_text(&self, command: &str) -> Result<Rows, Error> {
+        self.read_text_within(command, self.statement_timeout, self.lock_timeout)
+            .await
+    }
+
+    /// Sends one command whose session has these limits.
+    pub(crate) async fn read_text_within(
+        &self,
+        command: &str,
+        statement: Duration,
+        lock: Duration,
+    ) -> Result<Rows, Error> {
         let started = Instant::now();
-        let explain = |error| self.explain(&error, started, self.statement_timeout);
+        let explain = |error| self.explain(&error, started, statement, lock);
         let stream = self.client.simple_query_raw(command).await;
         let mut stream = pin!(stream.map_err(explain)?);
         let mut rows = Rows::default();
@@ -322,10 +339,16 @@ impl Link {
         Ok(rows)
     }
 
-    fn explain(&self, error: &tokio_postgres::Error, started: Instant, limit: Duration) -> Error {
+    fn explain(
+        &self,
+        error: &tokio_postgres::Error,
+        started: Instant,
+        statement: Duration,
+        lock: Duration,
+    ) -> Error {
         let limits = Limits {
-            statement: limit,
-            lock: self.lock_timeout,
+            statement,
+            lock,
             elapsed: started.elapsed(),
         };
         explain::statement(error, &self.user, &self.address, limits)
@@ -348,7 +371,8 @@ fn timeout(limit: Duration) -> String {
     format!("SELECT pg_catalog.set_config('statement_timeout', '{limit}', false)")
 }
 
-fn check_version(version: &str, address: &str) -> Result<(), Error> {
+/// Refuses consoles and servers that are too old.
+pub(crate) fn check_version(version: &str, address: &str) -> Result<(), Error> {
     let address = address.to_owned();
     if version.ends_with("/bouncer") {
         return Err(Error::IsConsole { address });
@@ -398,6 +422,19 @@ fn transaction_settings(statement_timeout: Duration, lock_timeout: Duration) -> 
         SET LOCAL jit = off; SET LOCAL timezone = 'UTC'; SET LOCAL datestyle = 'ISO'; SET LOCAL intervalstyle = 'postgres'",
         statement_timeout.as_millis(),
         lock_timeout.as_millis(),
+    )
+}
+
+/// Asks the server over a direct connection what it is.
+pub(crate) async fn ask(link: &Link, limit: Duration, local: bool) -> Result<Server, Error> {
+    let both = future::join(link.read(FACTS, limit), link.read(CONTROL, limit));
+    let (facts, control) = link.run(async { Ok(both.await) }, limit).await?;
+    server(
+        &facts?,
+        &control.unwrap_or_default(),
+        local,
+        true,
+        &link.address,
     )
 }
 

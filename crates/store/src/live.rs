@@ -8,6 +8,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use pawang_core::alert::AlertsPresent;
+use pawang_core::plan::{Outcome, Plan};
 use pawang_core::{Blind, Evaluation, Facts, Instance, Report, Snapshot, Timestamp};
 use serde::Serialize;
 use tokio::sync::watch;
@@ -18,6 +19,7 @@ pub struct Live {
     daemon: RwLock<Arc<DaemonStatus>>,
     alerts: RwLock<Arc<AlertsPresent>>,
     logs: RwLock<BTreeMap<String, Arc<LogStatus>>>,
+    upkeep: RwLock<BTreeMap<String, Arc<Upkeep>>>,
     changes: watch::Sender<u64>,
 }
 
@@ -151,6 +153,55 @@ pub struct StoreStatus {
     pub committed_at: Option<Timestamp>,
 }
 
+/// What is due on one instance, when it will be done, and what is being done.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Upkeep {
+    /// What would be done now, were a window open: a draft, whose objects are looked at again before anything is done.
+    pub plan: Option<Arc<Plan>>,
+    /// Why nothing could be planned.
+    pub trouble: Option<Report>,
+    /// The policies that concern the instance.
+    pub policies: Vec<PolicyStatus>,
+    /// What is being done.
+    pub running: Option<Running>,
+}
+
+/// When a policy runs on one instance.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct PolicyStatus {
+    /// Its name.
+    pub name: String,
+    /// Its window as the configuration writes it; without one only people apply it.
+    pub window: Option<String>,
+    /// Until when the window is open now.
+    pub open_until: Option<Timestamp>,
+    /// When it opens next.
+    pub opens_at: Option<Timestamp>,
+    /// When it was applied last since the daemon started.
+    pub applied_at: Option<Timestamp>,
+    /// What came of it.
+    pub outcome: Option<Arc<Outcome>>,
+    /// Why it could not be applied at all.
+    pub trouble: Option<Report>,
+}
+
+/// A plan while it is applied.
+#[derive(Clone, Debug, Serialize)]
+pub struct Running {
+    /// The policy.
+    pub policy: String,
+    /// The hash of the plan.
+    pub plan: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// Actions of the plan.
+    pub actions: usize,
+    /// Actions that ended.
+    pub ended: usize,
+    /// What runs now: the action and how far it is, in words.
+    pub now: BTreeMap<String, String>,
+}
+
 /// How one remote store is doing.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct RemoteWriteStatus {
@@ -173,6 +224,7 @@ impl Default for Live {
             daemon: RwLock::default(),
             alerts: RwLock::default(),
             logs: RwLock::default(),
+            upkeep: RwLock::default(),
             changes: watch::Sender::new(0),
         }
     }
@@ -208,6 +260,9 @@ impl Live {
         let mut logs = self.logs.write().unwrap_or_else(PoisonError::into_inner);
         logs.remove(name);
         drop(logs);
+        let mut upkeep = self.upkeep.write().unwrap_or_else(PoisonError::into_inner);
+        upkeep.remove(name);
+        drop(upkeep);
         self.changed();
     }
 
@@ -239,6 +294,20 @@ impl Live {
         let mut daemon = self.daemon.write().unwrap_or_else(PoisonError::into_inner);
         *daemon = Arc::new(status);
         drop(daemon);
+        self.changed();
+    }
+
+    /// Returns what is due and being done on one instance.
+    pub fn upkeep(&self, name: &str) -> Option<Arc<Upkeep>> {
+        let upkeep = self.upkeep.read().unwrap_or_else(PoisonError::into_inner);
+        upkeep.get(name).cloned()
+    }
+
+    /// Replaces what is due and being done on one instance.
+    pub fn put_upkeep(&self, name: &str, status: Upkeep) {
+        let mut upkeep = self.upkeep.write().unwrap_or_else(PoisonError::into_inner);
+        upkeep.insert(name.to_owned(), Arc::new(status));
+        drop(upkeep);
         self.changed();
     }
 

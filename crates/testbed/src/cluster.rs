@@ -154,7 +154,12 @@ impl Cluster {
 
     /// Opens a superuser session, which ends when the client is dropped.
     pub async fn connect(&self, database: &str) -> Client {
-        session::open(self.socket_directory(), self.port, "postgres", database)
+        self.connect_as("postgres", database).await
+    }
+
+    /// Opens a session of another role, which ends when the client is dropped.
+    pub async fn connect_as(&self, user: &str, database: &str) -> Client {
+        session::open(self.socket_directory(), self.port, user, database)
             .await
             .unwrap_or_else(|error| panic!("{}", session::explain(&error)))
             .0

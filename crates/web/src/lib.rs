@@ -21,4 +21,4 @@ pub use logs::Logs;
 pub use page::parts::without_secrets;
 pub use routes::{RouteFacts, routes};
 pub use server::{TlsError, serve, tls_config};
-pub use site::{Command, Settings, Site};
+pub use site::{Applied, Command, Planned, SessionsWanted, Settings, Site};

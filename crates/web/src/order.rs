@@ -1,6 +1,7 @@
 //! Orders about alerts: from the fields of a form, or of JSON, to what the daemon is asked for, and the answer.
 
 mod field;
+pub(crate) mod sessions;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -81,12 +82,21 @@ pub(crate) async fn ask<T>(
     call: &Call,
     command: impl FnOnce(oneshot::Sender<T>) -> Command,
 ) -> Result<T, Problem> {
+    ask_within(call, ORDER_MAX, command).await
+}
+
+/// Sends an order to the daemon that may take so long.
+async fn ask_within<T>(
+    call: &Call,
+    most: Duration,
+    command: impl FnOnce(oneshot::Sender<T>) -> Command,
+) -> Result<T, Problem> {
     let (answer, answered) = oneshot::channel();
     let busy =
         || Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the daemon is busy").retry_after(5);
     let sent = call.shared.site.commands.try_send(command(answer));
     sent.map_err(|_| busy())?;
-    match tokio::time::timeout(ORDER_MAX, answered).await {
+    match tokio::time::timeout(most, answered).await {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(_)) | Err(_) => Err(busy()),
     }

@@ -14,7 +14,7 @@ use crate::auth::{self, Actor};
 use crate::page::{self, Page, PageError, Visit};
 use crate::problem::Problem;
 use crate::server::{self, Call, FORM_BYTES_MAX};
-use crate::{api, events, health, metrics};
+use crate::{api, events, health, metrics, order};
 
 /// Something that can be asked.
 pub(crate) struct Route {
@@ -276,6 +276,21 @@ static ROUTES: &[Route] = &[
         "Sessions, waits, who blocks whom",
         |visit, at| page::activity::render(visit, at.get("name")),
     ),
+    other(
+        "/instances/{name}/activity/plan",
+        "What cancelling or terminating sessions would do",
+        Kind::Page,
+        VIEWER,
+        |call| Box::pin(order::sessions::show(call)),
+    ),
+    change(
+        "/instances/{name}/activity/apply",
+        "Carry out a plan about sessions that was shown",
+        Kind::Page,
+        Some(Permission::Operator),
+        "session.apply",
+        |call| Box::pin(order::sessions::apply(call)),
+    ),
     page(
         "/instances/{name}/queries",
         "Statements by what they cost",
@@ -315,6 +330,11 @@ static ROUTES: &[Route] = &[
         "/instances/{name}/logs/records",
         "Records of the server's log, newest first",
         |visit, at| page::logs::records(visit, at.get("name")),
+    ),
+    page(
+        "/instances/{name}/maintenance",
+        "What is due, what is being done, and what was done",
+        |visit, at| page::maintenance::render(visit, at.get("name")),
     ),
     page(
         "/instances/{name}/settings",

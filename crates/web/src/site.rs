@@ -7,6 +7,7 @@ use pawang_alert::book::External;
 use pawang_alert::setup::Setup;
 use pawang_config::{MetricsConfig, QueryText};
 use pawang_core::alert::{Done, Order};
+use pawang_core::plan::{Outcome, Plan};
 use pawang_core::{Report, Timestamp};
 use pawang_store::Store;
 use pawang_store::live::Live;
@@ -79,4 +80,63 @@ pub enum Command {
         /// Whether they were taken.
         answer: oneshot::Sender<Result<(), Report>>,
     },
+    /// Look at the sessions of an instance and make a plan; nothing is changed.
+    PlanSessions {
+        /// The instance.
+        instance: String,
+        /// What is wanted.
+        wanted: SessionsWanted,
+        /// Who asks, as the journal names it.
+        by: String,
+        /// The plan.
+        answer: oneshot::Sender<Result<Planned, Report>>,
+    },
+    /// Carry out a plan that was made before.
+    ApplySessions {
+        /// The instance.
+        instance: String,
+        /// The hash of the plan.
+        plan: String,
+        /// The name of the instance as somebody typed it.
+        typed: String,
+        /// Who asks, as the journal names it.
+        by: String,
+        /// What came of it.
+        answer: oneshot::Sender<Result<Applied, Report>>,
+    },
+}
+
+/// What is wanted of the sessions of an instance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SessionsWanted {
+    /// Cancel the statement of a session, by session ID.
+    Cancel(String),
+    /// End a session, by session ID.
+    Terminate(String),
+    /// Free those that wait.
+    Blockers,
+}
+
+/// A plan that waits for agreement.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Planned {
+    /// The plan.
+    pub plan: Plan,
+    /// Its hash, by which it is applied.
+    pub hash: String,
+    /// Whether the name of the instance must be typed.
+    pub production: bool,
+}
+
+/// What came of a plan.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Applied {
+    /// The plan.
+    pub planned: Planned,
+    /// What became of each action.
+    pub outcome: Outcome,
+    /// How many sessions waited before.
+    pub waited: usize,
+    /// How many of them wait still.
+    pub waiting: usize,
 }

@@ -14,9 +14,9 @@ use crate::handling::Happened;
 use crate::incident::Opening;
 use crate::matcher::Matchers;
 use crate::notice::{clock, name};
-use crate::schedule::Schedule;
 use crate::span::{later, since};
 use crate::window::Ready;
+use pawang_config::schedule::Schedule;
 
 /// Longest time that anything may be kept quiet.
 const QUIET_MAX: Duration = Duration::from_secs(366 * 86_400);

@@ -3,9 +3,9 @@
 use pawang_config::PolicyConfig;
 use pawang_core::Timestamp;
 
-use crate::schedule::Schedule;
 use crate::setup::Setup;
 use crate::span::{later, since};
+use pawang_config::schedule::Schedule;
 
 /// Times within hours that are looked at for one step; one that takes longer is never reached.
 const OCCURRENCES_MAX: usize = 512;

@@ -1,11 +1,8 @@
 //! Who waits for whom as lines of a drawn tree, for whoever shows it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use pawang_core::{Row, Snapshot};
-
-/// Lines of one forest; a longer queue is cut, worst first.
-const BRANCHES_MAX: usize = 1_000;
+use pawang_core::{Row, Snapshot, WaitGraph};
 
 /// One session of the forest; its victims follow it, one level deeper.
 #[derive(Clone, Copy)]
@@ -22,76 +19,31 @@ pub struct Branch<'a> {
     pub circle: bool,
 }
 
-struct Forest<'a> {
-    rows: BTreeMap<i64, Row<'a>>,
-    behind: BTreeMap<i64, BTreeSet<i64>>,
-}
-
 /// Returns everybody of collector `blocking` who blocks or waits, blockers before their victims, the root with the
 /// most victims first; each session once.
 pub fn forest(blocking: &Snapshot) -> Vec<Branch<'_>> {
-    let mut forest = Forest {
-        rows: BTreeMap::new(),
-        behind: BTreeMap::new(),
-    };
-    let mut waiting = BTreeSet::new();
+    let mut graph = WaitGraph::default();
+    let mut rows = BTreeMap::new();
     for row in blocking.rows() {
         let Some(process) = row.int("pid") else {
             continue;
         };
-        forest.rows.insert(process, row);
+        rows.insert(process, row);
         let blockers = row.list("blocking_pids").iter();
         for blocker in blockers.filter_map(|text| text.parse::<i64>().ok()) {
-            forest.behind.entry(blocker).or_default().insert(process);
-            waiting.insert(process);
+            graph.wait(process, blocker);
         }
     }
-    let free = forest.behind.keys().filter(|p| !waiting.contains(p));
-    let mut roots: Vec<(usize, i64)> = free.map(|p| (forest.victims(*p).len(), *p)).collect();
-    roots.sort_by_key(|(victims, process)| (std::cmp::Reverse(*victims), *process));
-    let mut branches = Vec::new();
-    let mut drawn = BTreeSet::new();
-    for (_, root) in roots {
-        forest.draw(root, &mut drawn, &mut branches);
-    }
-    // What is left waits in a circle, which has no root: any of its members will do.
-    for process in forest.behind.keys() {
-        if !drawn.contains(process) {
-            forest.draw(*process, &mut drawn, &mut branches);
-        }
-    }
-    branches
-}
-
-impl<'a> Forest<'a> {
-    fn victims(&self, process: i64) -> BTreeSet<i64> {
-        let mut found = BTreeSet::new();
-        let mut open = vec![process];
-        while let Some(next) = open.pop() {
-            let behind = self.behind.get(&next).into_iter().flatten();
-            open.extend(behind.copied().filter(|victim| found.insert(*victim)));
-        }
-        found
-    }
-
-    fn draw(&self, root: i64, drawn: &mut BTreeSet<i64>, branches: &mut Vec<Branch<'a>>) {
-        let mut open = vec![(0, root)];
-        while let Some((depth, process)) = open.pop() {
-            if branches.len() >= BRANCHES_MAX || !drawn.insert(process) {
-                continue;
-            }
-            let victims = self.victims(process);
-            branches.push(Branch {
-                depth,
-                process,
-                row: self.rows.get(&process).copied(),
-                victims: victims.iter().filter(|victim| **victim != process).count(),
-                circle: victims.contains(&process),
-            });
-            let behind = self.behind.get(&process).into_iter().flatten();
-            open.extend(behind.rev().map(|victim| (depth + 1, *victim)));
-        }
-    }
+    let twigs = graph.forest().into_iter();
+    twigs
+        .map(|twig| Branch {
+            depth: twig.depth,
+            process: twig.process,
+            row: rows.get(&twig.process).copied(),
+            victims: twig.victims,
+            circle: twig.circle,
+        })
+        .collect()
 }
 
 #[cfg(test)]

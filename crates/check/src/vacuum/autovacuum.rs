@@ -2,7 +2,7 @@
 
 use pawang_core::{Level, Missing, Unit};
 
-use super::threshold::{Autovacuum, later, object, target};
+use super::threshold::{autovacuum, later, object, target};
 use crate::{Check, Direction, Floor, Group, Observation, Scope, View, relation};
 
 /// Reading a page that is not in shared buffers costs this many cost units (`vacuum_cost_page_miss` may change it).
@@ -236,7 +236,7 @@ fn disabled_tables(view: &View<'_>) -> Result<Vec<Observation>, Missing> {
 }
 
 fn vacuum_due(view: &View<'_>) -> Result<Vec<Observation>, Missing> {
-    let autovacuum = Autovacuum::of(view)?;
+    let autovacuum = autovacuum(view)?;
     let floor = view.floor("dead-rows");
     let tables = view.here("tables")?;
     let mut observations = Vec::new();
@@ -267,7 +267,7 @@ fn vacuum_due(view: &View<'_>) -> Result<Vec<Observation>, Missing> {
 }
 
 fn vacuum_starved(view: &View<'_>) -> Result<Vec<Observation>, Missing> {
-    let autovacuum = Autovacuum::of(view)?;
+    let autovacuum = autovacuum(view)?;
     let floor = view.floor("dead-rows");
     let tables = view.here("tables")?;
     let older = view
@@ -318,7 +318,7 @@ fn vacuum_starved(view: &View<'_>) -> Result<Vec<Observation>, Missing> {
 }
 
 fn held_back(view: &View<'_>) -> Result<Vec<Observation>, Missing> {
-    let autovacuum = Autovacuum::of(view)?;
+    let autovacuum = autovacuum(view)?;
     let floor = view.floor("dead-rows");
     let tables = view.here("tables")?;
     let holder = view.snapshot("horizon").ok().and_then(|horizon| {
@@ -367,7 +367,7 @@ fn held_back(view: &View<'_>) -> Result<Vec<Observation>, Missing> {
 }
 
 fn workers(view: &View<'_>) -> Result<Vec<Observation>, Missing> {
-    let autovacuum = Autovacuum::of(view)?;
+    let autovacuum = autovacuum(view)?;
     let most: f64 = view
         .setting("autovacuum_max_workers")?
         .and_then(|text| text.parse().ok())

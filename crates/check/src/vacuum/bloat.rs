@@ -1,8 +1,8 @@
 //! Space that a rebuild would give back.
 
-use pawang_core::{Blind, ByteSize, Level, Missing, Row, Snapshot, Unit};
+use pawang_core::bloat::{Needed, Sized, indexes, tables, toast_pages};
+use pawang_core::{Blind, ByteSize, Level, Missing, Row, Unit};
 
-use super::shape::{Needed, Sized, indexes, tables};
 use crate::{Check, Direction, Floor, Group, Observation, Scope, View, relation};
 
 const SIZE: Floor = Floor {
@@ -18,9 +18,6 @@ const CATALOG_SIZE: Floor = Floor {
     unit: Unit::Bytes,
     ignores: "catalogs smaller than this",
 };
-
-/// Chunks of an out-of-line value on one page of a TOAST table.
-const CHUNKS_PER_PAGE: f64 = 4.0;
 
 pub(super) const TABLE_BLOAT: Check = Check {
     id: "table-bloat",
@@ -123,39 +120,9 @@ fn is_catalog(row: &Row<'_>) -> bool {
 fn index_bloat(view: &View<'_>) -> Result<Vec<Observation>, Missing> {
     let shapes = view.here("index-shape")?;
     let known = view.here("extended-statistics").ok();
-    let combinations = |relid: i64, keys: &[i64]| combinations(known?, relid, keys);
-    judge(view, "index", indexes(shapes, &combinations), |row| {
+    judge(view, "index", indexes(shapes, known), |row| {
         !is_catalog(row)
     })
-}
-
-/// Returns how many combinations of these columns extended statistics count.
-fn combinations(known: &Snapshot, relid: i64, keys: &[i64]) -> Option<f64> {
-    let mut wanted: Vec<i64> = keys.to_vec();
-    wanted.sort_unstable();
-    let of_table = known.rows().filter(|row| row.int("relid") == Some(relid));
-    of_table
-        .filter_map(|row| row.text("n_distinct"))
-        .find_map(|text| parse_combinations(text, &wanted))
-}
-
-/// Finds `wanted` in the text form of `pg_ndistinct`, such as `{"1, 2": 500, "1, 2, 3": 900}`.
-fn parse_combinations(text: &str, wanted: &[i64]) -> Option<f64> {
-    let body = text.trim_matches(['{', '}']);
-    let mut parts = body.split('"');
-    // Text before the first quote is empty; then keys and counts take turns.
-    parts.next();
-    while let (Some(keys), Some(count)) = (parts.next(), parts.next()) {
-        let mut keys: Vec<i64> = keys
-            .split(',')
-            .filter_map(|key| key.trim().parse().ok())
-            .collect();
-        keys.sort_unstable();
-        if keys == wanted {
-            return count.trim_matches([':', ' ', ',']).parse().ok();
-        }
-    }
-    None
 }
 
 /// Judges every relation above the floor, and counts those that cannot be judged.
@@ -175,9 +142,11 @@ fn judge(
         .filter(|relation| concerned(&relation.row) && relation.pages * page >= floor)
     {
         match relation.needed {
-            Needed::Pages(needed) => observations.push(observation(relation, kind, needed, page)),
+            Needed::Pages(needed) => {
+                observations.push(observation(relation, kind, needed.likely, page));
+            }
             Needed::Unreadable => unreadable += 1,
-            Needed::NotEstimable(reason) => blurred.push((object(&relation.row, kind), reason)),
+            Needed::NotEstimable(reason, _) => blurred.push((object(&relation.row, kind), reason)),
         }
     }
     if unreadable > 0 {
@@ -201,11 +170,7 @@ fn judge(
 fn observation(relation: &Sized<'_>, kind: &str, needed: f64, page: f64) -> Observation {
     let row = &relation.row;
     let wasted = (relation.pages - needed).max(0.0);
-    let share = if relation.pages > 0.0 {
-        100.0 * wasted / relation.pages
-    } else {
-        0.0
-    };
+    let share = relation.percent(needed);
     let bytes = |pages: f64| ByteSize((pages * page) as u64);
     let command = if kind == "index" {
         "REINDEX"
@@ -293,7 +258,7 @@ fn toast_bloat(view: &View<'_>) -> Result<Vec<Observation>, Missing> {
     });
     let observations = toasts.map(|row| {
         let pages = row.float("relpages").unwrap_or(0.0);
-        let most = (row.float("reltuples").unwrap_or(0.0) / CHUNKS_PER_PAGE).ceil();
+        let most = toast_pages(&row).unwrap_or(0.0);
         let wasted = (pages - most).max(0.0);
         let share = 100.0 * wasted / pages.max(1.0);
         Observation {
@@ -315,17 +280,4 @@ fn toast_bloat(view: &View<'_>) -> Result<Vec<Observation>, Missing> {
 fn block_size(view: &View<'_>) -> f64 {
     let setting = view.setting("block_size").ok().flatten();
     setting.and_then(|text| text.parse().ok()).unwrap_or(8192.0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::parse_combinations;
-
-    #[test]
-    fn combinations_are_found_whatever_the_order_of_their_columns() {
-        let text = "{\"1, 2\": 500, \"1, 2, 3\": 900}";
-        assert_eq!(parse_combinations(text, &[1, 2]), Some(500.0));
-        assert_eq!(parse_combinations(text, &[1, 2, 3]), Some(900.0));
-        assert_eq!(parse_combinations(text, &[2, 3]), None);
-    }
 }

@@ -2,8 +2,6 @@
 
 mod autovacuum;
 mod bloat;
-mod estimate;
-mod shape;
 mod table;
 mod threshold;
 

@@ -2,7 +2,7 @@
 
 use pawang_core::{Level, Missing, Row, Unit};
 
-use super::threshold::{Autovacuum, later, object, target};
+use super::threshold::{autovacuum, later, object, target};
 use crate::{Check, Direction, Floor, Group, Observation, Scope, View, relation};
 
 const SIZE: Floor = Floor {
@@ -263,7 +263,7 @@ fn never_analyzed(view: &View<'_>) -> Result<Vec<Observation>, Missing> {
 }
 
 fn stale_statistics(view: &View<'_>) -> Result<Vec<Observation>, Missing> {
-    let autovacuum = Autovacuum::of(view)?;
+    let autovacuum = autovacuum(view)?;
     let floor = view.floor("changes");
     let tables = view.here("tables")?;
     let mut observations = Vec::new();

@@ -7,7 +7,10 @@ use std::fmt::Write;
 use std::time::Instant;
 
 use pawang_check::{Check, Policy, Resolved, find};
-use pawang_core::{Level, Verdict};
+use pawang_collect::{Catalog, HostRequest, Request, observe};
+use pawang_core::bloat::{Space, index_spaces};
+use pawang_core::{Instance, Level, Timestamp, Verdict};
+use pawang_postgres::{Environment, Target};
 use pawang_testbed::{Cluster, Setup, Version, versions};
 
 use crate::watch::{Watch, evaluate};
@@ -459,6 +462,189 @@ fn report(
         wrong.push(format!("{verdict:#?}"));
     }
     wrong
+}
+
+/// Rows of each table of the second corpus.
+const ROWS: u32 = 50_000;
+/// Smaller indexes say nothing in whole pages.
+const PAGES_MIN: u32 = 40;
+/// Indexes of both corpora together, at least.
+const INDEXES_MIN: usize = 140;
+
+/// Types and how a number becomes a value of theirs; `$v` is the number.
+const TYPES: [(&str, &str, &str); 7] = [
+    ("int", "int", "($v)::int"),
+    ("bigint", "bigint", "($v)::bigint"),
+    ("text", "text", "'value ' || ($v)"),
+    ("collated", "text COLLATE \"C\"", "md5(($v)::text)"),
+    ("numeric", "numeric", "($v)::numeric / 7"),
+    ("uuid", "uuid", "md5(($v)::text)::uuid"),
+    (
+        "timestamptz",
+        "timestamptz",
+        "'2026-01-01'::timestamptz + ($v) * interval '1 minute'",
+    ),
+];
+
+/// What happens to each table: whether its indexes are there before its rows, and what comes afterwards.
+const LIVES: [(&str, bool, &str); 4] = [
+    ("built", false, ""),
+    ("grown", true, ""),
+    ("deleted", true, "DELETE FROM $t WHERE id % 5 < 3"),
+    (
+        "updated",
+        true,
+        "UPDATE $t SET few = few, own = own, n = n, id = id + 1000000 WHERE id % 2 = 0",
+    ),
+];
+
+const INDEXES: &str = "
+    CREATE INDEX $t_few ON $t (few);
+    CREATE UNIQUE INDEX $t_own ON $t (own);
+    CREATE INDEX $t_filled ON $t (own) WITH (fillfactor = 70);
+    CREATE INDEX $t_half ON $t (own) WHERE id % 2 = 1;
+    CREATE INDEX $t_with ON $t (few) INCLUDE (id);
+    CREATE INDEX $t_nulls ON $t (n);
+";
+
+/// Makes one table for each type and each life, with six indexes.
+fn second_corpus() -> String {
+    let mut sql = String::new();
+    for (number, (name, kind, value)) in TYPES.into_iter().enumerate() {
+        for (life, early, afterwards) in LIVES {
+            // Groups of one size, and groups of the sizes that chance makes.
+            let group = ["g % 400", "(random() * 400)::int"][number % 2];
+            let table = format!("c_{name}_{life}");
+            let of = |text: &str| value.replace("$v", text);
+            let (few, own) = (of(group), of("(g::bigint * 7919) % 1000003"));
+            let rows = format!(
+                "INSERT INTO $t SELECT g, {few}, {own}, CASE WHEN g % 5 < 3 THEN {own} END FROM generate_series(1, {ROWS}) g;"
+            );
+            let parts = if early {
+                [INDEXES, &rows]
+            } else {
+                [&rows, INDEXES]
+            };
+            let create = format!(
+                "CREATE TABLE $t (id int NOT NULL, few {kind} NOT NULL, own {kind} NOT NULL, n {kind});"
+            );
+            sql +=
+                &format!("{create} {} {} {afterwards};", parts[0], parts[1]).replace("$t", &table);
+        }
+    }
+    sql
+}
+
+async fn fill(cluster: &Cluster) {
+    cluster.monitor().await;
+    cluster
+        .sql("postgres", "GRANT pg_read_all_data TO monitor")
+        .await;
+    for statement in second_corpus()
+        .split(';')
+        .filter(|part| !part.trim().is_empty())
+    {
+        cluster
+            .sql("postgres", &format!("SELECT setseed(0.4); {statement}"))
+            .await;
+    }
+    cluster.sql("postgres", "VACUUM (ANALYZE)").await;
+}
+
+/// Looks at all indexes of at least so many pages, as `pawang bloat` does.
+async fn spaces(cluster: &Cluster) -> Vec<Space> {
+    let mut catalog = Catalog::built_in();
+    catalog.want_whole("index-shape", PAGES_MIN);
+    let target = Target::parse(
+        &cluster.url_as("monitor", "postgres"),
+        &Environment::default(),
+    )
+    .unwrap();
+    let collectors = ["index-shape", "extended-statistics"]
+        .map(str::to_owned)
+        .into();
+    let facts = observe(&Request {
+        instance: &Instance::default(),
+        target: &target,
+        purpose: "test",
+        catalog: &catalog,
+        collectors: &collectors,
+        questions: &[],
+        databases: &[],
+        pgbouncer: None,
+        patroni: None,
+        host: HostRequest::default(),
+        backups: &[],
+        now: Timestamp::UNIX_EPOCH,
+    })
+    .await;
+    let all = index_spaces(&facts, "postgres").unwrap();
+    all.into_iter()
+        .filter(|space| space.schema == "public")
+        .collect()
+}
+
+#[tokio::test]
+async fn indexes_of_every_type_form_and_life_are_within_five_points_and_within_their_bounds() {
+    let cluster = Cluster::start(&Setup {
+        settings: &[
+            ("autovacuum", "off"),
+            ("maintenance_work_mem", "256MB"),
+            ("fsync", "off"),
+        ],
+        ..Setup::default()
+    })
+    .await;
+    fill(&cluster).await;
+    let spaces = spaces(&cluster).await;
+    let mut wrong = Vec::new();
+    let (mut told, mut outside) = (0, 0);
+    for space in &spaces {
+        cluster
+            .sql(
+                "postgres",
+                &format!("REINDEX INDEX public.\"{}\"", space.name),
+            )
+            .await;
+        let sql = format!("SELECT pg_relation_size({})::text", space.oid);
+        let after = number(&cluster.sql("postgres", &sql).await[0], 0);
+        let size = space.size.0 as f64;
+        let real = (size - after).max(0.0);
+        let Some(percent) = space.percent() else {
+            wrong.push(format!(
+                "{} is not estimable: {:?}",
+                space.name, space.why_not
+            ));
+            continue;
+        };
+        told += 1;
+        let error = percent - 100.0 * real / size;
+        if error.abs() > ERROR_MAX {
+            wrong.push(format!(
+                "{} is {error:.1} points off ({real} of {size})",
+                space.name
+            ));
+        }
+        let waste = space.waste.unwrap();
+        if real < waste.least.0 as f64 || real > waste.most.0 as f64 {
+            outside += 1;
+        }
+    }
+    println!(
+        "{} indexes, {told} estimated, {} not within {ERROR_MAX} points, {outside} outside their bounds\n{wrong:#?}",
+        spaces.len(),
+        wrong.len()
+    );
+    assert!(
+        spaces.len() >= INDEXES_MIN,
+        "the corpus has only {} indexes",
+        spaces.len()
+    );
+    assert!(wrong.len() * 20 <= spaces.len(), "{wrong:#?}");
+    assert!(
+        outside * 20 <= told,
+        "{outside} of {told} are outside their bounds"
+    );
 }
 
 fn text(row: &[Option<String>], column: usize) -> String {

@@ -23,11 +23,45 @@ WITH wanted AS MATERIALIZED (
          JOIN pg_catalog.pg_namespace AS n ON n.oid = i.relnamespace
         WHERE i.relkind = 'i'
           AND i.relam = 403
-          AND i.relpages >= 128
+          AND i.relpages >= {pages_min}
+          AND (i.relpages, i.oid) < ({below_pages}, {below_oid}::oid)
           AND i.relpersistence <> 't'
           AND x.indisvalid
-        ORDER BY i.relpages DESC, i.oid
-        LIMIT 200)
+        ORDER BY i.relpages DESC, i.oid DESC
+        LIMIT {relations}),
+k AS MATERIALIZED (
+       SELECT w.*,
+              CASE WHEN w.indkey[a.attnum - 1] = 0 THEN w.indexrelname ELSE w.relname END AS statistics_of,
+               a.attnum,
+               coalesce(h.attname, a.attname) AS attname,
+               a.attlen,
+               a.attalign::text,
+               coalesce(h.attnotnull, false) AS not_null,
+               300 * greatest(h.attstattarget, pg_catalog.current_setting('default_statistics_target')::int) AS sample_rows,
+               coalesce(nullif(t.typbasetype, 0), t.oid)::bigint AS base_type,
+               a.attnum <= w.indnkeyatts
+               AND EXISTS (SELECT
+                             FROM pg_catalog.pg_opclass AS o
+                             JOIN pg_catalog.pg_amproc AS e ON e.amprocfamily = o.opcfamily
+                                                           AND e.amproclefttype = o.opcintype
+                                                           AND e.amprocrighttype = o.opcintype
+                                                           AND e.amprocnum = 4
+                            WHERE o.oid = w.indclass[a.attnum - 1]
+                              AND (e.amproc <> 'pg_catalog.btvarstrequalimage'::regproc
+                                   OR EXISTS (SELECT
+                                                FROM pg_catalog.pg_collation AS l
+                                               WHERE l.oid = w.indcollation[a.attnum - 1]
+                                                 AND l.collisdeterministic))) AS deduplicates,
+               CASE
+                 WHEN h.attnum IS NOT NULL THEN pg_catalog.has_column_privilege(w.relid, h.attnum, 'SELECT')
+                 ELSE pg_catalog.has_table_privilege(w.relid, 'SELECT')
+               END AS readable
+          FROM wanted AS w
+          JOIN pg_catalog.pg_attribute AS a ON a.attrelid = w.indexrelid
+          JOIN pg_catalog.pg_type AS t ON t.oid = a.atttypid
+          LEFT JOIN pg_catalog.pg_attribute AS h ON h.attrelid = w.relid
+                                                AND h.attnum = w.indkey[a.attnum - 1]
+                                                AND h.attnum <> 0)
 SELECT k.schemaname,
        k.relname,
        k.indexrelname,
@@ -68,37 +102,7 @@ SELECT k.schemaname,
              (coalesce(p.residue_5, 0) / p.sample_weight)::float4::text,
              (coalesce(p.residue_6, 0) / p.sample_weight)::float4::text,
              (coalesce(p.residue_7, 0) / p.sample_weight)::float4::text] END AS sample_residues
-  FROM (SELECT w.*,
-               a.attnum,
-               coalesce(h.attname, a.attname) AS attname,
-               a.attlen,
-               a.attalign::text,
-               coalesce(h.attnotnull, false) AS not_null,
-               300 * greatest(h.attstattarget, pg_catalog.current_setting('default_statistics_target')::int) AS sample_rows,
-               coalesce(nullif(t.typbasetype, 0), t.oid)::bigint AS base_type,
-               a.attnum <= w.indnkeyatts
-               AND EXISTS (SELECT
-                             FROM pg_catalog.pg_opclass AS o
-                             JOIN pg_catalog.pg_amproc AS e ON e.amprocfamily = o.opcfamily
-                                                           AND e.amproclefttype = o.opcintype
-                                                           AND e.amprocrighttype = o.opcintype
-                                                           AND e.amprocnum = 4
-                            WHERE o.oid = w.indclass[a.attnum - 1]
-                              AND (e.amproc <> 'pg_catalog.btvarstrequalimage'::regproc
-                                   OR EXISTS (SELECT
-                                                FROM pg_catalog.pg_collation AS l
-                                               WHERE l.oid = w.indcollation[a.attnum - 1]
-                                                 AND l.collisdeterministic))) AS deduplicates,
-               CASE
-                 WHEN h.attnum IS NOT NULL THEN pg_catalog.has_column_privilege(w.relid, h.attnum, 'SELECT')
-                 ELSE pg_catalog.has_table_privilege(w.relid, 'SELECT')
-               END AS readable
-          FROM wanted AS w
-          JOIN pg_catalog.pg_attribute AS a ON a.attrelid = w.indexrelid
-          JOIN pg_catalog.pg_type AS t ON t.oid = a.atttypid
-          LEFT JOIN pg_catalog.pg_attribute AS h ON h.attrelid = w.relid
-                                                AND h.attnum = w.indkey[a.attnum - 1]
-                                                AND h.attnum <> 0) AS k
+  FROM k
   LEFT JOIN LATERAL (
        SELECT s.schemaname,
               s.tablename,
@@ -110,18 +114,17 @@ SELECT k.schemaname,
               s.most_common_vals,
               s.most_common_freqs,
               s.histogram_bounds,
-              f.mcv_count,
+              pg_catalog.cardinality(s.most_common_freqs)::bigint AS mcv_count,
               f.mcv_share,
-              f.mcv_skew,
-              greatest(1 - s.null_frac - coalesce(f.mcv_share, 0), 0)::float8 AS rest
+              (s.most_common_freqs[1] / nullif(s.most_common_freqs[pg_catalog.cardinality(s.most_common_freqs)], 0))::float8 AS mcv_skew,
+              greatest(1 - s.null_frac - coalesce(f.mcv_share, 0), 0)::float8 AS rest,
+              pg_catalog.array_length(s.histogram_bounds, 1) AS bounds
          FROM pg_catalog.pg_stats AS s
          LEFT JOIN LATERAL (
-              SELECT pg_catalog.count(*) AS mcv_count,
-                     pg_catalog.sum(q.frequency)::float8 AS mcv_share,
-                     (pg_catalog.max(q.frequency) / nullif(pg_catalog.min(q.frequency), 0))::float8 AS mcv_skew
-                FROM pg_catalog.unnest(s.most_common_freqs) AS q(frequency)) AS f ON true
+              SELECT pg_catalog.sum(q.frequency)::float8 AS mcv_share
+                FROM pg_catalog.unnest(s.most_common_freqs) AS q(frequency)) AS f ON k.attlen < 0 OR k.indnatts = 1 AND NOT k.indisunique
         WHERE s.schemaname = k.schemaname
-          AND s.tablename = CASE WHEN k.indkey[k.attnum - 1] = 0 THEN k.indexrelname ELSE k.relname END
+          AND s.tablename = k.statistics_of
           AND s.attname = k.attname
           AND NOT s.inherited
        OFFSET 0) AS s ON true
@@ -150,19 +153,19 @@ SELECT k.schemaname,
                          FROM unnest(CASE WHEN k.base_type IN (17, 25, 1042, 1043, 2275) THEN s.most_common_vals::text::text[] END, s.most_common_freqs) AS m(value, weight)
                         WHERE m.value IS NOT NULL
                        UNION ALL
-                       SELECT h.value,
-                              h.weight
-                         FROM (SELECT b.value,
-                                      s.rest / pg_catalog.count(*) OVER () AS weight
-                                 FROM pg_catalog.unnest(CASE WHEN k.base_type IN (17, 25, 1042, 1043, 2275) THEN s.histogram_bounds::text::text[] END) AS b(value)) AS h) AS t
+                       SELECT b.value,
+                              s.rest / s.bounds
+                         FROM pg_catalog.unnest(CASE WHEN k.base_type IN (17, 25, 1042, 1043, 2275) THEN s.histogram_bounds::text::text[] END) AS b(value)) AS t
                 UNION ALL
                SELECT m.weight::float8,
                       pg_catalog.pg_column_size(m.value + 0) - 3
                  FROM unnest(CASE WHEN k.base_type = 1700 THEN s.most_common_vals::text::numeric[] END, s.most_common_freqs) AS m(value, weight)
-                WHERE m.value IS NOT NULL
+                WHERE k.base_type = 1700
+                  AND m.value IS NOT NULL
                 UNION ALL
-               SELECT s.rest / pg_catalog.count(*) OVER (),
+               SELECT s.rest / s.bounds,
                       pg_catalog.pg_column_size(b.value + 0) - 3
-                 FROM pg_catalog.unnest(CASE WHEN k.base_type = 1700 THEN s.histogram_bounds::text::numeric[] END) AS b(value)) AS v
+                 FROM pg_catalog.unnest(CASE WHEN k.base_type = 1700 THEN s.histogram_bounds::text::numeric[] END) AS b(value)
+                WHERE k.base_type = 1700) AS v
         WHERE k.attlen < 0) AS p ON true
- ORDER BY k.relpages DESC, k.indexrelid, k.attnum
+ ORDER BY k.relpages DESC, k.indexrelid DESC, k.attnum

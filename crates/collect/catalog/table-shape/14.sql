@@ -10,11 +10,12 @@ WITH wanted AS MATERIALIZED (
          JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
          JOIN pg_catalog.pg_am AS m ON m.oid = c.relam
         WHERE c.relkind IN ('r', 'm')
-          AND c.relpages >= 128
+          AND c.relpages >= {pages_min}
+          AND (c.relpages, c.oid) < ({below_pages}, {below_oid}::oid)
           AND c.relpersistence <> 't'
           AND m.amname = 'heap'
-        ORDER BY c.relpages DESC, c.oid
-        LIMIT 100)
+        ORDER BY c.relpages DESC, c.oid DESC
+        LIMIT {relations})
 SELECT k.schemaname,
        k.relname,
        k.attnum,
@@ -70,16 +71,15 @@ SELECT k.schemaname,
               s.most_common_vals,
               s.most_common_freqs,
               s.histogram_bounds,
-              f.mcv_count,
+              pg_catalog.cardinality(s.most_common_freqs)::bigint AS mcv_count,
               f.mcv_share,
-              f.mcv_skew,
-              greatest(1 - s.null_frac - coalesce(f.mcv_share, 0), 0)::float8 AS rest
+              (s.most_common_freqs[1] / nullif(s.most_common_freqs[pg_catalog.cardinality(s.most_common_freqs)], 0))::float8 AS mcv_skew,
+              greatest(1 - s.null_frac - coalesce(f.mcv_share, 0), 0)::float8 AS rest,
+              pg_catalog.array_length(s.histogram_bounds, 1) AS bounds
          FROM pg_catalog.pg_stats AS s
          LEFT JOIN LATERAL (
-              SELECT pg_catalog.count(*) AS mcv_count,
-                     pg_catalog.sum(q.frequency)::float8 AS mcv_share,
-                     (pg_catalog.max(q.frequency) / nullif(pg_catalog.min(q.frequency), 0))::float8 AS mcv_skew
-                FROM pg_catalog.unnest(s.most_common_freqs) AS q(frequency)) AS f ON true
+              SELECT pg_catalog.sum(q.frequency)::float8 AS mcv_share
+                FROM pg_catalog.unnest(s.most_common_freqs) AS q(frequency)) AS f ON k.attlen < 0
         WHERE s.schemaname = k.schemaname
           AND s.tablename = k.relname
           AND s.attname = k.attname
@@ -110,19 +110,19 @@ SELECT k.schemaname,
                          FROM unnest(CASE WHEN k.base_type IN (17, 25, 1042, 1043, 2275) THEN s.most_common_vals::text::text[] END, s.most_common_freqs) AS m(value, weight)
                         WHERE m.value IS NOT NULL
                        UNION ALL
-                       SELECT h.value,
-                              h.weight
-                         FROM (SELECT b.value,
-                                      s.rest / pg_catalog.count(*) OVER () AS weight
-                                 FROM pg_catalog.unnest(CASE WHEN k.base_type IN (17, 25, 1042, 1043, 2275) THEN s.histogram_bounds::text::text[] END) AS b(value)) AS h) AS t
+                       SELECT b.value,
+                              s.rest / s.bounds
+                         FROM pg_catalog.unnest(CASE WHEN k.base_type IN (17, 25, 1042, 1043, 2275) THEN s.histogram_bounds::text::text[] END) AS b(value)) AS t
                 UNION ALL
                SELECT m.weight::float8,
                       pg_catalog.pg_column_size(m.value + 0) - 3
                  FROM unnest(CASE WHEN k.base_type = 1700 THEN s.most_common_vals::text::numeric[] END, s.most_common_freqs) AS m(value, weight)
-                WHERE m.value IS NOT NULL
+                WHERE k.base_type = 1700
+                  AND m.value IS NOT NULL
                 UNION ALL
-               SELECT s.rest / pg_catalog.count(*) OVER (),
+               SELECT s.rest / s.bounds,
                       pg_catalog.pg_column_size(b.value + 0) - 3
-                 FROM pg_catalog.unnest(CASE WHEN k.base_type = 1700 THEN s.histogram_bounds::text::numeric[] END) AS b(value)) AS v
+                 FROM pg_catalog.unnest(CASE WHEN k.base_type = 1700 THEN s.histogram_bounds::text::numeric[] END) AS b(value)
+                WHERE k.base_type = 1700) AS v
         WHERE k.attlen < 0) AS p ON true
- ORDER BY k.relpages DESC, k.relid, k.attnum
+ ORDER BY k.relpages DESC, k.relid DESC, k.attnum

@@ -8,6 +8,7 @@ WITH wanted AS MATERIALIZED (
                    OR pg_catalog.pg_stat_get_live_tuples(k.oid) + pg_catalog.pg_stat_get_dead_tuples(k.oid) >= 1000)),
      owners AS MATERIALIZED (
        SELECT o.reltoastrelid,
+              o.oid AS toast_of_relid,
               pg_catalog.format('%I.%I', n.nspname, o.relname) AS toast_of,
               o.reloptions
          FROM pg_catalog.pg_class AS o
@@ -37,6 +38,7 @@ SELECT n.nspname AS schemaname,
        c.relnatts,
        c.relhastriggers,
        m.toast_of,
+       m.toast_of_relid,
        coalesce(c.reloptions, m.reloptions) AS reloptions,
        c.relpages,
        c.reltuples::float8,

@@ -1,6 +1,7 @@
 //! The operating system under a local server: `/proc`, `/sys` and `statvfs`, without any privilege of root.
 
 mod cgroup;
+mod files;
 mod filesystem;
 mod kernel;
 mod log;
@@ -35,6 +36,8 @@ pub struct HostRequest {
     pub environment_data_directory: Option<PathBuf>,
     /// The directory of the server log, likewise.
     pub log_directory: Option<PathBuf>,
+    /// The folder of archived WAL, where a maintenance policy names one.
+    pub archive_directory: Option<PathBuf>,
     /// Where the machine's root directory is mounted, when Pawang runs in a container of its own.
     pub root: Option<PathBuf>,
 }
@@ -44,6 +47,7 @@ struct Host<'a> {
     root: &'a Path,
     data: Option<PathBuf>,
     log: Option<PathBuf>,
+    archive: Option<PathBuf>,
     tablespaces: Vec<(String, PathBuf)>,
     /// A child of the postmaster, when the server named one.
     child: Option<i64>,
@@ -133,6 +137,7 @@ fn locate<'a>(request: &'a HostRequest, told: &Told) -> Result<Host<'a>, Blind> 
         root,
         data: paths.data.or(directory.map(PathBuf::from)).or(configured),
         log: paths.log.or_else(|| request.log_directory.clone()),
+        archive: request.archive_directory.clone(),
         tablespaces: paths.tablespaces,
         child: paths.child,
         wrote: paths.wrote,
@@ -207,6 +212,9 @@ fn rows(host: &Host<'_>, name: &str, now: Timestamp) -> Rows {
         "host-tcp" => kernel::tcp(host),
         "host-log" => log::severities(host, now),
         "host-log-events" => log::events(host, now),
+        "host-log-files" => files::logs(host),
+        "host-temporary-files" => files::temporary(host),
+        "host-archive-files" => files::archive(host),
         "host-cgroup" => cgroup::limits(host),
         "host-process" => process::processes(host),
         _ => Err(Blind::Failed {

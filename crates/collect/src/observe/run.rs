@@ -1,6 +1,6 @@
 //! One round over one instance: asks every wanted collector once and loses nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,6 +10,7 @@ use pawang_postgres::{Error, Session};
 use super::answer::{self, Extension, arrange, extensions, is_homeless, sighting, statement};
 use super::{Bounds, Memory, Open, Request, down, not_asked};
 use crate::down::inspect;
+use crate::paging::{PAGES_MAX, Page, RELATIONS_PER_PAGE, keep_new};
 use crate::{Collector, Question, Scope, backup, host, patroni, pgbouncer};
 
 /// After so much time spent on statements that were cancelled, nothing more is asked: the server is in trouble, and
@@ -255,7 +256,13 @@ impl<'a> Run<'a> {
         ) {
             (Err(missing), _) => Err(missing),
             (Ok(_), Some(blind)) => Err(blind.into()),
-            (Ok(sql), None) => self.read(session, collector, &sql, database).await,
+            (Ok(sql), None) => match (collector.whole, &collector.header.paging) {
+                (Some(pages_min), Some(paging)) => {
+                    self.read_whole(session, collector, &sql, database, pages_min, &paging.key)
+                        .await
+                }
+                _ => self.read(session, collector, &sql, database).await,
+            },
         };
         sighting(collector, database, seen)
     }
@@ -293,6 +300,59 @@ impl<'a> Run<'a> {
         };
         snapshot.rows = arrange(&snapshot, rows)?;
         Ok(snapshot)
+    }
+
+    /// Reads page after page until one is not full; between two of them others get their turn.
+    async fn read_whole(
+        &mut self,
+        session: &Session,
+        collector: &Collector,
+        template: &str,
+        database: Option<&str>,
+        pages_min: u32,
+        key: &str,
+    ) -> Result<Snapshot, Missing> {
+        let mut page = Page::first(pages_min);
+        let mut whole: Option<Snapshot> = None;
+        let mut seen = HashSet::new();
+        for number in 1..=PAGES_MAX {
+            if let Some(blind) = self.exhausted() {
+                return Err(blind.into());
+            }
+            let sql = page.fill(template);
+            let mut snapshot = self.read(session, collector, &sql, database).await?;
+            let next = snapshot
+                .rows()
+                .last()
+                .map(|last| (last.int("relpages"), last.int(key)));
+            let position = snapshot
+                .columns
+                .iter()
+                .position(|column| column.name == key);
+            let position = position.expect("a test reads the keys of all paged collectors");
+            let count = keep_new(&mut snapshot.rows, position, &mut seen);
+            match &mut whole {
+                None => whole = Some(snapshot),
+                Some(whole) => {
+                    whole.cost.elapsed += snapshot.cost.elapsed;
+                    whole.cost.rows += snapshot.cost.rows;
+                    whole.rows.append(&mut snapshot.rows);
+                }
+            }
+            let Some((Some(pages), Some(oid))) = next.filter(|_| count >= RELATIONS_PER_PAGE)
+            else {
+                break;
+            };
+            page = page.after(pages, oid);
+            if number == PAGES_MAX {
+                self.facts.notes.push(format!(
+                    "only the largest {} relations of collector \"{}\" were asked for",
+                    u64::from(PAGES_MAX) * u64::from(RELATIONS_PER_PAGE),
+                    collector.name
+                ));
+            }
+        }
+        Ok(whole.expect("there is at least one page"))
     }
 
     /// Runs one statement of the user's; its columns count by position.

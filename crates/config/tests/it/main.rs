@@ -4,6 +4,7 @@ mod alert;
 mod document;
 mod limits;
 mod load;
+mod maintenance;
 mod parse;
 mod serve;
 mod verify;

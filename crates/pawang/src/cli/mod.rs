@@ -3,8 +3,10 @@
 mod account;
 mod alert;
 mod at;
+mod bloat;
 mod check;
 mod config;
+mod confirm;
 mod diff;
 mod estate;
 mod explain;
@@ -13,12 +15,15 @@ mod incident;
 mod init;
 mod journal;
 mod logs;
+mod maintain;
 mod notify;
+mod progress;
 mod query;
 mod reference;
 mod route;
 mod rule;
 mod serve;
+mod session;
 mod silence;
 mod statements;
 mod token;
@@ -98,6 +103,10 @@ enum Command {
     Diff(diff::Args),
     Logs(logs::Args),
     Query(query::Args),
+    Maintain(maintain::Args),
+    Session(session::Args),
+    Bloat(bloat::Args),
+    Progress(progress::Args),
     Explain(explain::Args),
     Alert(alert::Args),
     Silence(silence::Args),
@@ -143,7 +152,11 @@ pub(crate) fn run() -> Result<Exit, Report> {
         Command::At(args) => at::run(&args, &cli.global),
         Command::Diff(args) => diff::run(&args, &cli.global),
         Command::Logs(args) => logs::run(&args, &cli.global),
+        Command::Maintain(args) => maintain::run(&args, &cli.global),
         Command::Query(args) => query::run(&args, &cli.global),
+        Command::Session(args) => session::run(&args, &cli.global),
+        Command::Bloat(args) => bloat::run(&args, &cli.global),
+        Command::Progress(args) => progress::run(&args, &cli.global),
         Command::Explain(args) => explain::run(&args, &cli.global),
         Command::Alert(args) => alert::run(&args, &cli.global),
         Command::Silence(args) => silence::run(&args, &cli.global),
@@ -189,6 +202,7 @@ fn start_diagnostics(verbose: u8, explain: bool, daemon: bool) {
         "pawang_metrics",
         "pawang_web",
         "pawang_alert",
+        "pawang_act",
     ] {
         targets = targets.with_target(name, level);
     }

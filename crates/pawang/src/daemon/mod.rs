@@ -22,6 +22,7 @@ mod recorder;
 mod remote;
 mod sampling;
 mod seen;
+mod sessions;
 mod setup;
 mod shared;
 mod start;
@@ -30,6 +31,7 @@ mod subject;
 mod supervise;
 mod texts;
 mod unsaved;
+mod upkeep;
 mod worker;
 
 use std::net::SocketAddr;

@@ -27,17 +27,20 @@ use super::remote::Remotes;
 use super::seen::Seen;
 use super::setup::{self, Setup};
 use super::shared::Shared;
-use super::{Options, baselines, greet, journal, process, status};
+use super::upkeep::Keeping;
+use super::{Options, baselines, greet, journal, process, sessions, status};
 use crate::output::Exit;
 
 /// How often the daemon looks at itself.
 const TICK: Duration = Duration::from_secs(2);
 /// Orders that wait.
 const ORDERS_MAX: usize = 8;
-/// What the orderly end may take, part by part: workers, dashboard, store.
+/// What the orderly end may take, part by part: workers, dashboard and maintenance, store.
 const WORKERS_END_MAX: Duration = Duration::from_secs(5);
-const WEB_END_MAX: Duration = Duration::from_secs(5);
+const SERVICES_END_MAX: Duration = Duration::from_secs(20);
 const STORE_END_MAX: Duration = Duration::from_secs(20);
+/// Services that the orderly end waits for.
+const DASHBOARD: &str = "dashboard";
 /// Notes that people see; the newest go first.
 const NOTES_MAX: usize = 30;
 
@@ -88,13 +91,39 @@ pub(super) struct Daemon {
     fleet: Fleet,
     remotes: Remotes,
     logbook: Logbook,
+    /// The way to the task that ends sessions.
+    sessions: mpsc::Sender<sessions::Work>,
     /// Dashboard and control socket.
     services: JoinSet<&'static str>,
     web_stop: watch::Sender<bool>,
+    keeping: Keeping,
     orders: mpsc::Receiver<Order>,
     commands: mpsc::Receiver<Command>,
     notify: Notify,
     signals: Signals,
+}
+
+/// Starts the task that ends sessions, and returns the way to it.
+fn start_learning(services: &mut JoinSet<&'static str>, shared: &Arc<Shared>, alarm: &Alarm) {
+    let learning = baselines::run(Arc::clone(shared), alarm.setups());
+    services.spawn(async move {
+        learning.await;
+        "task that learns what is usual"
+    });
+}
+
+fn start_sessions(
+    services: &mut JoinSet<&'static str>,
+    store: &Store,
+    now: fn() -> Timestamp,
+) -> mpsc::Sender<sessions::Work> {
+    let (sender, orders) = mpsc::channel(sessions::ORDERS_MAX);
+    let ending = sessions::run(orders, store.clone(), now);
+    services.spawn(async move {
+        ending.await;
+        "task that ends sessions"
+    });
+    sender
 }
 
 struct Signals {
@@ -153,15 +182,13 @@ impl Daemon {
             control::serve(socket, orders_sender, alerting).await;
             "control socket"
         });
-        let learning = baselines::run(Arc::clone(&shared), alarm.setups());
-        services.spawn(async move {
-            learning.await;
-            "task that learns what is usual"
-        });
+        start_learning(&mut services, &shared, &alarm);
         let logbook = read_logs(&mut services, &parts.setup, &shared, &parts.directory);
+        let keeping = Keeping::start(&mut services, &parts.setup, &shared);
+        let sessions = start_sessions(&mut services, &parts.store, parts.now);
         services.spawn(async move {
             pawang_web::serve(listener, parts.tls, site, web_stopped).await;
-            "dashboard"
+            DASHBOARD
         });
         let mut daemon = Daemon {
             options: parts.options,
@@ -181,8 +208,10 @@ impl Daemon {
             fleet: Fleet::default(),
             remotes: Remotes::default(),
             logbook,
+            sessions,
             services,
             web_stop,
+            keeping,
             orders,
             commands,
             notify: Notify::from_environment(),
@@ -291,6 +320,7 @@ impl Daemon {
             mut fleet,
             mut services,
             web_stop,
+            keeping,
             mut remotes,
             logbook,
             shared,
@@ -305,19 +335,21 @@ impl Daemon {
         drop((orders, commands));
         web_stop.send_replace(true);
         logbook.stop();
+        keeping.stop();
         fleet.stop_all(WORKERS_END_MAX).await;
         shared.set_outlets(Vec::new());
         remotes.stop().await;
         // The control socket would listen for ever; the dashboard ends by itself, within its time.
-        let drained = timeout(WEB_END_MAX, async {
-            while let Some(ended) = services.join_next().await {
-                if ended.is_ok_and(|name| name == "dashboard") {
-                    break;
-                }
+        let drained = timeout(SERVICES_END_MAX, async {
+            let mut awaited = vec![DASHBOARD, Keeping::NAME];
+            while let (false, Some(ended)) = (awaited.is_empty(), services.join_next().await) {
+                awaited.retain(|name| !ended.as_ref().is_ok_and(|ended| ended == name));
             }
         });
         if drained.await.is_err() {
-            tracing::warn!("some requests were not answered in time");
+            tracing::warn!(
+                "some requests were not answered, or some maintenance not stopped, in time"
+            );
         }
         services.shutdown().await;
         control::remove(&directory);
@@ -389,6 +421,11 @@ impl Daemon {
             }
             Command::Ask { instance, answer } => {
                 let _ = answer.send(self.fleet.wake(&instance));
+            }
+            command @ (Command::PlanSessions { .. } | Command::ApplySessions { .. }) => {
+                let setup = Arc::clone(&self.setup);
+                // A full channel drops the order and with it the way to its answer: the dashboard says that it is busy.
+                let _ = self.sessions.try_send(sessions::Work { command, setup });
             }
         }
     }
@@ -463,6 +500,7 @@ impl Daemon {
             .cloned()
             .collect();
         let ended: Vec<String> = removed.iter().chain(&changed).cloned().collect();
+        self.keeping.take_setup(&new);
         self.fleet.stop(&ended, WORKERS_END_MAX).await;
         for name in &removed {
             self.shared.forget(name).await;

@@ -65,6 +65,13 @@ fn accounts_are_made_listed_replaced_and_removed_and_the_journal_knows() {
         "account.create",
     ];
     assert_eq!(actions, expected);
+    let shown = desk.pawang(&["journal", "show", "1", "--json"]);
+    assert_eq!(
+        shown.data("pawang.journal.show/1")["entry"]["action"],
+        actions[actions.len() - 1]
+    );
+    desk.pawang(&["journal", "show", "4711"])
+        .is_clear_error(2, &["the journal has no record 4711"]);
     assert!(journal.contains("cli:") && !journal.contains(PASSWORD));
     let mode = std::fs::metadata(desk.path("data/state.db"))
         .unwrap()

@@ -26,6 +26,7 @@ mod serve_logs;
 mod serve_refusals;
 mod serve_reload;
 mod serve_trouble;
+mod session;
 mod top;
 mod trouble;
 mod window;

@@ -13,6 +13,7 @@ mod read;
 mod refuse;
 mod target;
 mod tls;
+mod writer;
 
 use std::time::Duration;
 

@@ -31,7 +31,7 @@ pub struct Entry {
     pub action: String,
     /// To what: a name, an instance; empty when there is only one.
     pub object: String,
-    /// `done`, `refused` or `failed`.
+    /// `done`, `refused` or `failed`; `begun` where the end is another entry.
     pub outcome: String,
     /// Facts, never secrets.
     pub detail: serde_json::Value,

@@ -12,6 +12,7 @@ pub(crate) mod indexes;
 pub(crate) mod instance;
 pub(crate) mod journal;
 pub(crate) mod logs;
+pub(crate) mod maintenance;
 pub(crate) mod parts;
 pub(crate) mod queries;
 pub(crate) mod query;
@@ -105,6 +106,8 @@ pub(crate) enum Place {
     Replication,
     /// Disks, databases, growth.
     Storage,
+    /// What is due, and what was done.
+    Maintenance,
     /// Settings and how they changed.
     Settings,
     /// What the server wrote into its log.

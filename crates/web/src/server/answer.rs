@@ -20,7 +20,7 @@ use super::drawn::Key;
 use super::{Peer, Shared, blocking, compress, headers};
 use crate::auth::{self, Actor};
 use crate::layout;
-use crate::page::{Visit, range};
+use crate::page::{Page, Visit, range};
 use crate::problem::Problem;
 use crate::routes::{self, Answer, Arguments, Kind, Look, Render, Reply, Route, Run, Verb};
 
@@ -393,6 +393,22 @@ impl Call {
             account: self.actor.as_ref().and_then(Actor::account),
             csrf: self.actor.as_ref().and_then(Actor::csrf),
         }
+    }
+
+    /// Answers with a page within the frame that is drawn for this request alone.
+    pub(crate) async fn framed(
+        self: &Arc<Call>,
+        draw: impl FnOnce(&Visit<'_>) -> Page + Send + 'static,
+    ) -> Result<Response<Body>, Problem> {
+        let of = Arc::clone(self);
+        let work = move |reader: &_| {
+            let range = range::parse(&[], of.now)?;
+            let visit = of.visit(reader, range);
+            let page = draw(&visit);
+            Ok(layout::frame(&visit, &page).into_string().into_bytes())
+        };
+        let body = self.shared.readers.run(work).await?;
+        Ok(self.body(StatusCode::OK, "text/html; charset=utf-8", body))
     }
 
     /// Answers a program; one that has the same already is told so.

@@ -1,6 +1,6 @@
 //! A small estate: real servers observed into the present and a real store, and the dashboard served on a free port.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
@@ -10,11 +10,12 @@ use pawang_check::{CHECKS, Check, evaluate_all};
 use pawang_collect::{Catalog, HostRequest, Observer, Request, activity};
 use pawang_config::{MetricsConfig, QueryText};
 use pawang_core::alert::{Changes, Saved};
+use pawang_core::plan::{Action, Plan, SessionKey, State, Task, World};
 use pawang_core::{Facts, Instance, Kind, Report, Sighting, Snapshot, Timestamp};
 use pawang_postgres::{Environment, Target};
 use pawang_store::live::{BudgetStatus, CollectorStatus, DaemonStatus, Live, Present};
 use pawang_store::{Recorder, Store};
-use pawang_web::{Command, Settings, Site};
+use pawang_web::{Applied, Command, Planned, Settings, Site};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
@@ -334,6 +335,20 @@ impl Daemon {
                 Command::Alert { order, answer } => {
                     let _ = answer.send(self.alert(|book| book.order(&order, now())));
                 }
+                Command::PlanSessions {
+                    instance, answer, ..
+                } => {
+                    let _ = answer.send(Ok(planned(&instance)));
+                }
+                Command::ApplySessions {
+                    instance,
+                    plan,
+                    typed,
+                    answer,
+                    ..
+                } => {
+                    let _ = answer.send(applied(&instance, &plan, &typed));
+                }
                 Command::External { alerts, answer } => {
                     let step =
                         |book: &mut Book| Ok(((), book.step(Event::External(alerts), now())));
@@ -385,4 +400,81 @@ fn statuses(facts: &Facts) -> Arc<[CollectorStatus]> {
         }
     };
     facts.sightings.iter().map(status).collect()
+}
+
+/// Returns a plan as the daemon would make it: one session is ended.
+fn planned(instance: &str) -> Planned {
+    let task = Task::TerminateBackend {
+        session: SessionKey {
+            pid: 4711,
+            backend_start: now(),
+        },
+    };
+    let action = Action {
+        id: "terminate-backend:dwh:pid 4711".to_owned(),
+        database: "dwh".to_owned(),
+        object: task.object(),
+        sql: vec!["SELECT pg_terminate_backend(4711)".to_owned()],
+        reason: "it is idle in transaction for 9 h; 2 sessions have waited for it".to_owned(),
+        evidence: vec![("session".to_owned(), "6743b2f1.1267".to_owned())],
+        lock: task.lock(),
+        guard: task.guard(),
+        risk: task.risk(),
+        cost: pawang_core::plan::Cost::default(),
+        expected: BTreeMap::new(),
+        verify: String::new(),
+        undo: "none: the client must reconnect".to_owned(),
+        task,
+    };
+    let plan = Plan {
+        format: 1,
+        title: "session terminate".to_owned(),
+        world: World {
+            instance: instance.to_owned(),
+            system_identifier: None,
+            timeline: None,
+            version: 180_000,
+        },
+        made_at: now(),
+        made_by: "test".to_owned(),
+        actions: vec![action],
+        left: Vec::new(),
+    };
+    Planned {
+        plan,
+        hash: "feed".to_owned(),
+        production: true,
+    }
+}
+
+/// Applies it only with the name typed.
+fn applied(instance: &str, hash: &str, typed: &str) -> Result<Applied, Report> {
+    let planned = planned(instance);
+    if hash != planned.hash || typed != instance {
+        return Err(Report::new(
+            Kind::Refused,
+            "the name of the instance was not typed",
+        ));
+    }
+    let done = pawang_core::plan::Done {
+        id: planned.plan.actions[0].id.clone(),
+        state: State::Done,
+        detail: "everybody who waited goes on".to_owned(),
+        hint: None,
+        started_at: now(),
+        ended_at: now(),
+        tries: 1,
+        before: BTreeMap::new(),
+        after: BTreeMap::new(),
+        impact: pawang_core::plan::Impact::default(),
+    };
+    Ok(Applied {
+        outcome: pawang_core::plan::Outcome {
+            plan: hash.to_owned(),
+            actions: vec![done],
+        },
+        planned,
+        waited: 2,
+        waiting: 0,
+    })
 }

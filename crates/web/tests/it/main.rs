@@ -9,3 +9,4 @@ mod http;
 mod logs;
 mod pages;
 mod server;
+mod sessions;

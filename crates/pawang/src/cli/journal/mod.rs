@@ -1,6 +1,7 @@
 //! `pawang journal`: everything that somebody changed.
 
 mod list;
+mod show;
 mod verify;
 
 use clap::Subcommand;
@@ -13,6 +14,7 @@ const EXAMPLES: &str = "\
 Examples:
   pawang journal list
   pawang journal list --limit 1000 --json
+  pawang journal show 41
   pawang journal verify";
 
 /// The journal: everything that somebody changed, in a chain that shows tampering
@@ -26,6 +28,7 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 enum Verb {
     List(list::Args),
+    Show(show::Args),
     /// Walk the whole chain and name the first record that is not as it was written
     Verify,
 }
@@ -37,6 +40,7 @@ enum Verb {
 pub(crate) fn run(args: &Args, global: &Global) -> Result<Exit, Report> {
     match &args.verb {
         Verb::List(args) => list::run(args, global),
+        Verb::Show(args) => show::run(args, global),
         Verb::Verify => verify::run(global),
     }
 }

@@ -2,7 +2,7 @@
 
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
-use pawang_alert::schedule::{Occurrence, Schedule};
+use pawang_config::schedule::{Occurrence, Schedule};
 use pawang_core::alert::{Draft, Request};
 use pawang_core::{Kind, Report};
 use serde_json::json;

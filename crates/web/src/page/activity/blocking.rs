@@ -44,7 +44,8 @@ fn tree(snapshot: &Snapshot, context: &Context<'_>) -> Markup {
         p .muted { (waiting) " waiting, seen " (words::ago(visit.now, snapshot.at)) ". Ending or committing the first of each tree lets the rest go on." }
         div .tree { (context.children(&branches[..branches.len().min(LINES_MAX)], 0)) }
         @if cut > 0 { p .muted { (cut) " more sessions wait" } }
-        (words::command(&format!("pawang check blocking -i {}", shell(context.name))))
+        p { a href=(path(visit, &instance_path(context.name, "activity/plan"), &[("do", "blockers")])) { "Plan to free them" } ": ends root blockers only, after you agreed." }
+        (words::command(&format!("pawang session tree -i {}", shell(context.name))))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Activity: who runs what, what sessions wait for, and who makes whom wait.
 
 mod blocking;
+pub(crate) mod plan;
 mod sessions;
 mod waits;
 

@@ -1,7 +1,8 @@
 //! The sessions that are there now, filtered by the address.
 
 use maud::{Markup, html};
-use pawang_core::Blind;
+use pawang_core::plan::SessionKey;
+use pawang_core::{Blind, Value};
 use pawang_store::live::Present;
 
 use crate::page::Visit;
@@ -167,6 +168,25 @@ fn query(here: &Here<'_>, name: &str, session: &Session<'_>) -> Markup {
     }
 }
 
+/// Leads to the plan for a session; nothing is done from a row.
+fn end(here: &Here<'_>, name: &str, session: &Session<'_>) -> Markup {
+    let start = match session.line.value("backend_start") {
+        Value::Time(start) => *start,
+        _ => return dash("its start cannot be seen"),
+    };
+    let key = SessionKey {
+        pid: i32::try_from(session.process).unwrap_or_default(),
+        backend_start: start,
+    };
+    let id = key.session_id();
+    let plan = instance_path(name, "activity/plan");
+    let address = |what| path(here.visit, &plan, &[("do", what), ("session", &id)]);
+    html! {
+        @if session.state == "active" { a href=(address("cancel")) { "cancel" } " " }
+        a href=(address("terminate")) { "terminate" }
+    }
+}
+
 /// Returns the columns that say what a session does.
 fn doing<'a>() -> Vec<Column<'a, Session<'a>>> {
     let age = |head: Head, column: &'static str| {
@@ -244,6 +264,11 @@ fn who<'a>(here: &'a Here<'a>, name: &'a str) -> Vec<Column<'a, Session<'a>>> {
                 "address of the client; empty for local sockets",
             ),
             "client_addr",
+        ),
+        Column::text(
+            ("end", "End", "what cancelling or terminating it would do"),
+            |_: &Session<'a>| String::new(),
+            move |s| end(here, name, s),
         ),
         Column::text(
             ("query", "Query", "statement that runs, or the last one"),

@@ -39,10 +39,14 @@ const SMALL_GROUP: f64 = 12.0;
 const ADJACENT_ALIKE: f64 = 0.6;
 /// Answers that lie further apart than this many points are no answer.
 const SPREAD_MAX: f64 = 0.08;
+/// Share by which a rebuild may come out larger or smaller than the model says: nineteen of twenty do not.
+const MODEL_ERROR: f64 = 0.08;
+/// Pages by which small relations may differ beyond that.
+const PAGES_ERROR: f64 = 2.0;
 
 /// How long the values of a column are.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Length {
+pub enum Length {
     /// Always this many bytes.
     Fixed(f64),
     /// A varlena or C string.
@@ -60,7 +64,7 @@ pub(crate) enum Length {
 
 /// What the estimators need to know of a column.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Column {
+pub struct Column {
     /// How long its values are.
     pub length: Length,
     /// Alignment in bytes: 1, 2, 4 or 8.
@@ -81,7 +85,7 @@ pub(crate) struct Column {
 
 /// What the estimator needs to know of a table.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Heap {
+pub struct Heap {
     /// Live rows.
     pub rows: f64,
     /// Number of columns, dropped ones included.
@@ -96,7 +100,7 @@ pub(crate) struct Heap {
 
 /// What the estimator needs to know of a B-tree index.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Btree {
+pub struct Btree {
     /// Rows in the index.
     pub rows: f64,
     /// Rows in its table; more than `rows` for a partial index.
@@ -115,15 +119,37 @@ pub(crate) struct Btree {
 
 /// An estimate.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Estimate {
+pub enum Estimate {
     /// Pages after a rebuild.
-    Pages(f64),
-    /// Statistics cannot decide; the reason.
-    NotEstimable(&'static str),
+    Pages(Pages),
+    /// Statistics cannot decide; the reason, and how far the answers lie apart where there are any.
+    NotEstimable(&'static str, Option<Pages>),
+}
+
+/// Pages after a rebuild: how many, and between which bounds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Pages {
+    /// At least.
+    pub least: f64,
+    /// Most likely.
+    pub likely: f64,
+    /// At most.
+    pub most: f64,
+}
+
+impl Pages {
+    /// Returns the bounds around what statistics allow, with the error of the model itself on both sides.
+    fn between(low: f64, high: f64) -> Pages {
+        Pages {
+            least: (low * (1.0 - MODEL_ERROR) - PAGES_ERROR).max(1.0).floor(),
+            likely: f64::midpoint(low, high).ceil(),
+            most: (high * (1.0 + MODEL_ERROR) + PAGES_ERROR).ceil(),
+        }
+    }
 }
 
 /// Returns the pages that `VACUUM FULL` would leave.
-pub(crate) fn heap_pages(heap: &Heap) -> f64 {
+pub fn heap_pages(heap: &Heap) -> Pages {
     let mut layout = Layout::new();
     let mut no_nulls = 1.0;
     let mut steady = true;
@@ -139,42 +165,48 @@ pub(crate) fn heap_pages(heap: &Heap) -> f64 {
     let reserve = (PAGE * (100.0 - heap.fillfactor) / 100.0).floor();
     let usable = PAGE - PAGE_HEADER - reserve;
     let per_page = tuples_per_page(usable, tuple, steady).min(HEAP_TUPLES_MAX);
-    (heap.rows / per_page).ceil()
+    let pages = (heap.rows / per_page).ceil();
+    Pages::between(pages, pages)
 }
 
 /// Returns the pages that `REINDEX` would leave.
-pub(crate) fn btree_pages(index: &Btree) -> Estimate {
+pub fn btree_pages(index: &Btree) -> Estimate {
     let tuple = IndexTuple::of(&index.columns);
     if !index.deduplicates {
         let content = Content::plain(index.rows, &tuple);
-        return Estimate::Pages(pages_of(&content, &tuple, index.fillfactor));
+        let pages = pages_of(&content, &tuple, index.fillfactor);
+        return Estimate::Pages(Pages::between(pages, pages));
     }
     let Some((few, many)) = groups(index) else {
-        return Estimate::NotEstimable("a column has no statistics: ANALYZE the table");
+        return Estimate::NotEstimable("a column has no statistics: ANALYZE the table", None);
     };
     if index.columns.len() == 1 && few.is_hidden_by_skew(&index.columns[0]) {
         return Estimate::NotEstimable(
             "the values are so skewed that the number of distinct ones in the statistics cannot be trusted: raise the statistics target",
+            None,
         );
     }
-    let size = |groups: Groups| {
-        let content = Content::grouped(&groups, &tuple);
-        if content.bytes / content.items.max(1.0) > LARGE_ITEM {
-            let per_page = simulate(&groups, &tuple, index.fillfactor, content.items);
-            return with_inner_pages((content.items / per_page).ceil(), &tuple);
-        }
-        pages_of(&content, &tuple, index.fillfactor)
+    let tuple = match index.columns.as_slice() {
+        // NULLs are a group of their own: what a value takes is not the mean of both.
+        [column] => IndexTuple::of(&[Column {
+            null_share: 0.0,
+            ..*column
+        }]),
+        _ => tuple,
     };
+    let size = |groups: Groups| leaf_and_inner_pages(&groups, &tuple, index.fillfactor);
     let (low, high) = (size(few), size(many));
     let (low, high) = (low.min(high), low.max(high));
+    let pages = Pages::between(low, high);
     if (high - low) / high > SPREAD_MAX {
-        return Estimate::NotEstimable(if index.rows < 0.99 * index.table_rows {
+        let reason = if index.rows < 0.99 * index.table_rows {
             "how the values of a partial index repeat is not in the statistics"
         } else {
             "how many combinations of the columns exist is not in the statistics: CREATE STATISTICS (ndistinct)"
-        });
+        };
+        return Estimate::NotEstimable(reason, Some(pages));
     }
-    Estimate::Pages(((low + high) / 2.0).ceil())
+    Estimate::Pages(pages)
 }
 
 impl Column {
@@ -297,7 +329,9 @@ impl IndexTuple {
 /// How the rows of an index fall into groups of equal keys.
 #[derive(Clone, Copy, Debug)]
 struct Groups {
-    /// Rows in large groups: NULLs and most common values.
+    /// Rows without a value, in an index of one column.
+    null_rows: f64,
+    /// Rows in large groups: most common values.
     common_rows: f64,
     /// How many large groups there are.
     common_groups: f64,
@@ -324,7 +358,7 @@ impl Groups {
     /// Returns whether groups are small and so uneven that a sample misjudges how many there are.
     fn is_hidden_by_skew(&self, column: &Column) -> bool {
         column.skew > SKEW_MAX
-            && self.other_rows > 0.3 * (self.other_rows + self.common_rows)
+            && self.other_rows > 0.3 * (self.other_rows + self.common_rows + self.null_rows)
             && self.other_rows / self.other_groups < SMALL_GROUP
             && self.other_rows / self.other_groups > 1.05
     }
@@ -359,6 +393,7 @@ fn groups(index: &Btree) -> Option<(Groups, Groups)> {
     let (few, _) = part_of(least, index.table_rows, share);
     let (_, many) = part_of(most, index.table_rows, share);
     let even = |groups: f64| Groups {
+        null_rows: 0.0,
         common_rows: 0.0,
         common_groups: 0.0,
         other_rows: rows,
@@ -388,15 +423,15 @@ fn expected_distinct(possible: f64, rows: f64) -> f64 {
 fn single(index: &Btree, column: &Column, distinct: f64) -> Groups {
     let rows = index.rows;
     let nulls = rows * column.null_share;
-    let null_groups = if nulls >= 1.0 { 1.0 } else { 0.0 };
     let common_rows = rows * column.common_share;
     let common_groups = column.common_count.min(distinct);
     let other_rows = (rows - nulls - common_rows).max(0.0);
     let alike_groups = (distinct - common_groups).clamp(0.0, other_rows).max(1.0);
     let sampled = (index.sample_rows / index.table_rows.max(1.0)).min(1.0);
     Groups {
-        common_rows: common_rows + nulls,
-        common_groups: common_groups + null_groups,
+        null_rows: nulls,
+        common_rows,
+        common_groups,
         other_rows,
         other_groups: random_groups(alike_groups, other_rows, sampled),
         alike_groups,
@@ -470,6 +505,29 @@ impl Content {
         content
     }
 
+    /// Returns what rows without a value fill: they are all alike.
+    fn nulls(rows: f64) -> Content {
+        let mut content = Content::default();
+        if rows >= 1.0 {
+            let tuple = IndexTuple {
+                bytes: INDEX_HEADER_WITH_NULLS,
+                steady: true,
+            };
+            content.add_alike(1.0, rows, &tuple);
+        }
+        content
+    }
+
+    /// Returns both together.
+    fn and(&self, other: &Content) -> Content {
+        Content {
+            items: self.items + other.items,
+            bytes: self.bytes + other.bytes,
+            posting_bytes: self.posting_bytes + other.posting_bytes,
+            steady: self.steady && other.steady,
+        }
+    }
+
     /// Adds `count` groups of `size` rows on average, as a Poisson distribution of which nobody sees the empty ones.
     fn add_random(&mut self, count: f64, size: f64, tuple: &IndexTuple) {
         let size = size.max(1.0);
@@ -537,13 +595,34 @@ fn pages_of(content: &Content, tuple: &IndexTuple, fillfactor: f64) -> f64 {
     with_inner_pages((content.items / per_page).ceil(), tuple)
 }
 
-/// Fills leaf pages with large items one by one, as a sorted build does, and returns the items per page.
-fn simulate(groups: &Groups, tuple: &IndexTuple, fillfactor: f64, items: f64) -> f64 {
-    let mut sizes = GroupSizes::new(groups);
+/// Returns all pages of an index whose equal keys share posting lists.
+fn leaf_and_inner_pages(groups: &Groups, tuple: &IndexTuple, fillfactor: f64) -> f64 {
+    let content = Content::grouped(groups, tuple);
+    let nulls = Content::nulls(groups.null_rows);
+    if content.bytes / content.items.max(1.0) <= LARGE_ITEM {
+        return pages_of(&content.and(&nulls), tuple, fillfactor);
+    }
+    let rows = groups.common_rows + groups.other_rows;
+    let per_page = |noise: f64| simulate(groups, tuple, fillfactor, rows, noise);
+    // How much the sizes of groups differ is not in the statistics: between not at all and as chance has it.
+    let per_page = f64::midpoint(per_page(0.0), per_page(1.0));
+    let of_nulls = nulls.bytes / (PAGE * fillfactor / 100.0);
+    with_inner_pages((rows / per_page + of_nulls).ceil(), tuple)
+}
+
+/// Fills leaf pages with large items one by one, as a sorted build does, and returns the rows per page.
+fn simulate(
+    groups: &Groups,
+    tuple: &IndexTuple,
+    fillfactor: f64,
+    rows_all: f64,
+    noise: f64,
+) -> f64 {
+    let mut sizes = GroupSizes::new(groups, noise);
     let mut page = LeafPage::new(fillfactor);
     let (mut pages, mut placed) = (1_usize, 0.0);
     let most = ((POSTING_MAX - tuple.bytes) / TID).floor().max(1.0);
-    while pages <= PAGES_SIMULATED && placed < items {
+    while pages <= PAGES_SIMULATED && placed < rows_all {
         let mut rows = sizes.next_size();
         while rows >= 1.0 && pages <= PAGES_SIMULATED {
             let taken = rows.min(most);
@@ -555,7 +634,7 @@ fn simulate(groups: &Groups, tuple: &IndexTuple, fillfactor: f64, items: f64) ->
             if page.add(tuple.bytes + list, list) {
                 pages += 1;
             }
-            placed += 1.0;
+            placed += taken;
             rows -= taken;
         }
     }
@@ -604,13 +683,16 @@ impl LeafPage {
 /// Yields sizes of groups in the proportions of [`Groups`], reproducibly.
 struct GroupSizes<'a> {
     groups: &'a Groups,
+    /// How much sizes differ: 0 not at all, 1 as chance has it.
+    noise: f64,
     state: u64,
 }
 
 impl GroupSizes<'_> {
-    fn new(groups: &Groups) -> GroupSizes<'_> {
+    fn new(groups: &Groups, noise: f64) -> GroupSizes<'_> {
         GroupSizes {
             groups,
+            noise,
             state: 0x9e37_79b9_7f4a_7c15,
         }
     }
@@ -633,8 +715,10 @@ impl GroupSizes<'_> {
             groups.other_rows / groups.other_groups
         };
         // The spread of a Poisson distribution, by the sum of three even ones.
-        let noise = (self.draw() + self.draw() + self.draw() - 1.5) * 2.0;
-        (mean + noise * mean.sqrt()).round().max(1.0)
+        let noise = (self.draw() + self.draw() + self.draw() - 1.5) * 2.0 * self.noise;
+        // A group has one row at least, so that those of one on average have no spread; rounding by chance keeps the mean.
+        let size = mean + noise * (mean - 1.0).max(0.0).sqrt();
+        (size + self.draw()).floor().max(1.0)
     }
 }
 
@@ -718,8 +802,14 @@ mod tests {
 
     fn pages(index: &Btree) -> f64 {
         match btree_pages(index) {
-            Estimate::Pages(pages) => pages,
-            Estimate::NotEstimable(reason) => panic!("{reason}"),
+            Estimate::Pages(pages) => {
+                assert!(
+                    pages.least <= pages.likely && pages.likely <= pages.most,
+                    "{pages:?}"
+                );
+                pages.likely
+            }
+            Estimate::NotEstimable(reason, _) => panic!("{reason}"),
         }
     }
 
@@ -732,7 +822,7 @@ mod tests {
             fillfactor: 100.0,
             columns: vec![column(4.0, 4, 1e6), column(4.0, 4, 1e6)],
         };
-        assert_eq!(heap_pages(&heap), 4425.0);
+        assert_eq!(heap_pages(&heap).likely, 4425.0);
         assert_eq!(pages(&btree(1e6, 1e6, false)), 2745.0);
     }
 
@@ -746,7 +836,10 @@ mod tests {
     fn nobody_guesses_how_many_combinations_there_are() {
         let mut index = btree(120_000.0, 3000.0, true);
         index.columns.push(column(4.0, 4, 100.0));
-        assert!(matches!(btree_pages(&index), Estimate::NotEstimable(_)));
+        assert!(matches!(
+            btree_pages(&index),
+            Estimate::NotEstimable(_, Some(_))
+        ));
         index.combinations = Some(98_000.0);
         assert!(matches!(btree_pages(&index), Estimate::Pages(_)));
     }

@@ -2,10 +2,10 @@
 
 use std::str::FromStr;
 
+use crate::Quantity;
 use jiff::SignedDuration;
 use jiff::civil::{Date, DateTime, Time, Weekday};
 use jiff::tz::TimeZone;
-use pawang_config::Quantity;
 
 use super::days::{Days, MONTHS, NthWeekday, Period};
 use super::{Length, Schedule, Starts, cron, rrule};

@@ -1,12 +1,12 @@
 //! From the rows of `table-shape` and `index-shape` to the inputs of the estimators.
 
-use pawang_core::{Row, Snapshot};
+use std::collections::HashMap;
 
-use super::estimate::{Btree, Column, Estimate, Heap, Length, btree_pages, heap_pages};
-use crate::relation;
+use super::estimate::{Btree, Column, Estimate, Heap, Length, Pages, btree_pages, heap_pages};
+use crate::{Row, Snapshot, relation};
 
 /// A relation, its size, and what a rebuild would leave.
-pub(super) struct Sized<'a> {
+pub struct Sized<'a> {
     /// The first of its rows.
     pub row: Row<'a>,
     /// Pages now, as of the last VACUUM, ANALYZE or rebuild.
@@ -17,13 +17,13 @@ pub(super) struct Sized<'a> {
 
 /// What a rebuild would leave.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Needed {
+pub enum Needed {
     /// This many pages.
-    Pages(f64),
+    Pages(Pages),
     /// Column statistics are needed, and the role may not read them.
     Unreadable,
-    /// Statistics cannot decide; the reason.
-    NotEstimable(&'static str),
+    /// Statistics cannot decide; the reason, and how far the answers lie apart where there are any.
+    NotEstimable(&'static str, Option<Pages>),
 }
 
 /// Why a column is no input.
@@ -37,7 +37,7 @@ const NEVER_ANALYZED: &str =
 const NO_COUNT: &str = "the number of rows is not known: never vacuumed or analyzed";
 
 /// Returns every table of `table-shape` with its estimate.
-pub(super) fn tables(snapshot: &Snapshot) -> Vec<Sized<'_>> {
+pub fn tables(snapshot: &Snapshot) -> Vec<Sized<'_>> {
     groups(snapshot, "relid")
         .into_iter()
         .map(|rows| Sized {
@@ -48,17 +48,15 @@ pub(super) fn tables(snapshot: &Snapshot) -> Vec<Sized<'_>> {
         .collect()
 }
 
-/// Returns every index of `index-shape` with its estimate; `combinations` knows extended statistics.
-pub(super) fn indexes<'a>(
-    snapshot: &'a Snapshot,
-    combinations: &dyn Fn(i64, &[i64]) -> Option<f64>,
-) -> Vec<Sized<'a>> {
+/// Returns every index of `index-shape` with its estimate; `known` is what `extended-statistics` saw there.
+pub fn indexes<'a>(snapshot: &'a Snapshot, known: Option<&Snapshot>) -> Vec<Sized<'a>> {
+    let known = known.map(Combinations::of).unwrap_or_default();
     groups(snapshot, "indexrelid")
         .into_iter()
         .map(|rows| Sized {
             row: rows[0],
             pages: rows[0].float("relpages").unwrap_or(0.0),
-            needed: index(&rows, combinations),
+            needed: index(&rows, &known),
         })
         .collect()
 }
@@ -79,7 +77,7 @@ fn table(rows: &[Row<'_>]) -> Needed {
     let first = rows[0];
     let count = first.float("reltuples").unwrap_or(-1.0);
     if count < 0.0 {
-        return Needed::NotEstimable(NO_COUNT);
+        return Needed::NotEstimable(NO_COUNT, None);
     }
     let living = rows
         .iter()
@@ -100,12 +98,12 @@ fn table(rows: &[Row<'_>]) -> Needed {
     }
 }
 
-fn index(rows: &[Row<'_>], combinations: &dyn Fn(i64, &[i64]) -> Option<f64>) -> Needed {
+fn index(rows: &[Row<'_>], combinations: &Combinations) -> Needed {
     let first = rows[0];
     let count = first.float("reltuples").unwrap_or(-1.0);
     let table_rows = first.float("table_reltuples").unwrap_or(-1.0).max(count);
     if count < 0.0 {
-        return Needed::NotEstimable(NO_COUNT);
+        return Needed::NotEstimable(NO_COUNT, None);
     }
     let deduplicates = first.flag("indisunique") == Some(false)
         && rows
@@ -127,7 +125,7 @@ fn index(rows: &[Row<'_>], combinations: &dyn Fn(i64, &[i64]) -> Option<f64>) ->
         Ok(columns) => columns,
         Err(gap) => return gap.into(),
     };
-    let known = combinations(first.int("relid").unwrap_or(0), &keys);
+    let known = combinations.count(first.int("relid").unwrap_or(0), &keys);
     let estimate = btree_pages(&Btree {
         rows: count,
         table_rows,
@@ -139,15 +137,58 @@ fn index(rows: &[Row<'_>], combinations: &dyn Fn(i64, &[i64]) -> Option<f64>) ->
     });
     match estimate {
         Estimate::Pages(pages) => Needed::Pages(pages),
-        Estimate::NotEstimable(reason) => Needed::NotEstimable(reason),
+        Estimate::NotEstimable(reason, pages) => Needed::NotEstimable(reason, pages),
     }
+}
+
+/// How many combinations of columns extended statistics count, by table and sorted column numbers.
+#[derive(Default)]
+struct Combinations(HashMap<(i64, Vec<i64>), f64>);
+
+impl Combinations {
+    fn of(known: &Snapshot) -> Combinations {
+        let mut counts = HashMap::new();
+        for row in known.rows() {
+            let (Some(relid), Some(text)) = (row.int("relid"), row.text("n_distinct")) else {
+                continue;
+            };
+            for (keys, count) in parse_combinations(text) {
+                counts.entry((relid, keys)).or_insert(count);
+            }
+        }
+        Combinations(counts)
+    }
+
+    fn count(&self, relid: i64, keys: &[i64]) -> Option<f64> {
+        let mut keys = keys.to_vec();
+        keys.sort_unstable();
+        self.0.get(&(relid, keys)).copied()
+    }
+}
+
+/// Reads the text form of `pg_ndistinct`, such as `{"1, 2": 500, "1, 2, 3": 900}`; columns come sorted.
+fn parse_combinations(text: &str) -> Vec<(Vec<i64>, f64)> {
+    let body = text.trim_matches(['{', '}']);
+    let mut parts = body.split('"');
+    // Text before the first quote is empty; then keys and counts take turns.
+    parts.next();
+    let mut found = Vec::new();
+    while let (Some(keys), Some(count)) = (parts.next(), parts.next()) {
+        let keys = keys.split(',').filter_map(|key| key.trim().parse().ok());
+        let mut keys: Vec<i64> = keys.collect();
+        keys.sort_unstable();
+        if let Ok(count) = count.trim_matches([':', ' ', ',']).parse() {
+            found.push((keys, count));
+        }
+    }
+    found
 }
 
 impl From<Gap> for Needed {
     fn from(gap: Gap) -> Needed {
         match gap {
             Gap::Unreadable => Needed::Unreadable,
-            Gap::NoStatistics => Needed::NotEstimable(NEVER_ANALYZED),
+            Gap::NoStatistics => Needed::NotEstimable(NEVER_ANALYZED, None),
         }
     }
 }
@@ -235,4 +276,15 @@ fn fillfactor(row: Row<'_>, default: f64) -> f64 {
     relation::option(row.list("reloptions"), "fillfactor")
         .and_then(|value| value.parse().ok())
         .unwrap_or(default)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse_combinations;
+
+    #[test]
+    fn combinations_are_found_whatever_the_order_of_their_columns() {
+        let found = parse_combinations("{\"2, 1\": 500, \"1, 2, 3\": 900}");
+        assert_eq!(found, [(vec![1, 2], 500.0), (vec![1, 2, 3], 900.0)]);
+    }
 }

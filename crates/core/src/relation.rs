@@ -1,9 +1,9 @@
-//! Small helpers for checks about relations: names, options, quoting.
+//! Small helpers about relations: names, options, quoting.
 
-use pawang_core::Row;
+use crate::Row;
 
 /// Returns `schema.relation` as people read it.
-pub(crate) fn name(row: &Row<'_>) -> String {
+pub fn name(row: &Row<'_>) -> String {
     format!(
         "{}.{}",
         row.text("schemaname").unwrap_or("?"),
@@ -12,12 +12,12 @@ pub(crate) fn name(row: &Row<'_>) -> String {
 }
 
 /// Returns `"schema"."relation"` ready for a statement, quoted where PostgreSQL needs it.
-pub(crate) fn quoted(schema: &str, relation: &str) -> String {
+pub fn quoted(schema: &str, relation: &str) -> String {
     format!("{}.{}", identifier(schema), identifier(relation))
 }
 
 /// Returns the table of a row ready for a statement.
-pub(crate) fn table(row: &Row<'_>) -> String {
+pub fn table(row: &Row<'_>) -> String {
     quoted(
         row.text("schemaname").unwrap_or("?"),
         row.text("relname").unwrap_or("?"),
@@ -25,7 +25,7 @@ pub(crate) fn table(row: &Row<'_>) -> String {
 }
 
 /// Returns an identifier, in double quotes unless it is plain lower case.
-pub(crate) fn identifier(name: &str) -> String {
+pub fn identifier(name: &str) -> String {
     let plain = !name.is_empty()
         && !name.starts_with(|c: char| c.is_ascii_digit())
         && name
@@ -36,6 +36,34 @@ pub(crate) fn identifier(name: &str) -> String {
         name.to_owned()
     } else {
         format!("\"{}\"", name.replace('"', "\"\""))
+    }
+}
+
+/// Takes `schema.relation` apart as the server's own `%I.%I` or `quote_ident` wrote it.
+pub fn parts(text: &str) -> Option<(String, String)> {
+    let (schema, rest) = part(text)?;
+    let (name, rest) = part(rest.strip_prefix('.')?)?;
+    rest.is_empty().then_some((schema, name))
+}
+
+fn part(text: &str) -> Option<(String, &str)> {
+    let Some(quoted) = text.strip_prefix('"') else {
+        let end = text.find('.').unwrap_or(text.len());
+        return Some((text[..end].to_owned(), &text[end..]));
+    };
+    let mut name = String::new();
+    let mut rest = quoted;
+    loop {
+        let end = rest.find('"')?;
+        name.push_str(&rest[..end]);
+        rest = &rest[end + 1..];
+        match rest.strip_prefix('"') {
+            Some(more) => {
+                name.push('"');
+                rest = more;
+            }
+            None => return Some((name, rest)),
+        }
     }
 }
 
@@ -65,7 +93,7 @@ const RESERVED: [&str; 21] = [
 ];
 
 /// Returns the value of a storage option such as `fillfactor`.
-pub(crate) fn option<'a>(options: &'a [String], name: &str) -> Option<&'a str> {
+pub fn option<'a>(options: &'a [String], name: &str) -> Option<&'a str> {
     options.iter().find_map(|option| {
         option
             .split_once('=')
@@ -75,7 +103,7 @@ pub(crate) fn option<'a>(options: &'a [String], name: &str) -> Option<&'a str> {
 }
 
 /// Returns whether a Boolean storage option is set and off.
-pub(crate) fn option_is_off(options: &[String], name: &str) -> bool {
+pub fn option_is_off(options: &[String], name: &str) -> bool {
     option(options, name).is_some_and(|value| {
         let value = value.to_ascii_lowercase();
         value == "0"
@@ -101,6 +129,19 @@ mod tests {
         ] {
             assert_eq!(identifier(name), text);
         }
+    }
+
+    #[test]
+    fn names_are_read_as_the_server_quotes_them() {
+        for (text, schema, name) in [
+            ("public.orders", "public", "orders"),
+            ("\"Sales\".\"a.b\"", "Sales", "a.b"),
+            ("s.\"x\"\"y\"", "s", "x\"y"),
+        ] {
+            let expected = (schema.to_owned(), name.to_owned());
+            assert_eq!(parts(text), Some(expected), "{text}");
+        }
+        assert_eq!(parts("\"open"), None);
     }
 
     #[test]

@@ -1,0 +1,180 @@
+//! Range partitions: made, detached, detaching finished.
+
+use pawang_core::plan::{Relation, Task};
+
+use super::{Facts, Probe, Proof, Recipe, ownership, relation_facts};
+use crate::quote;
+
+/// No more rows of a default partition are counted.
+const COUNTED_MAX: u32 = 1_000_000;
+
+pub(super) fn recipe(task: &Task) -> Recipe {
+    match task {
+        Task::CreatePartition {
+            parent,
+            name,
+            from,
+            to,
+        } => create(parent, name, from, to),
+        Task::DetachPartition {
+            parent,
+            partition,
+            concurrently,
+        } => {
+            let how = if *concurrently { " CONCURRENTLY" } else { "" };
+            Recipe {
+                sql: vec![detach(parent, partition, how)],
+                verify: "the table is no partition any more".to_owned(),
+                undo: format!(
+                    "ALTER TABLE {} ATTACH PARTITION {} FOR VALUES FROM ... TO ... with the bounds of the evidence",
+                    quote::relation(parent),
+                    quote::relation(partition)
+                ),
+            }
+        }
+        Task::FinalizeDetach { parent, partition } => Recipe {
+            sql: vec![detach(parent, partition, " FINALIZE")],
+            verify: "the table is no partition any more".to_owned(),
+            undo: "attach the table again by ALTER TABLE ... ATTACH PARTITION".to_owned(),
+        },
+        _ => unreachable!("only tasks of partitions come here"),
+    }
+}
+
+pub(super) fn probe(task: &Task) -> Probe {
+    match task {
+        Task::CreatePartition { parent, name, .. } => Probe {
+            facts: Some(parent_facts(parent, name)),
+            numbers: None,
+            proof: Proof::Holds(attached(parent, name)),
+            privilege: Some(ownership(
+                parent.oid,
+                " AND pg_catalog.has_schema_privilege(current_user, c.relnamespace, 'CREATE')",
+                Some(
+                    "CASE WHEN pg_catalog.pg_has_role(current_user, c.relowner, 'USAGE')
+        THEN pg_catalog.format('GRANT CREATE ON SCHEMA %s TO %I;', c.relnamespace::pg_catalog.regnamespace, current_user)
+        ELSE pg_catalog.format('GRANT %I TO %I;', pg_catalog.pg_get_userbyid(c.relowner), current_user) END"
+                        .to_owned(),
+                ),
+            )),
+        },
+        Task::DetachPartition { partition, .. } | Task::FinalizeDetach { partition, .. } => Probe {
+            facts: Some(relation_facts(
+                partition.oid,
+                ",
+    (SELECT pg_catalog.bool_or(i.inhdetachpending)::pg_catalog.text
+        FROM pg_catalog.pg_inherits AS i WHERE i.inhrelid = c.oid) AS pending,
+    pg_catalog.pg_get_expr(c.relpartbound, c.oid) AS bound",
+            )),
+            numbers: None,
+            proof: Proof::Holds(format!(
+                "SELECT (NOT c.relispartition)::pg_catalog.text FROM pg_catalog.pg_class AS c WHERE c.oid = {}",
+                partition.oid
+            )),
+            privilege: Some(ownership(partition.oid, "", None)),
+        },
+        _ => unreachable!("only tasks of partitions come here"),
+    }
+}
+
+/// Returns why a partition cannot be made.
+pub(super) fn refusal(facts: &Facts) -> Option<String> {
+    let fact = |name: &str| facts.get(name).map_or("", String::as_str);
+    if fact("relkind") != "p" {
+        return Some("the table is not partitioned".to_owned());
+    }
+    if !fact("key").starts_with("RANGE ") {
+        return Some(format!(
+            "the table is partitioned by {}, not by range",
+            fact("key")
+        ));
+    }
+    if !fact("taken").is_empty() {
+        return Some("another relation already has the name of the partition".to_owned());
+    }
+    None
+}
+
+/// Returns a query of how many rows of the default partition belong to the range, as far as it is counted; `None`
+/// without a default partition. The facts are those of the parent.
+pub(crate) fn default_rows(task: &Task, facts: &Facts) -> Option<String> {
+    let Task::CreatePartition { from, to, .. } = task else {
+        return None;
+    };
+    let default = facts.get("default").filter(|name| !name.is_empty())?;
+    let column = facts.get("key_column").filter(|name| !name.is_empty())?;
+    let (from, to) = (quote::text(from), quote::text(to));
+    Some(format!(
+        "SELECT pg_catalog.count(*)::pg_catalog.text AS rows
+FROM (SELECT FROM {default} AS d WHERE {column} >= {from} AND {column} < {to} LIMIT {COUNTED_MAX}) AS r"
+    ))
+}
+
+/// ATTACH takes no lock that stops readers or writers of the parent; CREATE ... PARTITION OF would stop them all.
+fn create(parent: &Relation, name: &str, from: &str, to: &str) -> Recipe {
+    let partition = quote::qualified(&parent.schema, name);
+    let table = quote::relation(parent);
+    let owner = format!(
+        "EXECUTE pg_catalog.format('ALTER TABLE %s OWNER TO %I', {}, (SELECT pg_catalog.pg_get_userbyid(c.relowner) \
+         FROM pg_catalog.pg_class AS c WHERE c.oid = {}));",
+        quote::text(&partition),
+        parent.oid
+    );
+    Recipe {
+        sql: vec![
+            "BEGIN".to_owned(),
+            format!("CREATE TABLE {partition} (LIKE {table} INCLUDING ALL EXCLUDING IDENTITY)"),
+            // The partition belongs to the owner of its table, not to Pawang's role.
+            format!("DO {}", quote::text(&format!("BEGIN {owner} END"))),
+            format!(
+                "ALTER TABLE {table} ATTACH PARTITION {partition} FOR VALUES FROM ({}) TO ({})",
+                quote::text(from),
+                quote::text(to)
+            ),
+            "COMMIT".to_owned(),
+        ],
+        verify: "the partition is attached".to_owned(),
+        undo: format!(
+            "ALTER TABLE {table} DETACH PARTITION {partition} CONCURRENTLY; DROP TABLE {partition};"
+        ),
+    }
+}
+
+fn detach(parent: &Relation, partition: &Relation, how: &str) -> String {
+    format!(
+        "ALTER TABLE {} DETACH PARTITION {}{how}",
+        quote::relation(parent),
+        quote::relation(partition)
+    )
+}
+
+fn parent_facts(parent: &Relation, name: &str) -> String {
+    let partition = quote::text(&quote::qualified(&parent.schema, name));
+    relation_facts(
+        parent.oid,
+        &format!(
+            ",
+    pg_catalog.pg_get_partkeydef(c.oid) AS key,
+    (SELECT CASE WHEN t.partnatts = 1 AND t.partattrs[0] > 0 THEN pg_catalog.quote_ident(a.attname)
+            WHEN t.partnatts = 1 THEN '(' || pg_catalog.pg_get_expr(t.partexprs, c.oid) || ')' END
+        FROM pg_catalog.pg_partitioned_table AS t
+        LEFT JOIN pg_catalog.pg_attribute AS a ON a.attrelid = c.oid AND a.attnum = t.partattrs[0]
+        WHERE t.partrelid = c.oid) AS key_column,
+    (SELECT pg_catalog.format('%I.%I', dn.nspname, d.relname)
+        FROM pg_catalog.pg_partitioned_table AS t
+        JOIN pg_catalog.pg_class AS d ON d.oid = t.partdefid
+        JOIN pg_catalog.pg_namespace AS dn ON dn.oid = d.relnamespace
+        WHERE t.partrelid = c.oid) AS default,
+    pg_catalog.to_regclass({partition})::pg_catalog.oid::pg_catalog.text AS taken"
+        ),
+    )
+}
+
+fn attached(parent: &Relation, name: &str) -> String {
+    format!(
+        "SELECT EXISTS (SELECT FROM pg_catalog.pg_inherits AS i
+    WHERE i.inhparent = {} AND i.inhrelid = pg_catalog.to_regclass({}) AND NOT i.inhdetachpending)::pg_catalog.text",
+        parent.oid,
+        quote::text(&quote::qualified(&parent.schema, name))
+    )
+}

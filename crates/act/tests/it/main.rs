@@ -1,0 +1,14 @@
+//! Tests of this crate with real servers.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
+
+mod apply;
+mod dry;
+mod govern;
+mod harm;
+mod kills;
+mod refuse;
+mod repack;
+mod session;
+mod tasks;
+mod world;

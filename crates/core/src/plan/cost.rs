@@ -1,0 +1,44 @@
+//! What an action is thought to cost, and how much can go wrong.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ByteSize;
+
+/// What an action is thought to cost; `None` is "nobody knows", not "nothing".
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Cost {
+    /// Read from disk or cache.
+    pub read: Option<ByteSize>,
+    /// Written ahead.
+    pub wal: Option<ByteSize>,
+    /// Disk space that is needed meanwhile.
+    pub disk: Option<ByteSize>,
+    /// Disk space that is given back.
+    pub freed: Option<ByteSize>,
+    /// How long it takes.
+    pub duration: Option<Duration>,
+}
+
+/// How much can go wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Risk {
+    /// Nobody notices.
+    Low,
+    /// Others may become slower, or it must be taken back by hand.
+    Medium,
+    /// Others are blocked, or data or a session ends: it is confirmed one by one, or allowed by name in a policy.
+    High,
+}
+
+impl std::fmt::Display for Risk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Risk::Low => "low",
+            Risk::Medium => "medium",
+            Risk::High => "high",
+        })
+    }
+}
