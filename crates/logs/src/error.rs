@@ -36,6 +36,18 @@ pub enum Error {
         /// What is wrong with it.
         why: String,
     },
+    /// A file of the state is of an earlier version of this program, whose layout is no longer read.
+    #[error(
+        "state file \"{path}\" has version {found} of an earlier program, this one reads {known}"
+    )]
+    Earlier {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: u32,
+        /// The version that this program reads.
+        known: u32,
+    },
     /// A file of the state is of a later version of this program.
     #[error("state file \"{path}\" has version {found}, this program reads up to {known}")]
     Later {
@@ -54,6 +66,13 @@ pub enum Error {
         /// Why not.
         why: String,
     },
+}
+
+impl Error {
+    /// Whether a state cannot be used ever again, so that only another one can be begun.
+    pub fn begin_anew(&self) -> bool {
+        matches!(self, Error::Damaged { .. } | Error::Earlier { .. })
+    }
 }
 
 /// Returns what an error of the operating system means, in the words of this program.

@@ -446,20 +446,6 @@ mod tests {
                 "private_key=-----BEGIN RSA PRIVATE KEY-----\nabc\n-----END RSA PRIVATE KEY----- b",
                 "private_key=[redacted key] b",
             ),
-            ("Bearer secret_access_key: abc", "Bearer [redacted token]"),
-            (
-                "Bearer\nsecret_access_key: abc, b",
-                "Bearer\n[redacted token], b",
-            ),
-            (
-                "bearer a_password_of_mine => 'abc'",
-                "bearer [redacted token]'",
-            ),
-            ("Bearer my-secret-token-of-old", "Bearer [redacted token]"),
-            (
-                "bearer bearer.0123456789abcdef x",
-                "bearer [redacted token] x",
-            ),
             (
                 "conninfo 'host=a password=''b c'' user=d'",
                 "conninfo 'host=a password=''[redacted password]'' user=d'",
@@ -493,6 +479,28 @@ mod tests {
             (
                 "Key (password: abc, id)=(hunter2) already exists.",
                 "Key (password: [redacted password], id)=([redacted password]) already exists.",
+            ),
+        ] {
+            check(text, expected);
+        }
+    }
+
+    #[test]
+    fn what_follows_bearer_is_gone_with_the_secret_that_it_names() {
+        for (text, expected) in [
+            ("Bearer secret_access_key: abc", "Bearer [redacted token]"),
+            (
+                "Bearer\nsecret_access_key: abc, b",
+                "Bearer\n[redacted token], b",
+            ),
+            (
+                "bearer a_password_of_mine => 'abc'",
+                "bearer [redacted token]'",
+            ),
+            ("Bearer my-secret-token-of-old", "Bearer [redacted token]"),
+            (
+                "bearer bearer.0123456789abcdef x",
+                "bearer [redacted token] x",
             ),
         ] {
             check(text, expected);

@@ -159,7 +159,7 @@ fn open(folder: &Path) {
 /// Returns content with the head that a file of the state has.
 fn envelope(content: &[u8]) -> Vec<u8> {
     let mut bytes = b"PWLS".to_vec();
-    bytes.extend_from_slice(&1_u32.to_le_bytes());
+    bytes.extend_from_slice(&2_u32.to_le_bytes());
     bytes.extend_from_slice(&(content.len() as u64).to_le_bytes());
     bytes.extend_from_slice(&Sha256::digest(content)[..16]);
     bytes.extend_from_slice(content);

@@ -1,6 +1,6 @@
 //! Reads logs again and again, each byte once: what was read of each file is kept with what it added up to, per hour.
 //!
-//! The state is a directory; `format/v1.md` says what is in it. A step changes offsets and tallies together or not at all, so a process
+//! The state is a directory; `format/v2.md` says what is in it. A step changes offsets and tallies together or not at all, so a process
 //! that is killed at any moment goes on as if it had not begun the step.
 
 mod disk;
@@ -35,6 +35,11 @@ pub const STEP_BYTES: u64 = 64 * 1024 * 1024;
 /// Files that a state knows; those that are gone for the longest time are forgotten first.
 pub const FILES_MAX: usize = 10_000;
 
+/// States of one directory that are set aside.
+pub const ASIDE_MAX: usize = 10;
+
+/// What is between the name of a directory and the number of its state that was set aside: no instance's directory has a dot.
+const ASIDE: &str = ".aside-";
 const MANIFEST: &str = "manifest";
 const MANIFEST_NEW: &str = "manifest.new";
 const LOCK: &str = "lock";
@@ -281,6 +286,27 @@ impl<P: Kept> Store<P> {
         }
         Ok(())
     }
+}
+
+/// Sets a state aside that cannot be read any more, so that another one can be begun; returns where it is then.
+///
+/// It is never removed: when there are [`ASIDE_MAX`] already, somebody must look at them first.
+pub fn set_aside(directory: &Path) -> Result<PathBuf, Error> {
+    let mut name = directory.as_os_str().to_owned();
+    name.push(ASIDE);
+    for number in 1..=ASIDE_MAX {
+        let mut name = name.clone();
+        name.push(number.to_string());
+        let aside = PathBuf::from(name);
+        if aside.exists() {
+            continue;
+        }
+        return std::fs::rename(directory, &aside)
+            .map(|()| aside)
+            .map_err(|source| state("set aside", directory, source));
+    }
+    let source = io::Error::other(format!("{ASIDE_MAX} states were set aside already"));
+    Err(state("set aside", directory, source))
 }
 
 /// Returns the file of an hour.

@@ -14,7 +14,7 @@ use pawang_core::{Blind, Facts, Timestamp};
 use pawang_logs::choose::{Wish, choose};
 use pawang_logs::engine::{PIECE_BYTES, Settings};
 use pawang_logs::input::Input;
-use pawang_logs::resume::{Bound, RealDisk, Step, Store, directory_of};
+use pawang_logs::resume::{Bound, RealDisk, Step, Store, directory_of, set_aside};
 use pawang_logs::search;
 use pawang_logs::tally::Tally;
 use pawang_store::live::{LogStatus, Present};
@@ -48,6 +48,8 @@ struct Book {
     name: String,
     next_at: Timestamp,
     place: Place,
+    /// What became of a state that could not be read any more.
+    aside: Option<String>,
     status: LogStatus,
 }
 
@@ -57,6 +59,32 @@ struct Place {
     log: Option<PathBuf>,
     data: Option<PathBuf>,
     collector_off: bool,
+}
+
+/// Why a turn read nothing.
+enum Unread {
+    /// The log was not found.
+    Place(Blind),
+    /// Its state could not be used.
+    State(pawang_logs::Error),
+}
+
+impl From<Blind> for Unread {
+    fn from(blind: Blind) -> Unread {
+        Unread::Place(blind)
+    }
+}
+
+impl From<pawang_logs::Error> for Unread {
+    fn from(error: pawang_logs::Error) -> Unread {
+        Unread::State(error)
+    }
+}
+
+fn failed(error: &pawang_logs::Error) -> Blind {
+    Blind::Failed {
+        what: error.to_string(),
+    }
 }
 
 /// One turn: what to do, apart from whose it is.
@@ -181,6 +209,7 @@ impl Book {
             name: name.to_owned(),
             next_at: now,
             place: Place::default(),
+            aside: None,
             status: LogStatus::default(),
         }
     }
@@ -205,7 +234,9 @@ impl Book {
                 return self;
             }
         }
-        let outcome = self.read(turn);
+        let outcome = self
+            .read(turn)
+            .or_else(|error| self.begin_anew(turn, error));
         if let Err(blind) = &outcome
             && self.status.blind.as_ref() != Some(blind)
         {
@@ -273,10 +304,31 @@ impl Book {
         }
     }
 
-    fn read(&mut self, turn: &Turn) -> Result<(), Blind> {
-        let failed = |error: pawang_logs::Error| Blind::Failed {
-            what: error.to_string(),
+    /// Sets a state aside that cannot be read any more; the next turn begins another one.
+    fn begin_anew(&mut self, turn: &Turn, error: Unread) -> Result<(), Blind> {
+        let error = match error {
+            Unread::Place(blind) => return Err(blind),
+            Unread::State(error) => error,
         };
+        if !error.begin_anew() {
+            return Err(failed(&error));
+        }
+        let aside = set_aside(&turn.state).map_err(|aside| Blind::Failed {
+            what: format!("{error}; {aside}"),
+        })?;
+        let told = format!(
+            "{error}: it was set aside as \"{}\", and the log is read anew",
+            aside.display()
+        );
+        tracing::warn!(instance = self.name, "{told}");
+        self.status.troubles.insert(0, told.clone());
+        self.status.troubles.truncate(TROUBLES_MAX);
+        self.aside = Some(told);
+        self.next_at = turn.now + TICK;
+        Ok(())
+    }
+
+    fn read(&mut self, turn: &Turn) -> Result<(), Unread> {
         let since = turn.now.checked_sub(turn.config.keep.0).unwrap_or(turn.now);
         let Place { log, data, .. } = &self.place;
         let found = log_files(log.as_deref(), data.as_deref(), since);
@@ -294,20 +346,15 @@ impl Book {
             piece_bytes: PIECE_BYTES,
             choose: &|head| choose(head, &wish),
         };
-        let mut store =
-            Store::<Tally>::open(&turn.state, Box::new(RealDisk), STEP_BYTES).map_err(failed)?;
+        let mut store = Store::<Tally>::open(&turn.state, Box::new(RealDisk), STEP_BYTES)?;
         let inputs: Vec<Input> = files.iter().map(Input::file).collect();
         let stop = || turn.stop.load(Ordering::Relaxed);
         let bound = Bound {
             bytes: TURN_BYTES_MAX,
             stop: &stop,
         };
-        let step = store
-            .run_within(&inputs, &settings, turn.now.as_second(), &bound)
-            .map_err(failed)?;
-        store
-            .forget(since.as_second().div_euclid(HOUR_SECONDS))
-            .map_err(failed)?;
+        let step = store.run_within(&inputs, &settings, turn.now.as_second(), &bound)?;
+        store.forget(since.as_second().div_euclid(HOUR_SECONDS))?;
         if step.more {
             self.next_at = turn.now + TICK;
         }
@@ -324,13 +371,13 @@ impl Book {
             .map(|file| file.records)
             .sum::<u64>();
         status.behind_bytes = store.behind_bytes();
-        status.troubles = troubles(&step);
+        status.troubles = troubles(self.aside.as_ref(), &step);
         Ok(())
     }
 }
 
 /// Returns what was not read, and why.
-fn troubles(step: &Step) -> Vec<String> {
+fn troubles(aside: Option<&String>, step: &Step) -> Vec<String> {
     let files = step.source.files.iter();
     let unread =
         files.filter_map(|file| Some(format!("{}: {}", file.name, file.trouble.as_ref()?)));
@@ -338,5 +385,6 @@ fn troubles(step: &Step) -> Vec<String> {
         let (name, bytes) = (&gap.name, gap.bytes);
         format!("{name}: it is gone, and {bytes} bytes or more of it were never read")
     });
-    unread.chain(lost).take(TROUBLES_MAX).collect()
+    let aside = aside.into_iter().cloned();
+    aside.chain(unread).chain(lost).take(TROUBLES_MAX).collect()
 }

@@ -154,3 +154,40 @@ async fn runs_without_a_daemon_read_what_is_new() {
     desk.pawang(&["logs", "report", "--state", "nowhere"])
         .is_clear_error(2, &["there are no kept hours in", "--state DIR FILE"]);
 }
+
+#[tokio::test]
+async fn a_state_that_cannot_be_read_is_set_aside_and_the_log_is_read_anew() {
+    let cluster = cluster().await;
+    let desk = Desk::new();
+    file(&desk, &cluster, "interval = \"2 s\"");
+    trouble(&cluster, 10).await;
+    let state = desk.path("state/data/logs/dwh-1");
+    std::fs::create_dir_all(&state).unwrap();
+    let manifest = state.join("manifest");
+    let log = cluster.data_directory().join("log");
+    let (state, log) = (state.to_str().unwrap(), log.to_str().unwrap());
+    let earlier = [&b"PWLS\x01\0\0\0"[..], &[0; 24]].concat();
+    for (number, bytes, why) in [
+        (1, earlier, "has version 1 of an earlier program"),
+        (2, b"no state".to_vec(), "is damaged"),
+    ] {
+        std::fs::write(&manifest, &bytes).unwrap();
+        desk.pawang(&["logs", "report", "--state", state, log])
+            .is_clear_error(4, &[why, "mv '"]);
+        let daemon = Daemon::start(&desk).await;
+        until("the log is read anew, and that is told", async || {
+            let told = daemon.instance("dwh-1")["log"].clone();
+            let trouble = told["trouble"].as_str().unwrap_or_default();
+            let kept = report(&desk, &["--state", state]);
+            trouble.contains(why)
+                && trouble.contains("was set aside as")
+                && kept.is_some()
+                && kept == report(&desk, &[log])
+        })
+        .await;
+        let aside = desk.path(&format!("state/data/logs/dwh-1.aside-{number}"));
+        assert_eq!(std::fs::read(aside.join("manifest")).unwrap(), bytes);
+        daemon.signal("TERM");
+        assert_eq!(daemon.ended().await, 0);
+    }
+}

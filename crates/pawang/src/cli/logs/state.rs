@@ -30,7 +30,7 @@ pub(super) fn read(
     let hours = hours(&options);
     let (tally, source) = if files.is_empty() {
         let kept = kept_hours(state).and_then(|mut kept| Ok((kept.count(), kept.sum(hours)?)));
-        let (count, tally) = kept.map_err(|error| refused(&error))?;
+        let (count, tally) = kept.map_err(|error| refused(state, &error))?;
         if count == 0 {
             let primary = format!("there are no kept hours in \"{}\"", state.display());
             let hint = "pawang logs report --state DIR FILE...";
@@ -64,17 +64,17 @@ fn read_new(
     };
     let now = environment::now().as_second();
     let mut store = Store::<Tally>::open(state, Box::new(RealDisk), STEP_BYTES)
-        .map_err(|error| refused(&error))?;
+        .map_err(|error| refused(state, &error))?;
     let step = store
         .run(&found.inputs, &settings, now)
-        .map_err(|error| refused(&error))?;
+        .map_err(|error| refused(state, &error))?;
     for gap in &step.gaps {
         output::talk(&format!(
             "warning: {}: it is gone, and {} bytes or more of it were never read",
             gap.name, gap.bytes
         ));
     }
-    let tally = store.sum(hours).map_err(|error| refused(&error))?;
+    let tally = store.sum(hours).map_err(|error| refused(state, &error))?;
     Ok((tally, step.source))
 }
 
@@ -86,10 +86,15 @@ fn hours(options: &Options) -> Range<i64> {
     first..end
 }
 
-fn refused(error: &pawang_logs::Error) -> Report {
-    Report::from_error(Kind::Refused, error).with_hint(
-        "pawang logs report --state DIR FILE..., with a folder that no other run has open",
-    )
+fn refused(state: &Path, error: &pawang_logs::Error) -> Report {
+    let hint = if error.begin_anew() {
+        let state = state.display();
+        format!("mv '{state}' '{state}.aside', then pawang logs report --state '{state}' FILE...")
+    } else {
+        "pawang logs report --state DIR FILE..., with a folder that no other run has open"
+            .to_owned()
+    };
+    Report::from_error(Kind::Refused, error).with_hint(hint)
 }
 
 #[cfg(test)]
