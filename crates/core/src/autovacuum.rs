@@ -152,8 +152,3 @@ fn unfrozen_share(row: &Row<'_>) -> f64 {
         _ => 1.0,
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-}
