@@ -85,12 +85,12 @@ databases = "postgres"
     assert_eq!(
         errors,
         r#"error: pawang.toml:1:1: key "statment" does not exist in the file
-detail: expected one of "alert", "check", "collectors", "defaults", "instance", "maintenance", "override", "serve", "state_directory", "user_check"
+detail: expected one of "act", "alert", "check", "collectors", "defaults", "instance", "maintenance", "override", "serve", "state_directory", "user_check"
 1 | statment = 1
   | ^^^^^^^^
 
 error: pawang.toml:2:1: key "url" does not exist in the file
-detail: expected one of "alert", "check", "collectors", "defaults", "instance", "maintenance", "override", "serve", "state_directory", "user_check"
+detail: expected one of "act", "alert", "check", "collectors", "defaults", "instance", "maintenance", "override", "serve", "state_directory", "user_check"
 2 | url = "postgres://u:******@h/d"
   | ^^^
 hint: "url" belongs to [[instance]]

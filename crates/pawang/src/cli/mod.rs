@@ -40,7 +40,7 @@ use crate::output::{Color, Exit};
 /// Operates PostgreSQL warehouses end to end.
 #[derive(Debug, Parser)]
 #[command(name = "pawang", version, propagate_version = true, max_term_width = 100, after_long_help = EXIT_CODES)]
-#[command(before_help = EXAMPLES)]
+#[command(before_help = EXAMPLES, disable_help_subcommand = true)]
 struct Cli {
     #[command(flatten)]
     global: Global,
@@ -50,7 +50,7 @@ struct Cli {
 
 const EXAMPLES: &str = "\
 Examples:
-  pawang check postgres://monitor@db-1/dwh     judge a server; without a name that of the libpq environment";
+  pawang check postgres://monitor@db-1/dwh     judge a server; without a name that of libpq";
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -89,7 +89,7 @@ pub(crate) struct Global {
     )]
     pub quiet: bool,
     /// More detail: evidence, remedies, costs; twice also what Pawang does
-    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    #[arg(short, long, action = clap::ArgAction::Count, global = true, hide_short_help = true)]
     pub verbose: u8,
 }
 
@@ -121,6 +121,7 @@ enum Command {
     Token(token::Args),
     Journal(journal::Args),
     Init(init::Args),
+    #[command(hide = true)]
     Reference(reference::Args),
 }
 

@@ -22,7 +22,7 @@ const EVERY_MIN: Duration = Duration::from_millis(100);
 /// Relations of one database whose names are looked up.
 const NAMES_MAX: usize = 1_000;
 
-/// Show what VACUUM, ANALYZE, CREATE INDEX, REPACK, base backups and COPY are doing, with rate and time left
+/// Show what VACUUM, CREATE INDEX, base backups and the like are doing, with time left
 ///
 /// Looks twice, for rates. Percent and time left are those of the phase: how long the phases after
 /// it take, nobody knows.

@@ -342,7 +342,10 @@ impl Daemon {
         // The control socket would listen for ever; the dashboard ends by itself, within its time.
         let drained = timeout(SERVICES_END_MAX, async {
             let mut awaited = vec![DASHBOARD, Keeping::NAME];
-            while let (false, Some(ended)) = (awaited.is_empty(), services.join_next().await) {
+            while !awaited.is_empty() {
+                let Some(ended) = services.join_next().await else {
+                    break;
+                };
                 awaited.retain(|name| !ended.as_ref().is_ok_and(|ended| ended == name));
             }
         });

@@ -14,6 +14,7 @@ mod incident;
 mod init;
 mod logs;
 mod logs_follow;
+mod maintain;
 mod program;
 mod query;
 mod query_causes;

@@ -78,7 +78,7 @@ fn now(visit: &Visit<'_>, upkeep: &Upkeep) -> Markup {
         }
         @if let Some(running) = &upkeep.running { (under_way(visit, running)) }
         (policies(visit, &upkeep.policies))
-        @if let Some(plan) = plan { (due(plan)) (left(&plan.left)) }
+        @if let Some(plan) = plan { (due(visit, plan)) (left(&plan.left)) }
     }
 }
 
@@ -149,14 +149,14 @@ fn counts(outcome: &Outcome) -> Markup {
     }
 }
 
-fn due(plan: &Plan) -> Markup {
+fn due(visit: &Visit<'_>, plan: &Plan) -> Markup {
     let more = plan.actions.len().saturating_sub(ACTIONS_MAX);
     html! {
         section #due {
             h2 { "Due now" }
             @if plan.actions.is_empty() { p { "Nothing is due." } }
             @else {
-                p .muted { "A preview: each object is looked at again before anything is done to it." }
+                p .muted { "A preview of " (words::moment(visit.now, plan.made_at)) ", from what was seen last: each object is looked at again before anything is done to it." }
                 div .wide { table {
                     thead { tr {
                         th scope="col" { "Action" } th scope="col" { "Object" } th scope="col" { "Why" } th scope="col" { "Lock" }
@@ -294,7 +294,7 @@ fn waited(detail: &serde_json::Value) -> Markup {
         seconds("blocked_resolution_ms"),
     ) {
         (Some(longest), _) if longest > 0.0 => html! { (words::duration(longest)) },
-        (Some(_), Some(resolution)) => {
+        (Some(_), Some(resolution)) if resolution > 0.0 => {
             html! { span title="no wait was seen between two samples" { "less than " (words::duration(resolution)) } }
         }
         _ => dash("not measured"),

@@ -146,9 +146,12 @@ fn changed(detail: &Value) -> String {
 }
 
 fn waited(detail: &Value) -> String {
+    let watched = detail["blocked_resolution_ms"]
+        .as_f64()
+        .is_some_and(|length| length > 0.0);
     match detail.get("blocked_ms_longest").and_then(Value::as_f64) {
         Some(longest) if longest > 0.0 => pawang_chart::words::duration(longest / 1e3),
-        Some(_) => "none seen".to_owned(),
-        None => "-".to_owned(),
+        Some(_) if watched => "none seen".to_owned(),
+        _ => "-".to_owned(),
     }
 }

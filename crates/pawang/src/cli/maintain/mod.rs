@@ -18,7 +18,7 @@ Examples:
   pawang maintain apply plan.json -i dwh-1             ask, then do it under guard
   pawang maintain apply --policy nightly --window --yes";
 
-/// Maintain servers: vacuum, analyze, reindex, rewrite, partitions, clean-up; planned, guarded, journalled
+/// Maintain servers: what is due, planned from policies, done under guard, written down
 #[derive(Debug, clap::Args)]
 #[command(before_help = EXAMPLES)]
 pub(crate) struct Args {

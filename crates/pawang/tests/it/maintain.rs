@@ -1,0 +1,163 @@
+//! Maintenance, as a person plans and applies it, and as the daemon does in its windows.
+
+use std::sync::Arc;
+
+use pawang_testbed::{Cluster, Setup, until};
+use serde_json::Value;
+
+use crate::program::{Desk, instance};
+
+/// What must not depend on how full the machine of the test is.
+const CALM: &str = "[act]\nfree_disk = \"1MB\"\nactive_sessions = 10000\n";
+
+fn file(desk: &Desk, cluster: &Cluster, more: &str) {
+    let one = instance("dwh-1", &cluster.url("postgres"));
+    let text = format!("state_directory = \"state\"\n{one}{CALM}{more}");
+    desk.write("pawang.toml", &text);
+}
+
+/// Returns a server with a table that is due, one that is not, and partitions that end soon.
+async fn neglected() -> Cluster {
+    let setup = Setup {
+        settings: &[("autovacuum", "off")],
+        ..Setup::default()
+    };
+    let cluster = Cluster::start(&setup).await;
+    let made = "CREATE SCHEMA dw;
+        CREATE TABLE dw.\"Fact Surat\" AS SELECT g AS id, repeat('x', 20) AS note FROM generate_series(1, 50000) AS g;
+        ANALYZE dw.\"Fact Surat\"; DELETE FROM dw.\"Fact Surat\" WHERE id % 2 = 0";
+    for statement in made.split(';') {
+        cluster.sql("postgres", statement).await;
+    }
+    until("the deletions are counted", async || {
+        let sql = "SELECT n_dead_tup FROM pg_stat_all_tables WHERE relname = 'Fact Surat'";
+        cluster.sql("postgres", sql).await[0][0].as_deref() == Some("25000")
+    })
+    .await;
+    cluster
+}
+
+async fn dead(cluster: &Cluster) -> String {
+    let sql = "SELECT n_dead_tup FROM pg_stat_all_tables WHERE relname = 'Fact Surat'";
+    cluster.sql("postgres", sql).await[0][0].clone().unwrap()
+}
+
+#[tokio::test]
+async fn what_is_due_is_planned_agreed_to_done_and_written_down() {
+    let cluster = neglected().await;
+    let desk = Desk::new();
+    file(&desk, &cluster, "");
+    let plan = ["maintain", "plan", "vacuum", "-o", "plan.json"];
+    let due = desk.pawang(&plan);
+    assert_eq!(due.code, 1, "{due:?}");
+    assert!(due.stdout.contains("VACUUM"), "{due:?}");
+    assert!(due.stdout.contains("\"dw\".\"Fact Surat\""), "{due:?}");
+    let apply = ["maintain", "apply", "plan.json"];
+    desk.pawang(&apply).is_clear_error(4, &["nobody agreed"]);
+    let dry = desk.pawang(&[&apply[..], &["--dry-run"]].concat());
+    assert_eq!(dry.code, 0, "{dry:?}");
+    assert_eq!(dead(&cluster).await, "25000", "a dry run changes nothing");
+    let done = desk.pawang(&[&apply[..], &["--yes", "--why", "ticket 7"]].concat());
+    assert_eq!(done.code, 0, "{done:?}");
+    assert!(
+        done.stdout.contains("1 of 1 done") && done.stdout.contains("undo: "),
+        "{done:?}"
+    );
+    assert_eq!(dead(&cluster).await, "0");
+    let again = desk.pawang(&[&apply[..], &["--yes", "--json"]].concat());
+    assert_ne!(again.code, 101, "{again:?}");
+    let nothing = desk.pawang(&["maintain", "plan", "vacuum"]);
+    assert_eq!(nothing.code, 0, "{nothing:?}");
+    told(&desk);
+}
+
+/// Looks at what the journal keeps of it.
+fn told(desk: &Desk) {
+    let history = desk.pawang(&["maintain", "history", "--json"]);
+    let records = history.data("pawang.maintain.history/1");
+    let records = records.as_array().unwrap();
+    let real = records
+        .iter()
+        .find(|record| record["entry"]["detail"]["why"] == "ticket 7");
+    let entry = &real.expect("the change is in the journal")["entry"];
+    assert_eq!(entry["detail"]["before"]["dead_tuples"], "25000", "{entry}");
+    assert_eq!(entry["detail"]["after"]["dead_tuples"], "0", "{entry}");
+    assert!(
+        entry["actor"].as_str().unwrap().starts_with("cli:"),
+        "{entry}"
+    );
+    assert_eq!(desk.pawang(&["journal", "verify"]).code, 0);
+    let status = desk.pawang(&["maintain", "status"]);
+    assert_eq!(status.code, 0, "nothing is unsettled: {status:?}");
+}
+
+#[tokio::test]
+async fn a_plan_that_is_not_what_it_was_is_refused() {
+    let cluster = neglected().await;
+    let desk = Desk::new();
+    file(&desk, &cluster, "");
+    assert_eq!(
+        desk.pawang(&["maintain", "plan", "vacuum", "-o", "plan.json"])
+            .code,
+        1
+    );
+    let text = desk.read("plan.json");
+    desk.write(
+        "forged.json",
+        &text.replace("VACUUM (", "DROP TABLE x; VACUUM ("),
+    );
+    desk.pawang(&["maintain", "apply", "forged.json", "--yes"])
+        .is_clear_error(4, &["statements"]);
+    desk.write("torn.json", &text[..text.len() / 2]);
+    desk.pawang(&["maintain", "apply", "torn.json", "--yes"])
+        .is_clear_error(2, &["plan"]);
+    let renamed = "ALTER TABLE dw.\"Fact Surat\" RENAME TO moved";
+    cluster.sql("postgres", renamed).await;
+    let stale = desk.pawang(&["maintain", "apply", "plan.json", "--yes", "--json"]);
+    assert_eq!(stale.code, 1, "{stale:?}");
+    let outcome = stale.data("pawang.maintain.apply/1")["outcome"].clone();
+    assert_eq!(outcome["actions"][0]["state"], "stale", "{outcome}");
+    let wrong = desk.pawang(&["maintain", "plan", "--policy", "nightli"]);
+    wrong.is_clear_error(2, &["there is no policy \"nightli\""]);
+}
+
+#[tokio::test]
+async fn the_daemon_applies_a_policy_in_its_window() {
+    let cluster = neglected().await;
+    let desk = Arc::new(Desk::new());
+    let policy = "[serve]\nlisten = \"127.0.0.1:0\"\n\
+        [maintenance.policy.nightly]\nwindow = \"2026-01-01 00:00 for 90000 h\"\nareas = [\"vacuum\"]\n";
+    file(&desk, &cluster, policy);
+    let daemon = desk.start_into(&["serve"], "out", "err");
+    until("the policy was applied", async || {
+        let records = desk
+            .pawang(&["journal", "list", "--json"])
+            .data("pawang.journal.list/1");
+        let records: &Vec<Value> = records.as_array().unwrap();
+        records.iter().any(|record| {
+            let entry = &record["entry"];
+            entry["action"] == "maintain.policy" && entry["outcome"] == "done"
+        })
+    })
+    .await;
+    assert_eq!(dead(&cluster).await, "0", "{}", desk.read("err"));
+    let records = desk
+        .pawang(&["journal", "list", "--json"])
+        .data("pawang.journal.list/1");
+    let actions: Vec<&str> = records
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|record| record["entry"]["action"].as_str())
+        .collect();
+    for action in ["window.add", "vacuum.apply", "window.remove"] {
+        assert!(
+            actions.contains(&action),
+            "{action} is missing in {actions:?}"
+        );
+    }
+    let mut daemon = daemon;
+    daemon.signal("TERM");
+    let ended = daemon.screen();
+    assert_eq!(ended.code, 0, "{}", desk.read("err"));
+}
