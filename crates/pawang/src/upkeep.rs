@@ -5,8 +5,8 @@ use std::path::Path;
 
 use pawang_act::{Apply, Effects, JsonLines, Limits, Mirrored, Progress, Settled};
 use pawang_collect::{Catalog, HostRequest, Request, observe};
-use pawang_config::{Area, Config};
-use pawang_core::plan::{Outcome, Plan, World};
+use pawang_config::{Area, Config, HighRisk};
+use pawang_core::plan::{Left, Outcome, Plan, RewriteMethod, Task, World};
 use pawang_core::{Facts, Kind, Report, Timestamp};
 use pawang_maintain::{Areas, Policy};
 use pawang_postgres::Target;
@@ -197,8 +197,46 @@ pub(crate) fn draft(
     let world = world(facts)?;
     let planned = pawang_maintain::plan(areas, facts, older, policy, now);
     let title = title(areas, policy);
-    pawang_act::draft(&title, world, planned.proposals, planned.left, made_by, now)
-        .map_err(|error| error.report())
+    let mut plan = pawang_act::draft(&title, world, planned.proposals, planned.left, made_by, now)
+        .map_err(|error| error.report())?;
+    if !policy.name.is_empty() {
+        leave_out(&mut plan, policy);
+    }
+    Ok(plan)
+}
+
+/// Leaves out what is of high risk and what the policy does not allow by name: nobody confirms it one by one.
+fn leave_out(plan: &mut Plan, policy: &Policy) {
+    let refused = |task: &Task| high_risk(task).filter(|kind| !policy.allows(*kind));
+    let left = plan.actions.iter().filter_map(|action| {
+        let kind = refused(&action.task)?.name();
+        Some(Left {
+            database: action.database.clone(),
+            object: action.object.clone(),
+            why: format!(
+                "{}; policy \"{}\" does not allow it: allow = [\"{kind}\"]",
+                action.reason, policy.name
+            ),
+            blind: false,
+        })
+    });
+    plan.left.extend(left.collect::<Vec<Left>>());
+    plan.actions
+        .retain(|action| refused(&action.task).is_none());
+}
+
+/// Returns the name by which a policy allows a task of high risk.
+fn high_risk(task: &Task) -> Option<HighRisk> {
+    match task {
+        Task::Rewrite {
+            method: RewriteMethod::VacuumFull,
+            ..
+        } => Some(HighRisk::VacuumFull),
+        Task::DropTable { .. } => Some(HighRisk::DropTable),
+        Task::DropChunks { .. } => Some(HighRisk::DropChunks),
+        Task::DeleteFile { .. } => Some(HighRisk::DeleteFile),
+        _ => None,
+    }
 }
 
 /// Returns the command that makes the plan.
@@ -273,4 +311,80 @@ pub(crate) async fn apply(plan: &Plan, how: &How<'_>) -> Result<(Vec<Settled>, O
         .await
         .map_err(|error| error.report())?;
     Ok((settled, outcome))
+}
+
+#[cfg(test)]
+mod tests {
+    use pawang_core::plan::{Cost, Proposal, Relation};
+
+    use super::*;
+
+    fn plan(tasks: Vec<Task>) -> Plan {
+        let world = World {
+            instance: "dwh-1".to_owned(),
+            system_identifier: None,
+            timeline: None,
+            version: 150_000,
+        };
+        let proposals = tasks.into_iter().map(|task| Proposal {
+            database: "sales".to_owned(),
+            task,
+            reason: "it is over".to_owned(),
+            evidence: Vec::new(),
+            cost: Cost::default(),
+        });
+        let now = Timestamp::UNIX_EPOCH;
+        pawang_act::draft(
+            "maintain",
+            world,
+            proposals.collect(),
+            Vec::new(),
+            "cli:x",
+            now,
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn a_policy_does_of_high_risk_only_what_it_allows_by_name() {
+        let table = Relation {
+            oid: 7,
+            schema: "dw".to_owned(),
+            name: "old".to_owned(),
+        };
+        let full = Task::Rewrite {
+            table: table.clone(),
+            method: RewriteMethod::VacuumFull,
+        };
+        let tasks = vec![
+            Task::DropTable {
+                table: table.clone(),
+            },
+            full,
+        ];
+        for (allow, kept) in [
+            (vec![], vec![]),
+            (vec![HighRisk::DropTable], vec!["drop-table"]),
+            (vec![HighRisk::DeleteFile], vec![]),
+            (
+                vec![HighRisk::DropTable, HighRisk::VacuumFull],
+                vec!["drop-table", "rewrite"],
+            ),
+        ] {
+            let mut plan = plan(tasks.clone());
+            let policy = Policy {
+                name: "nightly".to_owned(),
+                allow,
+                ..Policy::default()
+            };
+            leave_out(&mut plan, &policy);
+            let names: Vec<&str> = plan
+                .actions
+                .iter()
+                .map(|action| action.task.name())
+                .collect();
+            assert_eq!(names, kept);
+            assert_eq!(plan.left.len(), tasks.len() - kept.len());
+        }
+    }
 }

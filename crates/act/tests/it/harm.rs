@@ -9,8 +9,9 @@ use pawang_testbed::{until, versions};
 
 use crate::world::Scene;
 
-/// Nobody else may be held up for longer.
-const HARM_MAX: Duration = Duration::from_millis(150);
+/// Nobody else may be held up for longer: without a guard it would be the six seconds of the transaction. How much less it is than this is for a
+/// benchmark on a quiet machine; a busy one makes everybody wait.
+const HARM_MAX: Duration = Duration::from_secs(1);
 const READERS: usize = 4;
 
 /// Reads until it is over, and returns the longest that a statement took.
