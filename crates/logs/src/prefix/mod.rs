@@ -1,7 +1,7 @@
 //! `log_line_prefix`, compiled once and matched against the beginning of every line.
 //!
 //! Names of users, databases and applications may hold anything: blanks, the literal that follows, a word such as `PANIC:  `, even a line
-//! end. A reading of a line is right only when the whole prefix is followed by a label of [`words`], and where there are several readings
+//! end. A reading of a line is right only when the whole prefix is followed by a label of `words`, and where there are several readings
 //! the rules of [`Prefix::read`] choose one.
 
 mod detect;
