@@ -14,8 +14,8 @@ use crate::system::{Need, provide, servers, versions};
 use crate::{docs, tidy};
 
 /// The release binary must stay small enough to be copied to a server without a thought. The goal is 20 MB: reading logs took it
-/// to 23.6, of which code of one kind kept once would save 0.2, and building the log crate for size 0.2.
-const BINARY_BYTES_MAX: u64 = 24_000_000;
+/// to 23.6 MB, changing and maintaining servers to 25.3 MB, with everything that works once in a while made as small as can be.
+const BINARY_BYTES_MAX: u64 = 26_000_000;
 
 /// The feature that people build without, and that is tested all the same.
 const PARQUET: &str = "pawang/parquet";
