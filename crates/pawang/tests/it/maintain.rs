@@ -8,7 +8,8 @@ use serde_json::Value;
 use crate::program::{Desk, instance};
 
 /// What must not depend on how full the machine of the test is.
-const CALM: &str = "[check.disk-space]\nenabled = false\n[act]\nfree_disk = \"1MB\"\nactive_sessions = 10000\n";
+const CALM: &str =
+    "[check.disk-space]\nenabled = false\n[act]\nfree_disk = \"1MB\"\nactive_sessions = 10000\n";
 
 fn file(desk: &Desk, cluster: &Cluster, more: &str) {
     let one = instance("dwh-1", &cluster.url("postgres"));
