@@ -221,10 +221,13 @@ fn tell(answer: &Answer) -> Result<(), Report> {
         output::talk(&format!("{}: {why}", answer.instance));
     }
     if answer.running.is_empty() {
-        output::talk(&format!(
-            "{}: nothing that reports its progress runs",
-            answer.instance
-        ));
+        // Nothing is said of what was not seen.
+        if answer.unseen.is_empty() {
+            let instance = &answer.instance;
+            output::talk(&format!(
+                "{instance}: nothing that reports its progress runs"
+            ));
+        }
         return Ok(());
     }
     let mut grid = Grid::new(&[

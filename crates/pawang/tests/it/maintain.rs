@@ -162,3 +162,29 @@ async fn the_daemon_applies_a_policy_in_its_window() {
     let ended = daemon.screen();
     assert_eq!(ended.code, 0, "{}", desk.read("err"));
 }
+
+#[test]
+fn of_a_server_that_is_not_seen_nothing_good_is_said() {
+    let desk = Desk::new();
+    let gone = instance("dwh-1", "postgres://x@/x?host=/nowhere");
+    desk.write(
+        "pawang.toml",
+        &format!("state_directory = \"state\"\n{gone}"),
+    );
+    for (words, never) in [
+        (&["maintain", "status"][..], "doing nothing"),
+        (&["progress"][..], "nothing that reports"),
+        (&["bloat"][..], "relation"),
+        (&["maintain", "plan"][..], "nothing to do"),
+        (&["session", "tree"][..], "nobody waits"),
+    ] {
+        let screen = desk.pawang(words);
+        assert_eq!(screen.code, 3, "{words:?}: {screen:?}");
+        assert!(
+            screen.stderr.contains("could not reach"),
+            "{words:?}: {screen:?}"
+        );
+        let said = format!("{}{}", screen.stdout, screen.stderr);
+        assert!(!said.contains(never), "{words:?}: {screen:?}");
+    }
+}

@@ -102,7 +102,9 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Report> {
     if global.json {
         output::json("pawang.bloat/1", &answers)?;
     } else {
-        for answer in &answers {
+        // An empty table would say that nothing wastes space where nothing was seen.
+        let shown = |answer: &&Answer| !answer.relations.is_empty() || answer.unseen.is_empty();
+        for answer in answers.iter().filter(shown) {
             output::data(&text(answer, args.exact))?;
         }
     }
@@ -110,9 +112,7 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Report> {
         let unseen = answer.unseen.iter();
         unseen.for_each(|why| output::talk(&format!("{}: {why}", answer.instance)));
     }
-    let seen = answers
-        .iter()
-        .all(|answer| !answer.relations.is_empty() || answer.unseen.is_empty());
+    let seen = answers.iter().all(|answer| answer.unseen.is_empty());
     Ok(if seen { Exit::Good } else { Exit::Target })
 }
 

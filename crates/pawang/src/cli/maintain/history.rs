@@ -63,7 +63,7 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Report> {
         ]);
     }
     if grid.is_empty() {
-        output::talk("nothing was changed on any server");
+        output::talk("the journal tells of no change to these servers");
     } else {
         output::data(&grid.text())?;
     }

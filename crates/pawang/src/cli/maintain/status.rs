@@ -25,7 +25,8 @@ ORDER BY a.query_start";
 
 /// Show what Pawang is doing on the servers, what an earlier run left, and when policies open
 ///
-/// Exit code 1 when something was begun and nobody knows how it ended: the next `apply` settles it.
+/// Exit code 1 when something was begun and nobody knows how it ended: the next `apply` settles it; 3 when a server could
+/// not be seen.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {}
 
@@ -42,42 +43,23 @@ pub(super) fn run(_args: &Args, global: &Global) -> Result<Exit, Report> {
         Some(state) => state.open_intents().map_err(|error| error.report())?,
     };
     let policies = policies(&estate, now);
-    let mut exit = [Exit::Answer, Exit::Good][usize::from(open.is_empty())];
-    let mut sessions = Grid::new(&[
-        "instance",
-        "database",
-        "action",
-        "for>",
-        "waits for",
-        "statement",
-    ]);
-    let mut told = Vec::new();
-    for (job, rows) in jobs.iter().zip(running) {
-        match rows {
-            Ok(rows) => {
-                for row in rows {
-                    told.push(json!({ "instance": job.instance.name, "session": row }));
-                    let mut cells = vec![job.instance.name.clone()];
-                    cells.extend(row);
-                    sessions.row(cells);
-                }
-            }
-            Err(report) => {
-                exit = Exit::Target;
-                output::talk(&report.to_string());
-            }
-        }
-    }
+    let seen = Seen::of(&jobs, running);
+    let exit = match (seen.unseen.is_empty(), open.is_empty()) {
+        (false, _) => Exit::Target,
+        (true, false) => Exit::Answer,
+        (true, true) => Exit::Good,
+    };
     if global.json {
-        let data = json!({ "running": told, "unsettled": open, "policies": policies });
+        let data = json!({
+            "running": seen.running,
+            "unseen": seen.unseen,
+            "unsettled": open,
+            "policies": policies,
+        });
         output::json("pawang.maintain.status/1", &data)?;
         return Ok(exit);
     }
-    if sessions.is_empty() {
-        output::talk("Pawang is doing nothing on these servers");
-    } else {
-        output::data(&sessions.text())?;
-    }
+    seen.tell()?;
     for intent in &open {
         output::data(&format!(
             "unsettled: {} on {}, begun by a run that did not end; the next pawang maintain apply looks what became of it\n",
@@ -100,7 +82,72 @@ pub(super) fn run(_args: &Args, global: &Global) -> Result<Exit, Report> {
     Ok(exit)
 }
 
-async fn running(job: &Job) -> Result<Vec<Vec<String>>, Report> {
+/// What Pawang is doing, and where that could not be seen.
+#[derive(Default)]
+struct Seen {
+    /// One row for each session that does something, its instance first.
+    running: Vec<Vec<String>>,
+    /// Why sessions of an instance were not, or not all, seen.
+    unseen: Vec<String>,
+}
+
+impl Seen {
+    fn of(jobs: &[Job], looks: Vec<Result<Look, Report>>) -> Seen {
+        let mut seen = Seen::default();
+        for (job, look) in jobs.iter().zip(looks) {
+            let name = &job.instance.name;
+            match look {
+                Ok(look) => {
+                    for row in look.rows {
+                        seen.running.push([vec![name.clone()], row].concat());
+                    }
+                    if let Some(role) = look.sees_only {
+                        seen.unseen.push(format!(
+                            "{name}: role \"{role}\" sees its own sessions only: GRANT pg_monitor TO \"{role}\""
+                        ));
+                    }
+                }
+                Err(report) => {
+                    let detail = report.detail.unwrap_or_default();
+                    seen.unseen
+                        .push(format!("{name}: {}: {detail}", report.primary));
+                }
+            }
+        }
+        seen
+    }
+
+    fn tell(&self) -> Result<(), Report> {
+        for why in &self.unseen {
+            output::talk(&format!("not seen: {why}"));
+        }
+        if !self.running.is_empty() {
+            let mut grid = Grid::new(&[
+                "instance",
+                "database",
+                "action",
+                "for>",
+                "waits for",
+                "statement",
+            ]);
+            self.running.iter().for_each(|row| grid.row(row.clone()));
+            return output::data(&grid.text());
+        }
+        if self.unseen.is_empty() {
+            output::talk("Pawang is doing nothing on these servers");
+        }
+        Ok(())
+    }
+}
+
+/// What one server shows.
+struct Look {
+    rows: Vec<Vec<String>>,
+    /// The role, where it does not see what sessions of others do.
+    sees_only: Option<String>,
+}
+
+async fn running(job: &Job) -> Result<Look, Report> {
     let session = Session::connect(&job.target, "maintain")
         .await
         .map_err(|error| error.report())?;
@@ -123,7 +170,12 @@ async fn running(job: &Job) -> Result<Vec<Vec<String>>, Report> {
             pawang_store::text::normalise(&text(6)),
         ]
     };
-    Ok(rows.rows.iter().map(row).collect())
+    let server = &session.server;
+    let blind = !(server.monitor || server.superuser);
+    Ok(Look {
+        rows: rows.rows.iter().map(row).collect(),
+        sees_only: blind.then(|| server.user.clone()),
+    })
 }
 
 /// Returns the policies of the file, with when their windows are or will be open.
