@@ -9,10 +9,16 @@ use pawang_testbed::{until, versions};
 
 use crate::world::Scene;
 
-/// Nobody else may be held up for longer: without a guard it would be the six seconds of the transaction. How much less it is than this is for a
-/// benchmark on a quiet machine; a busy one makes everybody wait.
-const HARM_MAX: Duration = Duration::from_secs(1);
+/// Nobody else may be held up for longer. These tests run alone (`.config/nextest.toml`), so that it is us who are measured.
+const HARM_MAX: Duration = Duration::from_millis(150);
 const READERS: usize = 4;
+
+/// Several clients read a table until it is over; returns the longest that a statement took.
+async fn read_all(scene: &Scene, table: &str, over: &AtomicBool) -> Duration {
+    let sql = format!("SELECT count(*) FROM {table}");
+    let readers = (0..READERS).map(|_| read(scene, &sql, over));
+    join_all(readers).await.into_iter().max().unwrap()
+}
 
 /// Reads until it is over, and returns the longest that a statement took.
 async fn read(scene: &Scene, sql: &str, over: &AtomicBool) -> Duration {
@@ -40,12 +46,9 @@ async fn behind_a_long_transaction(scene: &Scene, task: Task) {
                 .is_empty()
         })
         .await;
-        let readers = async {
-            let readers = (0..READERS).map(|_| read(scene, "SELECT count(*) FROM dw.fakta", &over));
-            join_all(readers).await.into_iter().max().unwrap()
-        };
-        // What the machine itself makes wait: the same statement on a table that nobody changes.
-        let control = read(scene, "SELECT count(*) FROM dw.dim", &over);
+        let readers = read_all(scene, "dw.fakta", &over);
+        // What the machine itself makes wait: as many who read a twin that nobody changes.
+        let control = read_all(scene, "dw.twin", &over);
         let action = async {
             let done = scene.apply(&plan).await.actions.remove(0);
             over.store(true, Ordering::Relaxed);
@@ -72,11 +75,15 @@ async fn no_reader_waits_for_an_exclusive_action_behind_a_long_transaction() {
         let scene = Scene::new(version).await;
         scene
             .sql(
-                "CREATE SCHEMA dw; CREATE TABLE dw.dim AS SELECT n FROM generate_series(1, 100) n;
+                "CREATE SCHEMA dw;
                 CREATE TABLE dw.fakta (n int) PARTITION BY RANGE (n);
                 CREATE TABLE dw.fakta_1 PARTITION OF dw.fakta FOR VALUES FROM (0) TO (1000);
                 CREATE TABLE dw.fakta_2 PARTITION OF dw.fakta FOR VALUES FROM (1000) TO (2000);
-                INSERT INTO dw.fakta SELECT n FROM generate_series(0, 1999) n",
+                CREATE TABLE dw.twin (n int) PARTITION BY RANGE (n);
+                CREATE TABLE dw.twin_1 PARTITION OF dw.twin FOR VALUES FROM (0) TO (1000);
+                CREATE TABLE dw.twin_2 PARTITION OF dw.twin FOR VALUES FROM (1000) TO (2000);
+                INSERT INTO dw.fakta SELECT n FROM generate_series(0, 1999) n;
+                INSERT INTO dw.twin SELECT n FROM generate_series(0, 1999) n",
             )
             .await;
         let task = Task::DetachPartition {
@@ -94,7 +101,7 @@ async fn no_reader_waits_for_the_lock_of_a_rewrite() {
     let scene = Scene::new(versions()[0]).await;
     scene
         .sql(
-            "CREATE SCHEMA dw; CREATE TABLE dw.dim AS SELECT n FROM generate_series(1, 100) n;
+            "CREATE SCHEMA dw; CREATE TABLE dw.twin AS SELECT n FROM generate_series(1, 100) n;
             CREATE TABLE dw.fakta AS SELECT n FROM generate_series(1, 100) n",
         )
         .await;
