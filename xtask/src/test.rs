@@ -13,9 +13,9 @@ use crate::run::{built, cargo, command, loud, quiet, runtime, typed, works};
 use crate::system::{Need, provide, servers, versions};
 use crate::{docs, tidy};
 
-/// The release binary must stay small enough to be copied to a server without a thought. The goal is 20 MB: reading logs took it
-/// to 23.6 MB, changing and maintaining servers to 25.3 MB, with everything that works once in a while made as small as can be.
-const BINARY_BYTES_MAX: u64 = 26_000_000;
+/// The release binary must stay small enough to be copied to a server without a thought. The goal is 20 MB; what reads logs and
+/// changes servers took it here, with everything made small that does not work all the time.
+const BINARY_BYTES_MAX: u64 = 24_000_000;
 
 /// The feature that people build without, and that is tested all the same.
 const PARQUET: &str = "pawang/parquet";
