@@ -26,6 +26,7 @@ mod serve_daemon;
 mod serve_logs;
 mod serve_refusals;
 mod serve_reload;
+mod serve_sessions;
 mod serve_trouble;
 mod session;
 mod top;
