@@ -5,7 +5,6 @@ use std::path::Path;
 
 use pawang_testbed::{Cluster, Heard, MailServer, Receiver, Reply, Setup, Stop, until};
 use serde_json::Value;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::program::{Desk, Screen, instance};
 use crate::serve_daemon::Daemon;
