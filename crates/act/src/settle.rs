@@ -89,8 +89,7 @@ async fn of_sessions(
     clock: fn() -> Timestamp,
 ) -> Result<Vec<Settled>, Error> {
     let session = Session::connect(target, "settle").await?;
-    let database = &session.server.database;
-    match hold::lock(&session, database, session::AREA).await {
+    match session::alone(&session).await {
         Ok(()) => session::open(&session, journal, clock).await,
         Err(Error::AnotherPawang { .. }) => Ok(Vec::new()),
         Err(error) => Err(error),

@@ -20,7 +20,7 @@ use crate::journal::{Intent, Journal};
 use crate::{Error, draft, hold};
 
 /// What kind of change it is: whoever ends sessions of a server does so alone.
-pub(crate) const AREA: &str = "session";
+const AREA: &str = "session";
 /// The distance between two looks at the effect of a step.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
@@ -93,13 +93,10 @@ impl Freed {
 /// The server does not answer or is another one, the journal refuses, or another Pawang ends sessions there.
 pub async fn free(plan: &Plan, how: &How<'_>) -> Result<Freed, Error> {
     hold::same_server(&plan.world, &how.session.server)?;
-    // A pooler may give the lock, and the statements after it, to different sessions of the server.
+    alone(how.session).await?;
     let own = match how.session.pooled() {
         true => (0, Timestamp::UNIX_EPOCH),
-        false => {
-            hold::lock(how.session, &how.session.server.database, AREA).await?;
-            own(how.session).await?
-        }
+        false => own(how.session).await?,
     };
     if how.effects == Effects::Real {
         super::settle::open(how.session, how.journal, how.clock).await?;
@@ -132,6 +129,16 @@ pub async fn free(plan: &Plan, how: &How<'_>) -> Result<Freed, Error> {
         waited: waits,
         waiting: still_waiting(&before, &now),
     })
+}
+
+/// Keeps other Pawangs from ending sessions as long as a session lives.
+///
+/// A pooler may give the lock, and the statements after it, to different sessions of the server: there it is not taken.
+pub(crate) async fn alone(session: &Session) -> Result<(), Error> {
+    match session.pooled() {
+        true => Ok(()),
+        false => hold::lock(session, &session.server.database, AREA).await,
+    }
 }
 
 /// Carries out a plan about sessions that came as any other plan: nobody has named a session, so only root blockers are
@@ -245,7 +252,9 @@ impl Work<'_> {
             }
         }
         done.ended_at = (how.clock)();
-        self.record.end(action, intent.as_ref(), &done)?;
+        if how.effects == Effects::Real {
+            self.record.end(action, intent.as_ref(), &done)?;
+        }
         let (state, detail) = (done.state, done.detail.clone());
         self.tell(action, Told::Ended { state, detail });
         Ok(done)

@@ -10,8 +10,8 @@ mod view;
 
 pub use draft::draft;
 pub(crate) use draft::{undo, verify};
-pub(crate) use free::{AREA, through};
 pub use free::{Freed, How, Step, free};
+pub(crate) use free::{alone, through};
 pub use guard::{Decision, Deed, PAUSE, Policy, blockers, one, refusal};
 pub use look::look;
 pub(crate) use settle::open;

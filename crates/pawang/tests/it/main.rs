@@ -29,6 +29,7 @@ mod serve_reload;
 mod serve_sessions;
 mod serve_trouble;
 mod session;
+mod session_audit;
 mod top;
 mod trouble;
 mod window;
