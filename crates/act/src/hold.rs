@@ -24,14 +24,20 @@ pub(crate) async fn take(target: &Target, database: &str, area: &str) -> Result<
             address: session.address().to_owned(),
         }));
     }
+    lock(&session, database, area).await?;
+    Ok(Hold {
+        database: database.to_owned(),
+        session,
+    })
+}
+
+/// Takes the lock of an area for a session, without waiting; it holds it as long as it lives.
+pub(crate) async fn lock(session: &Session, database: &str, area: &str) -> Result<(), Error> {
     let key = area_key(area);
     let sql = format!("SELECT pg_catalog.pg_try_advisory_lock({KEY}, {key}) AS taken");
     let taken = session.read(&sql).await?;
     if taken.rows.first().map(|row| &row[0]) == Some(&pawang_core::Value::Bool(true)) {
-        return Ok(Hold {
-            database: database.to_owned(),
-            session,
-        });
+        return Ok(());
     }
     let holder = session.read(&holder(key)).await?;
     let holder = holder.rows.first().and_then(|row| row[0].as_text());
@@ -49,17 +55,25 @@ pub(crate) fn area(title: &str) -> &str {
     title.split_whitespace().next().unwrap_or("act")
 }
 
-/// Refuses a server that is not the one of the plan.
+/// Refuses a server that is not the one of the plan, or that cannot be written to any more.
 pub(crate) fn same_world(world: &World, server: &Server) -> Result<(), Error> {
+    if server.role == Role::Standby {
+        return Err(Error::OtherWorld {
+            instance: world.instance.clone(),
+            problem: "it is a standby now".to_owned(),
+        });
+    }
+    same_server(world, server)
+}
+
+/// Refuses a server that is not the one of the plan, whether it is a primary or a standby.
+pub(crate) fn same_server(world: &World, server: &Server) -> Result<(), Error> {
     let other = |problem: String| {
         Err(Error::OtherWorld {
             instance: world.instance.clone(),
             problem,
         })
     };
-    if server.role == Role::Standby {
-        return other("it is a standby now".to_owned());
-    }
     let epoch = &server.epoch;
     // 0 is what the role may not see.
     if let Some(expected) = &world.system_identifier

@@ -144,6 +144,41 @@ pub struct JsonLines {
 struct Inner {
     file: File,
     hash: String,
+    /// The length of the file that the hash is of: another program may append as well.
+    length: u64,
+}
+
+impl Inner {
+    /// Appends an entry to what is there now; the file is locked meanwhile.
+    fn append(&mut self, entry: &Entry) -> std::io::Result<()> {
+        if self.file.metadata()?.len() != self.length {
+            self.read_again()?;
+        }
+        let hash = chained(&self.hash, entry);
+        let line = Line {
+            entry: entry.clone(),
+            hash: hash.clone(),
+        };
+        let mut text =
+            serde_json::to_string(&line).expect("an entry is texts, an instant and JSON");
+        text.push('\n');
+        self.file.write_all(text.as_bytes())?;
+        self.file.sync_data()?;
+        self.hash = hash;
+        self.length = self.file.metadata()?.len();
+        Ok(())
+    }
+
+    /// Finds the end of the chain; a last line that was torn stays behind.
+    fn read_again(&mut self) -> std::io::Result<()> {
+        let lines = Walk::of(&mut self.file)?;
+        if lines.torn {
+            self.file.write_all(b"\n")?;
+        }
+        self.hash = lines.hash;
+        self.length = self.file.metadata()?.len();
+        Ok(())
+    }
 }
 
 impl JsonLines {
@@ -157,22 +192,23 @@ impl JsonLines {
             source,
         };
         let mut options = OpenOptions::new();
-        let mut file = options
+        let file = options
             .read(true)
             .append(true)
             .create(true)
             .open(path)
             .map_err(could_not)?;
-        let lines = Walk::of(&mut file).map_err(could_not)?;
-        if lines.torn {
-            file.write_all(b"\n").map_err(could_not)?;
-        }
+        let mut inner = Inner {
+            file,
+            hash: FIRST_HASH.to_owned(),
+            length: 0,
+        };
+        inner.file.lock().map_err(could_not)?;
+        let read = inner.read_again();
+        inner.file.unlock().and(read).map_err(could_not)?;
         Ok(JsonLines {
             path: path.to_owned(),
-            inner: Mutex::new(Inner {
-                file,
-                hash: lines.hash,
-            }),
+            inner: Mutex::new(inner),
         })
     }
 
@@ -201,21 +237,12 @@ impl JsonLines {
 impl Journal for JsonLines {
     fn write(&self, entry: &Entry) -> Result<(), Error> {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        let hash = chained(&inner.hash, entry);
-        let line = Line {
-            entry: entry.clone(),
-            hash: hash.clone(),
-        };
-        let mut text =
-            serde_json::to_string(&line).expect("an entry is texts, an instant and JSON");
-        text.push('\n');
-        inner
-            .file
-            .write_all(text.as_bytes())
-            .and_then(|()| inner.file.sync_data())
-            .map_err(|source| self.could_not(source))?;
-        inner.hash = hash;
-        Ok(())
+        inner.file.lock().map_err(|source| self.could_not(source))?;
+        let appended = inner.append(entry);
+        let unlocked = inner.file.unlock();
+        appended
+            .and(unlocked)
+            .map_err(|source| self.could_not(source))
     }
 
     fn open_intents(&self) -> Result<Vec<Intent>, Error> {
@@ -357,6 +384,20 @@ mod tests {
             .map(|intent| intent.intent)
             .collect();
         assert_eq!(open, ["b", "c"]);
+    }
+
+    #[test]
+    fn two_programs_append_to_one_chain() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.jsonl");
+        let journals = [(); 2].map(|()| JsonLines::open(&path).unwrap());
+        for number in 0..6_u8 {
+            let journal = &journals[usize::from(number % 3 == 0)];
+            journal.write(&entry(number.into(), "a", BEGUN)).unwrap();
+        }
+        for journal in &journals {
+            assert_eq!(journal.verify().unwrap(), (6, None));
+        }
     }
 
     #[test]

@@ -15,6 +15,7 @@ pub mod repack;
 pub mod session;
 mod settle;
 mod task;
+mod told;
 mod witness;
 
 pub use apply::{Apply, Effects, Progress, Step, apply};
@@ -23,4 +24,5 @@ pub use error::Error;
 pub use governor::{Limits, Sample, Verdict, judge};
 pub use journal::{BEGUN, Intent, Journal, JsonLines, Mirrored};
 pub use settle::{Settled, settle};
+pub use told::{Change, Told, Waited};
 pub use witness::witness;

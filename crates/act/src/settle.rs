@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use pawang_core::Server;
 use pawang_core::plan::{State, Task};
-use pawang_postgres::{Target, Writer};
+use pawang_postgres::{Session, Target, Writer};
 use pawang_store::state::Entry;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
@@ -13,11 +14,12 @@ use tokio::time::{Instant, sleep};
 use crate::apply::{clean, leftovers};
 use crate::journal::{Intent, Journal};
 use crate::task::{self, Proof};
-use crate::{Error, hold, look};
+use crate::{Error, hold, look, session};
 
 /// How long the session of a killed run may take to notice; the server looks every second.
-const SESSION_PATIENCE: Duration = Duration::from_secs(10);
-const SESSION_INTERVAL: Duration = Duration::from_millis(100);
+pub(crate) const SESSION_PATIENCE: Duration = Duration::from_secs(10);
+/// How often it is looked whether it has.
+pub(crate) const SESSION_INTERVAL: Duration = Duration::from_millis(100);
 
 /// What became of something that was begun and never ended.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,11 +47,18 @@ pub async fn settle(
     clock: fn() -> Timestamp,
 ) -> Result<Vec<Settled>, Error> {
     let mut rooms: BTreeMap<(String, String), Vec<Intent>> = BTreeMap::new();
-    for intent in journal.open_intents()? {
+    let (sessions, others): (Vec<Intent>, Vec<Intent>) = journal
+        .open_intents()?
+        .into_iter()
+        .partition(|intent| session::about(&intent.task));
+    for intent in others {
         let room = (intent.database.clone(), intent.area.clone());
         rooms.entry(room).or_default().push(intent);
     }
-    let mut settled = Vec::new();
+    let mut settled = match sessions.is_empty() {
+        true => Vec::new(),
+        false => of_sessions(target, journal, clock).await?,
+    };
     for ((database, area), intents) in rooms {
         let hold = match hold::take(target, &database, &area).await {
             Ok(hold) => hold,
@@ -60,7 +69,8 @@ pub async fn settle(
         };
         let writer = Writer::connect(&target.with_database(&database), "settle").await?;
         for intent in intents {
-            if !same_server(&intent, &writer) || !ended(&writer, &intent).await? {
+            let same = same_server(&intent, &writer.server, writer.address());
+            if !same || !ended(&writer, &intent).await? {
                 continue;
             }
             let one = one(&writer, intent).await?;
@@ -72,11 +82,26 @@ pub async fn settle(
     Ok(settled)
 }
 
-fn same_server(intent: &Intent, writer: &Writer) -> bool {
-    let found = writer.server.epoch.system_identifier;
+/// Settles what is about sessions: on a standby too, and in whatever database the role may connect to.
+async fn of_sessions(
+    target: &Target,
+    journal: &dyn Journal,
+    clock: fn() -> Timestamp,
+) -> Result<Vec<Settled>, Error> {
+    let session = Session::connect(target, "settle").await?;
+    match session::alone(&session).await {
+        Ok(()) => session::open(&session, journal, clock).await,
+        Err(Error::AnotherPawang { .. }) => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Says whether an intent is about this server.
+pub(crate) fn same_server(intent: &Intent, server: &Server, address: &str) -> bool {
+    let found = server.epoch.system_identifier;
     match &intent.system_identifier {
         Some(known) if found != 0 && known != "0" => *known == found.to_string(),
-        _ => intent.address == writer.address(),
+        _ => intent.address == address,
     }
 }
 
@@ -152,7 +177,8 @@ async fn one(writer: &Writer, intent: Intent) -> Result<Settled, Error> {
     })
 }
 
-fn entry(settled: &Settled, at: Timestamp) -> Entry {
+/// Returns the end of an intent as the journal keeps it.
+pub(crate) fn entry(settled: &Settled, at: Timestamp) -> Entry {
     let intent = &settled.intent;
     Entry {
         at,

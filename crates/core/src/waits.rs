@@ -38,13 +38,17 @@ impl WaitGraph {
         self.ahead.get(&process).into_iter().flatten().copied()
     }
 
+    /// Returns everybody who waits for a process directly.
+    pub fn waiters(&self, process: i64) -> impl Iterator<Item = i64> + '_ {
+        self.behind.get(&process).into_iter().flatten().copied()
+    }
+
     /// Returns everybody who cannot go on before a process does; the process itself is among them when it waits in a circle.
     pub fn victims(&self, process: i64) -> BTreeSet<i64> {
         let mut found = BTreeSet::new();
         let mut open = vec![process];
         while let Some(next) = open.pop() {
-            let behind = self.behind.get(&next).into_iter().flatten();
-            open.extend(behind.copied().filter(|victim| found.insert(*victim)));
+            open.extend(self.waiters(next).filter(|victim| found.insert(*victim)));
         }
         found
     }

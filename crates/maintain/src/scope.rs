@@ -214,7 +214,7 @@ fn oid_of(row: &Row<'_>, column: &str) -> u32 {
 
 /// Returns the table that a row of `tables` or `freeze` is worked on through: TOAST tables through their owner.
 pub(crate) fn target(row: &Row<'_>, schema: &str) -> Relation {
-    match row.text("toast_of").and_then(unquoted) {
+    match row.text("toast_of").and_then(pawang_core::relation::parts) {
         Some((schema, name)) => Relation {
             oid: oid_of(row, "toast_of_relid"),
             schema,
@@ -235,51 +235,5 @@ pub(crate) fn object(row: &Row<'_>, target: &Relation) -> String {
     match row.text("toast_of") {
         Some(_) => format!("TOAST of {target}"),
         None => target.to_string(),
-    }
-}
-
-/// Takes `schema.name` apart as `quote_ident` wrote it.
-fn unquoted(text: &str) -> Option<(String, String)> {
-    let (schema, rest) = identifier(text)?;
-    let (name, rest) = identifier(rest.strip_prefix('.')?)?;
-    rest.is_empty().then_some((schema, name))
-}
-
-fn identifier(text: &str) -> Option<(String, &str)> {
-    let Some(quoted) = text.strip_prefix('"') else {
-        let end = text.find('.').unwrap_or(text.len());
-        return Some((text[..end].to_owned(), &text[end..]));
-    };
-    let mut name = String::new();
-    let mut rest = quoted;
-    loop {
-        let end = rest.find('"')?;
-        name.push_str(&rest[..end]);
-        rest = &rest[end + 1..];
-        match rest.strip_prefix('"') {
-            Some(more) => {
-                name.push('"');
-                rest = more;
-            }
-            None => return Some((name, rest)),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_are_read_as_the_server_quotes_them() {
-        for (text, schema, name) in [
-            ("public.orders", "public", "orders"),
-            ("\"Sales\".\"a.b\"", "Sales", "a.b"),
-            ("s.\"x\"\"y\"", "s", "x\"y"),
-        ] {
-            let expected = (schema.to_owned(), name.to_owned());
-            assert_eq!(unquoted(text), Some(expected), "{text}");
-        }
-        assert_eq!(unquoted("\"open"), None);
     }
 }

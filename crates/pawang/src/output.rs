@@ -87,8 +87,8 @@ pub(crate) fn data(text: &str) -> Result<(), Report> {
 
 /// Writes talk to stderr; control characters of servers and arguments do not reach the terminal.
 pub(crate) fn talk(text: &str) {
-    let text = text.replace(|c: char| c.is_control() && c != '\n', " ");
-    let _ = writeln!(std::io::stderr().lock(), "{text}");
+    let lines: Vec<String> = text.split('\n').map(pawang_report::one_line).collect();
+    let _ = writeln!(std::io::stderr().lock(), "{}", lines.join("\n"));
 }
 
 /// Writes the JSON envelope `{"schema": .., "data": ..}` to stdout.

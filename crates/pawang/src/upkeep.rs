@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use pawang_act::session::Policy as Sessions;
 use pawang_act::{Apply, Effects, JsonLines, Limits, Mirrored, Progress, Settled};
 use pawang_collect::{Catalog, HostRequest, Request, observe};
 use pawang_config::{Area, Config, HighRisk};
@@ -293,6 +294,7 @@ pub(crate) async fn apply(plan: &Plan, how: &How<'_>) -> Result<(Vec<Settled>, O
     };
     let settled = settled.map_err(|error| error.report())?;
     let limits = Limits::from(&how.config.act);
+    let sessions = Sessions::new(&how.config.act, false);
     let apply = Apply {
         target: how.target,
         limits: &limits,
@@ -305,6 +307,7 @@ pub(crate) async fn apply(plan: &Plan, how: &How<'_>) -> Result<(Vec<Settled>, O
         stop: how.stop.clone(),
         clock: how.clock,
         allow_high_risk: how.allow_high_risk,
+        sessions: &sessions,
         watch: how.watch,
     };
     let outcome = pawang_act::apply(plan, &apply)

@@ -169,7 +169,10 @@ pub fn outcome(plan: &Plan, outcome: &Outcome, style: &Style, detail: Detail) ->
     if bad > 0 {
         let _ = write!(out, ", {bad} not");
     }
+    let mut impacts = outcome.actions.iter().map(|done| done.impact);
+    let watched = impacts.any(|impact| !impact.resolution.is_zero());
     let waited = match longest {
+        Duration::ZERO if !watched => String::new(),
         Duration::ZERO => "; nobody was seen to wait for it".to_owned(),
         longest => format!("; others waited for it at most {}", length(longest)),
     };

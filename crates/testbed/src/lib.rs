@@ -34,5 +34,6 @@ pub use prometheus::{PostgresExporter, Prometheus, promtool};
 pub use receiver::{Heard, Receiver, Reply};
 pub use smtp::MailServer;
 pub use tangle::{Fate, Tangle, Tangled};
+pub use tokio_postgres::Client;
 pub use until::until;
 pub use version::{Installation, Version, cache_directory, installations, versions};

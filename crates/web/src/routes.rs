@@ -506,6 +506,44 @@ static ROUTES: &[Route] = &[
         api::activity,
     ),
     api(
+        "/api/v1/instances/{name}/sessions/tree",
+        "Who waits for whom, root blockers first",
+        &[],
+        SchemaGenerator::subschema_for::<api::LockTree>,
+        api::lock_tree,
+    ),
+    Route {
+        parameters: &[
+            parameter(
+                "do",
+                "`cancel`, `terminate`, or `blockers` (default): root blockers, so that those that wait go on",
+            ),
+            parameter(
+                "session",
+                "the session ID for `cancel` and `terminate`, as `pawang session list` shows it",
+            ),
+        ],
+        schema: Some(SchemaGenerator::subschema_for::<api::SessionPlan>),
+        ..other(
+            "/api/v1/instances/{name}/sessions/plan",
+            "What cancelling or terminating sessions would do; kept for ten minutes to be applied",
+            Kind::Api,
+            Some(Permission::Operator),
+            |call| Box::pin(api::plan_sessions(call)),
+        )
+    },
+    Route {
+        schema: Some(SchemaGenerator::subschema_for::<api::SessionsFreed>),
+        ..change(
+            "/api/v1/instances/{name}/sessions/apply",
+            "Carry out a plan about sessions: `plan` is its hash, `name` the instance's where it is one of production",
+            Kind::Api,
+            Some(Permission::Operator),
+            "session.apply",
+            |call| Box::pin(api::apply_sessions(call)),
+        )
+    },
+    api(
         "/api/v1/instances/{name}/logs",
         "What the server's log adds up to, in whole hours",
         &[RANGE, FROM, TO],

@@ -7,6 +7,7 @@ use pawang_postgres::Writer;
 use tokio::time::{Instant, sleep};
 
 use super::guard::Guard;
+use super::record::Doer;
 use super::{Effects, Run};
 use crate::journal::Intent;
 use crate::look;
@@ -206,7 +207,7 @@ impl Run<'_> {
         done.tries = guarded.tries;
         done.impact = guarded.impact;
         let result = match guarded.result {
-            Ok(rows) => self.prove(action, writer, done, rows).await,
+            Ok(_) => self.prove(action, writer, done).await,
             Err(fault) => {
                 *open = fault.open();
                 let (state, detail, hint) = fault.explain(done.tries);
@@ -296,7 +297,9 @@ impl Run<'_> {
         before: &Facts,
         indexes: Vec<u32>,
     ) -> Result<Intent, Early> {
-        let intent = self.record.begin(action, writer, before, indexes);
+        let intent = self
+            .record
+            .begin(action, writer.map(Doer::from), before, indexes);
         intent.map_err(|error| {
             let report = error.report();
             Early {
@@ -308,26 +311,13 @@ impl Run<'_> {
     }
 
     /// Asks the server whether it is now as wanted.
-    async fn prove(
-        &self,
-        action: &Action,
-        writer: &Writer,
-        done: &mut Done,
-        rows: usize,
-    ) -> Result<(), Early> {
+    async fn prove(&self, action: &Action, writer: &Writer, done: &mut Done) -> Result<(), Early> {
         let deadline = Instant::now() + PROOF_PATIENCE;
         let proof = task::probe(&action.task, writer.server.version).proof;
         loop {
             done.after = look::numbers(writer, &action.task).await;
             let proven = match &proof {
-                Proof::Success => {
-                    let session = matches!(action.task, Task::CancelBackend { .. });
-                    if session && rows == 0 {
-                        let why = "the session has ended or runs something else now";
-                        return Err(Early::new(State::Needless, why));
-                    }
-                    true
-                }
+                Proof::Success => true,
                 Proof::Grew(what) => {
                     let count =
                         |facts: &Facts| facts.get(*what).and_then(|n| n.parse::<u64>().ok());

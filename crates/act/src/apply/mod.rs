@@ -16,13 +16,13 @@ use pawang_postgres::{Target, Writer};
 use tokio::sync::{Notify, watch};
 
 pub(crate) use guard::{clean, leftovers};
-use record::Record;
+pub(crate) use record::{Doer, Record, Teller};
 
 use crate::governor::Limits;
 use crate::hold::{self, Hold};
 use crate::journal::Journal;
 use crate::monitor::Monitor;
-use crate::{Error, draft, task};
+use crate::{Error, draft, session, task};
 
 /// Lanes that one plan has at most.
 const LANES_MAX: usize = 16;
@@ -60,6 +60,8 @@ pub struct Apply<'a> {
     pub clock: fn() -> Timestamp,
     /// Whether actions of high risk were confirmed one by one or allowed by name.
     pub allow_high_risk: bool,
+    /// Whose sessions a plan may end, and how many.
+    pub sessions: &'a session::Policy,
     /// Is told of every step.
     pub watch: &'a (dyn Fn(&Progress) + Sync),
 }
@@ -99,11 +101,17 @@ pub enum Step {
 
 /// Applies a plan; what becomes of each action is in the outcome, in the plan's order.
 ///
+/// A plan that ends sessions passes the kill guard of [`session::free`], and ends root blockers only: nobody is here who
+/// named a session.
+///
 /// # Errors
 /// Nothing was done: the plan was changed, the server is another one, a standby or out of reach, or another Pawang is
 /// at work there.
 pub async fn apply(plan: &Plan, how: &Apply<'_>) -> Result<Outcome, Error> {
     draft::verify(plan)?;
+    if plan.actions.iter().any(|a| session::about(&a.task)) {
+        return session::through(plan, how).await;
+    }
     let hash = draft::hash(plan);
     let area = hold::area(&plan.title);
     let databases: BTreeSet<&str> = plan.actions.iter().map(|a| a.database.as_str()).collect();
@@ -131,7 +139,7 @@ pub async fn apply(plan: &Plan, how: &Apply<'_>) -> Result<Outcome, Error> {
         how,
         holds: &holds,
         monitor: &monitor,
-        record: Record::new(plan, how, &hash, area),
+        record: Record::new(plan, how.teller(), &hash, area),
         queue: Mutex::new(Queue::new(plan.actions.len())),
         freed: Notify::new(),
     };
@@ -146,6 +154,18 @@ pub async fn apply(plan: &Plan, how: &Apply<'_>) -> Result<Outcome, Error> {
         plan: hash,
         actions,
     })
+}
+
+impl<'a> Apply<'a> {
+    /// Returns who writes into the journal.
+    pub(crate) fn teller(&self) -> Teller<'a> {
+        Teller {
+            journal: self.journal,
+            clock: self.clock,
+            actor: self.actor,
+            why: self.why,
+        }
+    }
 }
 
 /// One application of one plan.

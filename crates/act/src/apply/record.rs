@@ -3,11 +3,11 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use pawang_core::plan::{Action, Done, Plan, State};
+use pawang_core::{Server, Timestamp};
 use pawang_postgres::Writer;
 use pawang_store::state::Entry;
 use serde_json::json;
 
-use super::Apply;
 use crate::Error;
 use crate::journal::{BEGUN, Intent, Journal};
 use crate::task::Facts;
@@ -15,12 +15,38 @@ use crate::task::Facts;
 /// Reasons are cut here, so that the journal never leaves an intent out for its size.
 const REASON_BYTES_MAX: usize = 2 << 10;
 
+/// Whoever writes into the journal, and why.
+#[derive(Clone, Copy)]
+pub(crate) struct Teller<'a> {
+    pub(crate) journal: &'a dyn Journal,
+    pub(crate) clock: fn() -> Timestamp,
+    pub(crate) actor: &'a str,
+    pub(crate) why: &'a str,
+}
+
+/// The session that is about to do something.
+#[derive(Clone, Copy)]
+pub(crate) struct Doer<'a> {
+    pub(crate) server: &'a Server,
+    pub(crate) address: &'a str,
+    pub(crate) backend: i32,
+    pub(crate) backend_start: Timestamp,
+}
+
+impl<'a> From<&'a Writer> for Doer<'a> {
+    fn from(writer: &'a Writer) -> Doer<'a> {
+        Doer {
+            server: &writer.server,
+            address: writer.address(),
+            backend: writer.backend,
+            backend_start: writer.backend_start,
+        }
+    }
+}
+
 /// The journal of one application of one plan.
 pub(crate) struct Record<'a> {
-    journal: &'a dyn Journal,
-    clock: fn() -> jiff::Timestamp,
-    actor: &'a str,
-    why: &'a str,
+    teller: Teller<'a>,
     plan: &'a Plan,
     hash: &'a str,
     area: &'a str,
@@ -30,13 +56,15 @@ pub(crate) struct Record<'a> {
 }
 
 impl<'a> Record<'a> {
-    pub(crate) fn new(plan: &'a Plan, how: &Apply<'a>, hash: &'a str, area: &'a str) -> Record<'a> {
-        let begun_at = (how.clock)().as_nanosecond();
+    pub(crate) fn new(
+        plan: &'a Plan,
+        teller: Teller<'a>,
+        hash: &'a str,
+        area: &'a str,
+    ) -> Record<'a> {
+        let begun_at = (teller.clock)().as_nanosecond();
         Record {
-            journal: how.journal,
-            clock: how.clock,
-            actor: how.actor,
-            why: how.why,
+            teller,
             plan,
             hash,
             area,
@@ -49,13 +77,12 @@ impl<'a> Record<'a> {
     pub(crate) fn begin(
         &self,
         action: &Action,
-        session: Option<&Writer>,
+        doer: Option<Doer<'_>>,
         before: &Facts,
         indexes: Vec<u32>,
     ) -> Result<Intent, Error> {
         let number = self.count.fetch_add(1, Ordering::Relaxed);
-        let epoch = session.map(|writer| &writer.server.epoch);
-        let system = epoch.map(|epoch| epoch.system_identifier.to_string());
+        let system = doer.map(|doer| doer.server.epoch.system_identifier.to_string());
         let intent = Intent {
             intent: format!("{}-{number}", self.name),
             plan: self.hash.to_owned(),
@@ -63,16 +90,16 @@ impl<'a> Record<'a> {
             action: action.id.clone(),
             instance: self.plan.world.instance.clone(),
             system_identifier: system.or_else(|| self.plan.world.system_identifier.clone()),
-            address: session.map_or_else(String::new, |writer| writer.address().to_owned()),
+            address: doer.map_or_else(String::new, |doer| doer.address.to_owned()),
             database: action.database.clone(),
             task: action.task.clone(),
             sql: action.sql.clone(),
             reason: cut(&action.reason),
-            why: cut(self.why),
+            why: cut(self.teller.why),
             before: before.clone(),
             indexes,
-            backend: session.map_or(0, |writer| writer.backend),
-            backend_start: session.map_or(jiff::Timestamp::UNIX_EPOCH, |w| w.backend_start),
+            backend: doer.map_or(0, |doer| doer.backend),
+            backend_start: doer.map_or(Timestamp::UNIX_EPOCH, |doer| doer.backend_start),
         };
         self.write(action, BEGUN, json!(intent))?;
         Ok(intent)
@@ -98,7 +125,7 @@ impl<'a> Record<'a> {
             "detail": cut(&done.detail),
             "hint": done.hint,
             "sql": action.sql,
-            "why": cut(self.why),
+            "why": cut(self.teller.why),
             "reason": cut(&action.reason),
             "undo": cut(&action.undo),
             "tries": done.tries,
@@ -119,9 +146,9 @@ impl<'a> Record<'a> {
         outcome: &str,
         detail: serde_json::Value,
     ) -> Result<(), Error> {
-        self.journal.write(&Entry {
-            at: (self.clock)(),
-            actor: self.actor.to_owned(),
+        self.teller.journal.write(&Entry {
+            at: (self.teller.clock)(),
+            actor: self.teller.actor.to_owned(),
             action: format!("{}.apply", action.task.name()),
             object: format!(
                 "{}/{}/{}",

@@ -130,6 +130,13 @@ pub fn refusal(process: &Process, policy: &Policy) -> Option<String> {
         .then(|| format!("role \"{user}\" is a superuser; --allow-superuser lets it be touched"))
 }
 
+/// Says that no further session may be ended.
+pub(super) fn spent(budget: usize) -> String {
+    format!(
+        "the budget of {budget} sessions is spent (act.terminate_sessions_max, act.terminate_percent_max)"
+    )
+}
+
 /// Decides what frees those that wait: root blockers only, the idle ones first, within the budget.
 ///
 /// A statement that runs is cancelled first, and its session terminated only when it makes others wait all the same.
@@ -151,10 +158,7 @@ pub fn blockers(view: &View, policy: &Policy) -> Decision {
             continue;
         }
         if spent == budget {
-            let why = format!(
-                "the budget of {budget} sessions is spent (act.terminate_sessions_max, act.terminate_percent_max)"
-            );
-            decision.left.push(left(process, why));
+            decision.left.push(left(process, self::spent(budget)));
             continue;
         }
         spent += 1;
@@ -291,7 +295,9 @@ fn gone(view: &View, pid: i64) -> Left {
         .map(|prepared| {
             format!(
                 "'{}' of {} in {}",
-                prepared.gid, prepared.owner, prepared.database
+                prepared.gid.replace('\'', "''"),
+                prepared.owner,
+                prepared.database
             )
         })
         .collect();

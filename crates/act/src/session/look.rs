@@ -6,6 +6,9 @@ use pawang_postgres::{Error, Rows, Session};
 use super::view::{PREPARED, Prepared, Process, View, Wait};
 
 const LOOK: &str = include_str!("look.sql");
+const OWN: &str = "SELECT a.pid,
+       a.backend_start
+  FROM pg_catalog.pg_stat_get_activity(pg_catalog.pg_backend_pid()) AS a";
 const PREPARED_BLOCKERS: &str = include_str!("prepared.sql");
 
 /// Looks at a server: all sessions, what they wait for, and for whom.
@@ -23,6 +26,19 @@ pub async fn look(session: &Session) -> Result<View, Error> {
         view.prepared = prepared(&session.read(PREPARED_BLOCKERS).await?);
     }
     Ok(view)
+}
+
+/// Returns process id and beginning of the session that looks.
+pub(super) async fn own(session: &Session) -> Result<(i32, Timestamp), Error> {
+    let rows = session.read(OWN).await?;
+    let row = lines(&rows).next();
+    let pid = row.as_ref().and_then(|row| row.value("pid").as_int());
+    let pid = pid.and_then(|pid| i32::try_from(pid).ok());
+    let start = row.and_then(|row| row.time("backend_start"));
+    pid.zip(start).ok_or_else(|| Error::Lost {
+        address: session.address().to_owned(),
+        message: "the server said nothing about the session".to_owned(),
+    })
 }
 
 /// One row, by the names of its columns.

@@ -49,11 +49,38 @@ pub fn statement(task: &Task) -> Option<String> {
     Some(sql)
 }
 
+/// Says whether a task is about a session.
+pub(crate) fn about(task: &Task) -> bool {
+    key_of(task).is_some()
+}
+
+/// Returns the session of a task.
+pub(super) fn key_of(task: &Task) -> Option<&SessionKey> {
+    match task {
+        Task::CancelBackend { session, .. } | Task::TerminateBackend { session } => Some(session),
+        _ => None,
+    }
+}
+
+/// Says whether a session is as a task wants it: ended, or its statement is; `None` when the role may not see it.
+pub(super) fn worked(task: &Task, view: &View) -> Option<bool> {
+    let key = key_of(task)?;
+    let Some(process) = view.process(i64::from(key.pid)) else {
+        return Some(true);
+    };
+    let found = process.key()?;
+    Some(match task {
+        _ if found != *key => true,
+        Task::CancelBackend { query_start, .. } => {
+            !process.running() || (query_start.is_some() && process.query_start != *query_start)
+        }
+        _ => false,
+    })
+}
+
 /// Returns what is known of the session of a task, as apply reads it again; `None` when there is no such session.
 pub fn expected(view: &View, task: &Task) -> Option<BTreeMap<String, String>> {
-    let (Task::CancelBackend { session, .. } | Task::TerminateBackend { session }) = task else {
-        return None;
-    };
+    let session = key_of(task)?;
     let process = view.process(i64::from(session.pid))?;
     if process.key().as_ref() != Some(session) {
         return None;

@@ -15,7 +15,7 @@ use pawang_core::plan::{Task, VacuumOptions};
 use pawang_testbed::{Cluster, Setup, until, versions};
 use tokio::sync::watch;
 
-use crate::world::{DATABASE, clock, limits, plan, relation, target};
+use crate::world::{DATABASE, clock, limits, plan, relation, sessions, target};
 
 const URL: &str = "PAWANG_ACT_KILLS_URL";
 const JOURNAL: &str = "PAWANG_ACT_KILLS_JOURNAL";
@@ -55,6 +55,7 @@ async fn child() {
         stop: watch::Sender::new(false).subscribe(),
         clock,
         allow_high_risk: true,
+        sessions: &sessions(),
         watch: &watch,
     };
     apply(&plan, &how).await.unwrap();

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
 
 mod apply;
+mod door;
 mod dry;
 mod govern;
 mod harm;
@@ -10,5 +11,6 @@ mod kills;
 mod refuse;
 mod repack;
 mod session;
+mod session_kills;
 mod tasks;
 mod world;

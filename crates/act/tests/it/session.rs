@@ -2,18 +2,20 @@
 #![expect(clippy::disallowed_methods, reason = "a plan is applied now")]
 
 use std::sync::Mutex;
-use std::time::Duration;
 
 use pawang_act::session::{
     Deed, Freed, How, Policy, Step, View, blockers, draft, free, look, one, signal, statement,
 };
-use pawang_config::ActConfig;
+use pawang_act::{Effects, Error, Intent, Journal};
 use pawang_core::Timestamp;
 use pawang_core::plan::{Plan, State, Task, World};
 use pawang_postgres::{Environment, Session, Target};
 use pawang_store::state::Entry;
 use pawang_testbed::{Cluster, Fate, Setup, Tangle, until, versions};
+use serde_json::json;
 use tokio::sync::watch;
+
+use crate::world::sessions;
 
 /// Random tangles that are freed by each run of the tests.
 const TANGLES: u64 = 24;
@@ -28,11 +30,18 @@ async fn session(cluster: &Cluster) -> Session {
         .unwrap_or_else(|error| panic!("{}", error.report()))
 }
 
-fn policy() -> Policy {
-    Policy {
-        terminate_sessions_max: 100,
-        pause: Duration::from_millis(400),
-        ..Policy::new(&ActConfig::default(), false)
+/// A journal that keeps what it is told.
+#[derive(Default)]
+struct Kept(Mutex<Vec<Entry>>);
+
+impl Journal for Kept {
+    fn write(&self, entry: &Entry) -> Result<(), Error> {
+        self.0.lock().unwrap().push(entry.clone());
+        Ok(())
+    }
+
+    fn open_intents(&self) -> Result<Vec<Intent>, Error> {
+        Ok(Vec::new())
     }
 }
 
@@ -52,24 +61,25 @@ async fn carry_out(
     policy: &Policy,
     step: Step,
 ) -> (Freed, Vec<Entry>) {
-    let entries = Mutex::new(Vec::new());
+    let journal = Kept::default();
     let (_keep, stop) = watch::channel(false);
     let how = How {
         session,
         policy,
         step,
-        dry: false,
+        effects: Effects::Real,
+        allow_high_risk: true,
         actor: "test",
-        hash: "0",
-        record: &|entry| {
-            entries.lock().unwrap().push(entry.clone());
-            Ok(())
-        },
+        why: "a test",
+        journal: &journal,
         stop,
+        stop_file: None,
+        until: None,
         clock: Timestamp::now,
+        watch: &|_| {},
     };
     let freed = free(plan, &how).await.unwrap();
-    (freed, entries.into_inner().unwrap())
+    (freed, journal.0.into_inner().unwrap())
 }
 
 fn plan_of(session: &Session, view: &View, policy: &Policy) -> Plan {
@@ -90,7 +100,7 @@ async fn no_innocent_session_is_ended_and_every_tangle_is_freed() {
     let cluster = Cluster::start(&Setup::default()).await;
     Tangle::prepare(&cluster).await;
     let session = session(&cluster).await;
-    let policy = policy();
+    let policy = sessions();
     let mut freed_tangles = 0;
     for seed in 0..TANGLES {
         let tangle = Tangle::make(&cluster, seed).await;
@@ -226,7 +236,7 @@ async fn seen(session: &Session, user: &str) -> (View, pawang_act::session::Proc
 /// Ends the session of the application by a plan, and not by one whose statement was changed.
 async fn terminated(session: &Session) {
     let (view, process) = seen(session, "app").await;
-    let decision = one(&view, &process, Deed::Terminate, &policy());
+    let decision = one(&view, &process, Deed::Terminate, &sessions());
     let plan = draft(
         "session terminate",
         world(session),
@@ -238,9 +248,9 @@ async fn terminated(session: &Session) {
     .unwrap();
     let mut changed = plan.clone();
     changed.actions[0].sql[0].push_str(" OR true");
-    let (refused, _) = carry_out(session, &changed, &policy(), Step::Named).await;
+    let (refused, _) = carry_out(session, &changed, &sessions(), Step::Named).await;
     assert_eq!(refused.outcome.actions[0].state, State::Refused);
-    let (done, _) = carry_out(session, &plan, &policy(), Step::Named).await;
+    let (done, _) = carry_out(session, &plan, &sessions(), Step::Named).await;
     assert!(done.good(Step::Named), "{done:?}");
 }
 
@@ -251,7 +261,7 @@ async fn a_signal_hits_only_the_session_and_the_statement_that_were_seen() {
     let session = session(&cluster).await;
     let client = std::sync::Arc::new(cluster.connect_as("app", "postgres").await);
     let (view, idle) = seen(&session, "app").await;
-    let decision = one(&view, &idle, Deed::Cancel, &policy());
+    let decision = one(&view, &idle, Deed::Cancel, &sessions());
     assert_eq!(decision.proposals.len(), 0);
     assert!(decision.left[0].why.contains("it is idle"), "{decision:?}");
 
@@ -281,7 +291,7 @@ async fn a_signal_hits_only_the_session_and_the_statement_that_were_seen() {
     }
     assert!(runs().await, "nobody was hit");
 
-    let decision = one(&view, &running, Deed::Cancel, &policy());
+    let decision = one(&view, &running, Deed::Cancel, &sessions());
     let plan = draft(
         "session cancel",
         world(&session),
@@ -291,7 +301,7 @@ async fn a_signal_hits_only_the_session_and_the_statement_that_were_seen() {
         Timestamp::now(),
     )
     .unwrap();
-    let (done, entries) = carry_out(&session, &plan, &policy(), Step::Named).await;
+    let (done, entries) = carry_out(&session, &plan, &sessions(), Step::Named).await;
     assert!(done.good(Step::Named), "{done:?}");
     let told: Vec<(&str, &str)> = entries
         .iter()
@@ -307,9 +317,13 @@ async fn a_signal_hits_only_the_session_and_the_statement_that_were_seen() {
     works.join_next().await.unwrap().unwrap().unwrap_err();
 
     // The same plan again: its statement has ended.
-    let (again, entries) = carry_out(&session, &plan, &policy(), Step::Named).await;
+    let (again, entries) = carry_out(&session, &plan, &sessions(), Step::Named).await;
     assert_eq!(again.outcome.actions[0].state, State::Needless);
-    assert_eq!(entries, []);
+    let told: Vec<_> = entries
+        .iter()
+        .map(|e| (e.outcome.as_str(), &e.detail["state"], &e.detail["intent"]))
+        .collect();
+    assert_eq!(told, [("done", &json!("needless"), &json!(null))]);
 
     terminated(&session).await;
     client.batch_execute("SELECT 1").await.unwrap_err();
@@ -349,7 +363,7 @@ async fn a_cancelled_blocker_that_blocks_all_the_same_is_terminated_and_a_protec
         holder.running() && view.tree().len() == 4
     })
     .await;
-    let mut policy = policy();
+    let mut policy = sessions();
     policy.protected_roles = vec!["pay*".to_owned()];
     let view = look(&session).await.unwrap();
     let plan = plan_of(&session, &view, &policy);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use pawang_core::plan::{SessionKey, State, StatisticsKind, Task, VacuumPace};
+use pawang_core::plan::{State, StatisticsKind, Task, VacuumPace};
 use pawang_testbed::versions;
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
@@ -248,37 +248,6 @@ async fn invalid_indexes_go_and_valid_ones_stay() {
         scene.sql("SELECT to_regclass('dw.t_unik') IS NULL").await,
         "t"
     );
-}
-
-#[tokio::test]
-async fn sessions_are_ended_only_when_they_are_those_that_were_seen() {
-    let scene = Scene::new(versions()[0]).await;
-    let victim = scene.cluster.connect(DATABASE).await;
-    let rows = victim
-        .query(
-            "SELECT pid, to_char(backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')
-            FROM pg_stat_activity WHERE pid = pg_backend_pid()",
-            &[],
-        )
-        .await
-        .unwrap();
-    let session = SessionKey {
-        pid: rows[0].get(0),
-        backend_start: rows[0].get::<_, String>(1).parse().unwrap(),
-    };
-    let idle = scene
-        .one(Task::CancelBackend {
-            session: session.clone(),
-            query_start: Some(session.backend_start),
-        })
-        .await;
-    assert_eq!(idle.state, State::Needless, "{idle:?}");
-    let plan = scene.plan(vec![Task::TerminateBackend { session }]).await;
-    let outcome = scene.apply(&plan).await;
-    assert_eq!(outcome.actions[0].state, State::Done, "{outcome:?}");
-    assert!(victim.batch_execute("SELECT").await.is_err());
-    let again = scene.apply(&plan).await;
-    assert_eq!(again.actions[0].state, State::Needless, "{again:?}");
 }
 
 #[tokio::test]

@@ -2,7 +2,9 @@
 
 use std::sync::Mutex;
 
+use pawang_act::session::Policy;
 use pawang_act::{Apply, Effects, Error, JsonLines, Limits, Progress, apply, draft, witness};
+use pawang_config::ActConfig;
 use pawang_core::Timestamp;
 use pawang_core::plan::{Cost, Done, Outcome, Plan, Proposal, Relation, Task, World};
 use pawang_postgres::{Environment, Session, Target};
@@ -19,6 +21,7 @@ pub(crate) struct Scene {
     pub(crate) target: Target,
     pub(crate) journal: JsonLines,
     pub(crate) limits: Limits,
+    pub(crate) sessions: Policy,
     pub(crate) seen: Mutex<Vec<Progress>>,
     /// Turns everything off when it is set to true.
     pub(crate) stop: watch::Sender<bool>,
@@ -67,6 +70,7 @@ impl Scene {
             target,
             journal,
             limits: limits(),
+            sessions: sessions(),
             seen: Mutex::new(Vec::new()),
             stop: watch::Sender::new(false),
             _folder: folder,
@@ -94,9 +98,18 @@ impl Scene {
     }
 
     pub(crate) async fn try_apply(&self, plan: &Plan, how: How) -> Result<Outcome, Error> {
+        self.apply_so(plan, &self.target, how).await
+    }
+
+    /// Applies a plan to another server than the scene's.
+    pub(crate) async fn apply_at(&self, plan: &Plan, target: &Target) -> Result<Outcome, Error> {
+        self.apply_so(plan, target, How::default()).await
+    }
+
+    async fn apply_so(&self, plan: &Plan, target: &Target, how: How) -> Result<Outcome, Error> {
         let watch = |progress: &Progress| self.seen.lock().unwrap().push(progress.clone());
         let how = Apply {
-            target: &self.target,
+            target,
             limits: &self.limits,
             journal: &self.journal,
             effects: how.effects,
@@ -107,6 +120,7 @@ impl Scene {
             stop: self.stop.subscribe(),
             clock,
             allow_high_risk: how.allow_high_risk,
+            sessions: &self.sessions,
             watch: &watch,
         };
         sendable(apply(plan, &how)).await
@@ -133,6 +147,15 @@ pub(crate) fn limits() -> Limits {
     };
     limits.wal_rate.0 = 100 << 30;
     limits
+}
+
+/// Who may be ended: everybody but superusers, and a test looks at the effect for a moment only.
+pub(crate) fn sessions() -> Policy {
+    Policy {
+        terminate_sessions_max: 100,
+        pause: std::time::Duration::from_millis(400),
+        ..Policy::new(&ActConfig::default(), false)
+    }
 }
 
 #[expect(

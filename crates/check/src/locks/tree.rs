@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use pawang_core::{Missing, Row};
+use pawang_core::{Missing, Row, WaitGraph};
 
 use crate::connections::session::{end, evidence, object, ours, seconds, who, without_constants};
 use crate::transactions::end_prepared;
@@ -11,19 +11,18 @@ use crate::{Observation, View};
 /// Victims listed in the evidence of a root blocker.
 const VICTIMS_SHOWN_MAX: usize = 10;
 
-/// Who waits for whom.
+/// Who waits for whom, and who they are.
 struct Graph<'a> {
     /// Sessions by process id; 0 stands for prepared transactions.
     nodes: BTreeMap<i64, Row<'a>>,
-    /// Blocker to those that wait for it directly.
-    behind: BTreeMap<i64, BTreeSet<i64>>,
+    waits: WaitGraph,
 }
 
 impl<'a> Graph<'a> {
     fn new(view: &View<'a>) -> Result<Graph<'a>, Missing> {
         let mut graph = Graph {
             nodes: BTreeMap::new(),
-            behind: BTreeMap::new(),
+            waits: WaitGraph::default(),
         };
         for row in view.snapshot("blocking")?.rows() {
             let Some(pid) = row.int("pid") else { continue };
@@ -34,7 +33,7 @@ impl<'a> Graph<'a> {
             }
             for blocker in row.list("blocking_pids") {
                 if let Ok(blocker) = blocker.parse::<i64>() {
-                    graph.behind.entry(blocker).or_default().insert(pid);
+                    graph.waits.wait(pid, blocker);
                 }
             }
         }
@@ -48,30 +47,23 @@ impl<'a> Graph<'a> {
 
     /// Returns everybody who cannot go on before `pid` does, without `pid`.
     fn victims(&self, pid: i64) -> BTreeSet<i64> {
-        let mut found = BTreeSet::new();
-        let mut open = vec![pid];
-        while let Some(next) = open.pop() {
-            for victim in self.behind.get(&next).into_iter().flatten() {
-                if *victim != pid && found.insert(*victim) {
-                    open.push(*victim);
-                }
-            }
-        }
-        found
+        let mut victims = self.waits.victims(pid);
+        victims.remove(&pid);
+        victims
     }
 
     /// Returns those that block others and wait for nobody; of a circle, which the deadlock detector is about to
     /// break, the lowest process id.
     fn roots(&self) -> Vec<(i64, BTreeSet<i64>)> {
-        let free = self.behind.keys().filter(|pid| !self.waits(**pid));
-        let mut roots: Vec<_> = free.map(|pid| (*pid, self.victims(*pid))).collect();
+        let mut free = self.waits.roots();
+        free.sort_unstable();
+        let mut roots: Vec<_> = free.iter().map(|pid| (*pid, self.victims(*pid))).collect();
         let mut covered: BTreeSet<i64> = roots.iter().flat_map(|(_, v)| v).copied().collect();
-        for pid in self.behind.keys().filter(|pid| self.waits(**pid)) {
-            if !covered.contains(pid) {
-                let victims = self.victims(*pid);
-                covered.insert(*pid);
+        for pid in self.waits.circles() {
+            if covered.insert(pid) {
+                let victims = self.victims(pid);
                 covered.extend(&victims);
-                roots.push((*pid, victims));
+                roots.push((pid, victims));
             }
         }
         roots
@@ -178,18 +170,16 @@ pub(super) fn queue(view: &View<'_>) -> Result<Vec<Observation>, Missing> {
         let row = graph.nodes.get(pid);
         row.is_some_and(|row| row.text("locktype") == Some("relation"))
     };
-    let heads = graph
-        .behind
-        .iter()
-        .filter(|(pid, _)| graph.waits(**pid) && on_relation(pid));
+    let heads = graph.nodes.keys();
+    let heads = heads.filter(|pid| graph.waits(**pid) && on_relation(pid));
     // Several statements may queue for one table: the one with most behind it stands for all.
     let mut worst: BTreeMap<&str, (usize, i64)> = BTreeMap::new();
-    for (pid, behind) in heads {
+    for pid in heads {
         let Some(relation) = graph.nodes.get(pid).and_then(|row| row.text("relation")) else {
             continue;
         };
-        let count = behind.iter().filter(|pid| {
-            let row = graph.nodes.get(*pid);
+        let count = graph.waits.waiters(*pid).filter(|pid| {
+            let row = graph.nodes.get(pid);
             on_relation(pid) && row.is_some_and(|row| row.text("relation") == Some(relation))
         });
         let count = count.count();

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use pawang_act::Effects;
 use pawang_act::session::{Deed, How, Policy, Step, free};
 use pawang_core::{Kind, Report, Timestamp};
 use pawang_store::Store;
@@ -15,6 +16,7 @@ use tokio::sync::{mpsc, watch};
 use super::setup::Setup;
 use crate::estate::Job;
 use crate::sessions::{Wanted, connect, make};
+use crate::upkeep;
 
 /// Orders that wait for their turn; more are told that the daemon is busy.
 pub(super) const ORDERS_MAX: usize = 16;
@@ -138,20 +140,25 @@ impl Desk {
         let policy = Policy::new(&setup.estate.config.act, false);
         let session = connect(job).await?;
         let (_keep, stop) = watch::channel(false);
-        let state = self.store.state();
+        let journal = upkeep::journal(self.store.directory())?;
+        let act = &setup.estate.config.act;
         let how = How {
             session: &session,
             policy: &policy,
             step: kept.step,
-            dry: false,
+            effects: Effects::Real,
+            allow_high_risk: true,
             actor: by,
-            hash: &kept.planned.hash,
-            record: &|entry| state.journal(entry).map(drop),
+            why: "",
+            journal: &journal,
             stop,
+            stop_file: act.stop_file.as_deref(),
+            until: None,
             clock: self.now,
+            watch: &|_| {},
         };
         let freed = free(&kept.planned.plan, &how).await;
-        let freed = freed.map_err(|failure| failure.report())?;
+        let freed = freed.map_err(|error| error.report())?;
         Ok(Applied {
             planned: kept.planned,
             outcome: freed.outcome,

@@ -5,7 +5,6 @@ use std::path::Path;
 
 use pawang_testbed::{Cluster, Heard, MailServer, Receiver, Reply, Setup, Stop, until};
 use serde_json::Value;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::program::{Desk, Screen, instance};
 use crate::serve_daemon::Daemon;
@@ -514,17 +513,8 @@ async fn alerts_of_an_alertmanager_are_taken_from_whoever_may() {
     assert_eq!(over["labels"]["instance"], "db-9:9100", "{over}");
 }
 
-/// Asks the dashboard and returns its whole answer.
+/// Asks the dashboard in JSON and returns its whole answer.
 async fn ask(daemon: &Daemon<'_>, method: &str, path: &str, headers: &str, body: &str) -> String {
-    let address = daemon.address();
-    let mut stream = tokio::net::TcpStream::connect(&address).await.unwrap();
-    let length = body.len();
-    let head = format!(
-        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Type: application/json\r\n\
-         {headers}Content-Length: {length}\r\n\r\n{body}"
-    );
-    stream.write_all(head.as_bytes()).await.unwrap();
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).await.unwrap();
-    String::from_utf8_lossy(&answer).into_owned()
+    let headers = format!("Content-Type: application/json\r\n{headers}");
+    daemon.ask(method, path, &headers, body).await
 }

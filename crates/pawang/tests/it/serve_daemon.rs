@@ -11,6 +11,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use pawang_testbed::until;
 use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::program::Desk;
 
@@ -114,6 +115,20 @@ impl<'a> Daemon<'a> {
         let log = self.log();
         let rest = log.split("dashboard on http://").nth(1).unwrap();
         rest.split(',').next().unwrap().to_owned()
+    }
+
+    /// Asks the dashboard and returns its whole answer; each header ends its line.
+    pub(crate) async fn ask(&self, method: &str, path: &str, headers: &str, body: &str) -> String {
+        let address = self.address();
+        let mut stream = tokio::net::TcpStream::connect(&address).await.unwrap();
+        let length = body.len();
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{headers}Content-Length: {length}\r\n\r\n{body}"
+        );
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        String::from_utf8_lossy(&answer).into_owned()
     }
 
     /// Sends a signal, such as `HUP`.

@@ -14,6 +14,7 @@ mod logs;
 mod openapi;
 mod orders;
 mod session;
+mod sessions;
 
 use pawang_core::Level;
 use serde::Serialize;
@@ -38,6 +39,9 @@ pub(crate) use openapi::description;
 pub use openapi::openapi;
 pub(crate) use orders::{Done, Ordered, ask, done, reload};
 pub(crate) use session::{Session, session};
+pub(crate) use sessions::{
+    LockTree, SessionPlan, SessionsFreed, apply_sessions, lock_tree, plan_sessions,
+};
 
 /// Entries of one answer, unless `limit` says otherwise.
 const LIMIT_DEFAULT: usize = 100;

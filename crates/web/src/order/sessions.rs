@@ -38,40 +38,58 @@ pub(crate) async fn show(call: Arc<Call>) -> Result<Response<Body>, Problem> {
             .framed(move |visit| plan::forbidden(visit, &instance))
             .await;
     }
-    let wanted = wanted(&call)?;
+    let planned = planned(&call).await?;
+    call.framed(move |visit| plan::render(visit, &instance, &planned))
+        .await
+}
+
+/// Has the daemon make the plan that the parameters ask for; whoever may not apply it does not get it.
+pub(crate) async fn planned(call: &Call) -> Result<Planned, Problem> {
+    let instance = call.object();
+    if call.shared.site.live.instance(&instance).is_none() {
+        return Err(Problem::not_found(&format!("instance \"{instance}\"")));
+    }
+    signed_in(call)?;
+    let wanted = wanted(call)?;
     let by = call.name();
-    let name = instance.clone();
-    let planned = ask_within(&call, PLAN_MAX, |answer| Command::PlanSessions {
+    let planned = ask_within(call, PLAN_MAX, |answer| Command::PlanSessions {
         instance,
         wanted,
         by,
         answer,
-    })
-    .await?;
-    let planned = planned.map_err(|report| refused(&report))?;
-    call.framed(move |visit| plan::render(visit, &name, &planned))
-        .await
+    });
+    planned.await?.map_err(|report| refused(&report))
 }
 
 /// Carries out the plan that was shown, and shows what came of it.
 pub(crate) async fn apply(call: Arc<Call>) -> Result<Response<Body>, Problem> {
     let instance = call.object();
-    let outcome = carry_out(&call, &instance).await;
-    let detail = outcome.as_ref().map_or_else(|_| json!({}), summary);
-    record(&call, outcome.as_ref().map(drop), detail).await;
-    let applied = outcome?;
+    let applied = applied(&call).await?;
     call.framed(move |visit| plan::outcome(visit, &instance, &applied))
         .await
 }
 
-async fn carry_out(call: &Call, instance: &str) -> Result<Applied, Problem> {
-    if open(call) {
-        return Err(Problem::new(
+/// Has the daemon carry out the plan that the fields name, and writes the journal.
+pub(crate) async fn applied(call: &Call) -> Result<Applied, Problem> {
+    let outcome = carry_out(call, &call.object()).await;
+    let detail = outcome.as_ref().map_or_else(|_| json!({}), summary);
+    record(call, outcome.as_ref().map(drop), detail).await;
+    outcome
+}
+
+fn signed_in(call: &Call) -> Result<(), Problem> {
+    match open(call) {
+        true => Err(Problem::new(
             StatusCode::FORBIDDEN,
             "nobody has signed in: an open dashboard changes no server",
         )
-        .with_hint("pawang account create NAME --permission operator"));
+        .with_hint("pawang account create NAME --permission operator")),
+        false => Ok(()),
     }
+}
+
+async fn carry_out(call: &Call, instance: &str) -> Result<Applied, Problem> {
+    signed_in(call)?;
     let plan = call.field("plan").unwrap_or_default().to_owned();
     let typed = call.field("name").unwrap_or_default().trim().to_owned();
     let (instance, by) = (instance.to_owned(), call.name());

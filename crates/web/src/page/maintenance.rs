@@ -1,6 +1,7 @@
 //! Maintenance: what is due and why, what would be done, what is being done, and what was done with its cost to others.
 
 use maud::{Markup, html};
+use pawang_act::{Told, Waited};
 use pawang_core::Level;
 use pawang_core::plan::{Action, Cost, Left, Outcome, Plan, Risk};
 use pawang_store::live::{PolicyStatus, Running, Upkeep};
@@ -17,8 +18,6 @@ const LEFT_MAX: usize = 200;
 /// Journal records that are searched for the instance's history, and those that are drawn.
 const SEARCHED_MAX: usize = 1_000;
 const HISTORY_MAX: usize = 50;
-/// What the journal's records of changes to servers end with.
-const ACTION_SUFFIX: &str = ".apply";
 
 /// Draws the page.
 ///
@@ -47,11 +46,9 @@ pub(crate) fn render(visit: &Visit<'_>, name: &str) -> Result<Page, PageError> {
     })
 }
 
-/// Says whether a record tells of the end of a change to this instance, whose name its object begins with.
+/// Says whether a record tells of the end of a change to this instance.
 fn of_instance(record: &JournalRecord, name: &str) -> bool {
-    let entry = &record.entry;
-    let (instance, _) = entry.object.split_once('/').unwrap_or((&entry.object, ""));
-    entry.action.ends_with(ACTION_SUFFIX) && entry.outcome != "begun" && instance == name
+    Told::read(&record.entry).is_some_and(|told| told.instance == name)
 }
 
 fn now(visit: &Visit<'_>, upkeep: &Upkeep) -> Markup {
@@ -248,56 +245,32 @@ fn history(visit: &Visit<'_>, records: &[JournalRecord]) -> Markup {
 
 fn done(visit: &Visit<'_>, record: &JournalRecord) -> Markup {
     let entry = &record.entry;
-    let state = entry.detail.get("state").and_then(|state| state.as_str());
-    let state = state.unwrap_or(&entry.outcome);
-    let good = matches!(state, "done" | "needless" | "dry-run");
+    let Some(told) = Told::read(entry) else {
+        return html! {};
+    };
     html! { tr {
         td .number { (record.id) }
         td { (words::moment(visit.now, entry.at)) }
         td { (entry.actor) }
-        td { (entry.action.trim_end_matches(ACTION_SUFFIX)) }
-        td { code { (entry.object.split_once('/').map_or("", |(_, object)| object)) } }
-        td { span .pill.warning[!good] { (state) }
-            @if let Some(why) = entry.detail.get("detail").and_then(|value| value.as_str()).filter(|why| !why.is_empty()) {
-                " " (without_secrets(why))
-            } }
-        td { (before_and_after(&entry.detail)) }
-        td { (waited(&entry.detail)) }
+        td { (told.task) }
+        td { code { (told.object) } }
+        td { span .pill.warning[!told.good()] { (told.state) }
+            @if !told.detail.is_empty() { " " (without_secrets(told.detail)) } }
+        td { @match &told.changes {
+            Some(changes) => @for change in changes { div { (change.name) " " (change.before) " → " (change.after) } },
+            None => (dash("not told")),
+        } }
+        td { (waited(told.waited)) }
     } }
 }
 
-/// Shows the numbers that differ between before and after.
-fn before_and_after(detail: &serde_json::Value) -> Markup {
-    let (before, after) = (detail.get("before"), detail.get("after"));
-    let (Some(before), Some(after)) = (
-        before.and_then(|value| value.as_object()),
-        after.and_then(|value| value.as_object()),
-    ) else {
-        return dash("not told");
-    };
-    let text = |value: &serde_json::Value| {
-        value
-            .as_str()
-            .map_or_else(|| value.to_string(), str::to_owned)
-    };
-    html! {
-        @for (name, was) in before.iter().filter(|(name, was)| after.get(*name).is_some_and(|is| is != *was)) {
-            div { (name) " " (text(was)) " → " (after.get(name).map(text).unwrap_or_default()) }
+fn waited(waited: Waited) -> Markup {
+    match waited {
+        Waited::Longest(longest) => html! { (words::duration(longest.as_secs_f64())) },
+        Waited::Nobody(resolution) => {
+            html! { span title="no wait was seen between two samples" { "less than " (words::duration(resolution.as_secs_f64())) } }
         }
-    }
-}
-
-fn waited(detail: &serde_json::Value) -> Markup {
-    let seconds = |name: &str| Some(detail.get(name)?.as_f64()? / 1e3);
-    match (
-        seconds("blocked_ms_longest"),
-        seconds("blocked_resolution_ms"),
-    ) {
-        (Some(longest), _) if longest > 0.0 => html! { (words::duration(longest)) },
-        (Some(_), Some(resolution)) if resolution > 0.0 => {
-            html! { span title="no wait was seen between two samples" { "less than " (words::duration(resolution)) } }
-        }
-        _ => dash("not measured"),
+        Waited::NotMeasured => dash("not measured"),
     }
 }
 

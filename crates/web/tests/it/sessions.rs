@@ -96,3 +96,49 @@ async fn an_open_dashboard_changes_no_server() {
         [("address:127.0.0.1".to_owned(), "refused".to_owned())]
     );
 }
+
+#[tokio::test]
+async fn programs_get_tree_plan_and_outcome_as_json_under_the_same_rules() {
+    let (_cluster, mut estate) = busy_estate().await;
+    estate.look().await;
+    add_account(&estate, "ann", Permission::Operator);
+    add_account(&estate, "vera", Permission::Viewer);
+    let served = estate.serve(closed()).await;
+    let api = "/api/v1/instances/dwh-1/sessions";
+    let ann = csrf(&signed_in(&served, "ann").await).await;
+    let tree = ann.json(&format!("{api}/tree")).await;
+    assert!(
+        tree["branches"].is_array() && tree["at"].is_string(),
+        "{tree}"
+    );
+    let plan = ann
+        .json(&format!("{api}/plan?do=terminate&session=1.2"))
+        .await;
+    assert_eq!(plan["hash"], "feed", "{plan}");
+    assert_eq!(plan["production"], true, "{plan}");
+    assert_eq!(plan["plan"]["actions"][0]["object"], "pid 4711", "{plan}");
+    let apply = format!("{api}/apply");
+    let wrong = ann.post(&apply, &[("plan", "feed")]).await;
+    assert_eq!(wrong.status, 409, "{}", wrong.text());
+    let other = ann.get(&format!("{api}/plan?do=shoot")).await;
+    assert_eq!(other.status, 400, "{}", other.text());
+    let done = ann
+        .post(&apply, &[("plan", "feed"), ("name", "dwh-1")])
+        .await;
+    assert_eq!(done.status, 200, "{}", done.text());
+    let outcome: serde_json::Value = serde_json::from_str(&done.text()).unwrap();
+    assert_eq!(
+        (&outcome["done"], &outcome["waiting"]),
+        (&true.into(), &0.into())
+    );
+    let told = |outcome: &str| ("account:ann".to_owned(), outcome.to_owned());
+    assert_eq!(outcomes(&estate), [told("done"), told("refused")]);
+    let vera = csrf(&signed_in(&served, "vera").await).await;
+    for answer in [
+        vera.get(&format!("{api}/plan")).await,
+        vera.post(&apply, &[("plan", "feed"), ("name", "dwh-1")])
+            .await,
+    ] {
+        assert_eq!(answer.status, 403, "{}", answer.text());
+    }
+}

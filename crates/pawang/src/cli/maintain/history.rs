@@ -1,8 +1,8 @@
 //! `pawang maintain history`: what was done to servers, newest first, from the journal.
 
+use pawang_act::{Told, Waited};
 use pawang_core::Report;
 use pawang_store::state::JournalRecord;
-use serde_json::Value;
 
 use crate::cli::Global;
 use crate::cli::account::state;
@@ -13,8 +13,6 @@ use crate::output::{self, Exit};
 const LIMIT: usize = 50;
 /// Records of the journal that are searched.
 const SEARCHED_MAX: usize = 100_000;
-/// What the journal's records of changes to servers end with.
-const SUFFIX: &str = ".apply";
 
 /// List what was done to servers, newest first, with before, after, and how long others waited
 #[derive(Debug, clap::Args)]
@@ -47,19 +45,17 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Report> {
         "others waited>",
     ]);
     for record in &records {
-        let entry = &record.entry;
+        let Some(told) = Told::read(&record.entry) else {
+            continue;
+        };
         grid.row(vec![
             record.id.to_string(),
-            format!("{:.0}", entry.at),
-            place(&entry.object).0.to_owned(),
-            format!(
-                "{} {}",
-                entry.action.trim_end_matches(SUFFIX),
-                place(&entry.object).1
-            ),
-            state(record),
-            changed(&entry.detail),
-            waited(&entry.detail),
+            format!("{:.0}", record.entry.at),
+            told.instance.to_owned(),
+            format!("{} {}", told.task, told.object),
+            told.state.to_owned(),
+            changed(&told),
+            waited(told.waited),
         ]);
     }
     if grid.is_empty() {
@@ -89,69 +85,29 @@ fn find<E>(
 }
 
 fn wanted(record: &JournalRecord, global: &Global) -> bool {
-    let (instance, _) = place(&record.entry.object);
-    record.entry.action.ends_with(SUFFIX)
-        && record.entry.outcome != pawang_act::BEGUN
-        && (global.instances.is_empty()
-            || global
-                .instances
-                .iter()
-                .any(|name| pawang_config::matches(name, instance)))
-}
-
-/// Returns what became of an action: the journal's three outcomes do not tell a dry run from the real one.
-fn state(record: &JournalRecord) -> String {
-    let state = text(&record.entry.detail, "state");
-    if state.is_empty() {
-        record.entry.outcome.clone()
-    } else {
-        state
-    }
-}
-
-/// Takes the instance off an object of the journal: `dwh-1/sales/dw.fact`.
-fn place(object: &str) -> (&str, &str) {
-    object.split_once('/').unwrap_or((object, ""))
-}
-
-fn text(detail: &Value, name: &str) -> String {
-    match detail.get(name) {
-        Some(Value::String(text)) => text.clone(),
-        Some(Value::Null) | None => String::new(),
-        Some(other) => other.to_string(),
-    }
-}
-
-/// Returns the numbers that differ between before and after.
-fn changed(detail: &Value) -> String {
-    let object = |name: &str| detail.get(name).and_then(Value::as_object);
-    let (Some(before), Some(after)) = (object("before"), object("after")) else {
-        return text(detail, "detail");
+    let matches = |told: Told<'_>| {
+        let mut names = global.instances.iter();
+        global.instances.is_empty() || names.any(|name| pawang_config::matches(name, told.instance))
     };
-    let word = |value: &Value| {
-        value
-            .as_str()
-            .map_or_else(|| value.to_string(), str::to_owned)
-    };
-    let changes = before.iter().filter_map(|(name, was)| {
-        let is = after.get(name)?;
-        (is != was).then(|| format!("{name} {} -> {}", word(was), word(is)))
-    });
-    let changes: Vec<String> = changes.collect();
-    if changes.is_empty() {
-        text(detail, "detail")
-    } else {
-        changes.join(", ")
+    Told::read(&record.entry).is_some_and(matches)
+}
+
+/// Returns the numbers that differ between before and after, or else what was said.
+fn changed(told: &Told<'_>) -> String {
+    let changes = told.changes.iter().flatten();
+    let changes: Vec<String> = changes
+        .map(|change| format!("{} {} -> {}", change.name, change.before, change.after))
+        .collect();
+    match changes.is_empty() {
+        true => told.detail.to_owned(),
+        false => changes.join(", "),
     }
 }
 
-fn waited(detail: &Value) -> String {
-    let watched = detail["blocked_resolution_ms"]
-        .as_f64()
-        .is_some_and(|length| length > 0.0);
-    match detail.get("blocked_ms_longest").and_then(Value::as_f64) {
-        Some(longest) if longest > 0.0 => pawang_chart::words::duration(longest / 1e3),
-        Some(_) if watched => "none seen".to_owned(),
-        _ => "-".to_owned(),
+fn waited(waited: Waited) -> String {
+    match waited {
+        Waited::Longest(longest) => pawang_chart::words::duration(longest.as_secs_f64()),
+        Waited::Nobody(_) => "none seen".to_owned(),
+        Waited::NotMeasured => "-".to_owned(),
     }
 }

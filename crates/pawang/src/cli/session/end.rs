@@ -1,22 +1,22 @@
 //! `pawang session cancel` and `terminate`: one session that was seen, or the root blockers, by a plan that is shown first.
 
+use pawang_act::Effects;
 use pawang_act::session::{Deed, Freed, How, Policy, Step, free};
-use pawang_core::plan::Plan;
+use pawang_core::plan::{Plan, State};
 use pawang_core::{Kind, Report};
-use pawang_store::Store;
+use pawang_report::Detail;
 use serde_json::json;
 use tokio::sync::watch;
 
-use super::person::only;
-use super::plan;
+use super::person::{grant, only};
 use crate::cli::Global;
 use crate::cli::account::state;
 use crate::cli::confirm::Agreement;
 use crate::each::each;
-use crate::environment;
 use crate::estate::{Estate, Job, told};
 use crate::output::{self, Exit};
 use crate::sessions::{Wanted, connect, make};
+use crate::{environment, upkeep};
 
 /// Cancel the statement that a session runs
 ///
@@ -60,6 +60,9 @@ struct Common {
     /// Everything but the signals themselves
     #[arg(long)]
     dry_run: bool,
+    /// Why, for the journal
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    why: String,
     /// Sessions of superusers too
     #[arg(long)]
     allow_superuser: bool,
@@ -100,10 +103,13 @@ fn run(wanted: &Wanted, common: &Common, global: &Global) -> Result<Exit, Report
     };
     let plan = plan?;
     if !global.json {
-        output::data(&plan::text(&plan))?;
+        // Whose session it is and what it runs is what somebody agrees to.
+        let style = output::style(global.color);
+        let hash = pawang_act::hash(&plan);
+        output::data(&pawang_report::plan(&plan, &hash, &style, Detail::Long))?;
     }
     if plan.actions.is_empty() {
-        return nothing(&plan, wanted, global);
+        return nothing(&plan, &job, wanted, global);
     }
     if !common.dry_run {
         common.agreement.ask(&job)?;
@@ -136,7 +142,7 @@ fn exact(session: &str, deed: Deed, common: &Common) -> Result<(), Report> {
 }
 
 /// Tells that there is nothing to do, or that nothing may be done.
-fn nothing(plan: &Plan, wanted: &Wanted, global: &Global) -> Result<Exit, Report> {
+fn nothing(plan: &Plan, job: &Job, wanted: &Wanted, global: &Global) -> Result<Exit, Report> {
     if global.json {
         output::json(schema(wanted), &json!({ "plan": plan, "outcome": null }))?;
     }
@@ -151,11 +157,13 @@ fn nothing(plan: &Plan, wanted: &Wanted, global: &Global) -> Result<Exit, Report
         .iter()
         .map(|left| format!("{}: {}", left.object, left.why))
         .collect();
-    Err(
-        Report::new(Kind::Refused, "none of these sessions may be touched")
-            .with_detail(why.join("; "))
-            .with_hint("pawang session tree"),
-    )
+    let (kind, hint) = match plan.left.iter().any(|left| left.blind) {
+        true => (Kind::Target, grant(job)),
+        false => (Kind::Refused, "pawang session tree".to_owned()),
+    };
+    Err(Report::new(kind, "none of these sessions may be touched")
+        .with_detail(why.join("; "))
+        .with_hint(hint))
 }
 
 /// Carries a plan out; `None` when a signal came first.
@@ -168,10 +176,12 @@ fn apply(
     policy: &Policy,
 ) -> Result<Option<Freed>, Report> {
     let directory = state::directory_of(estate)?;
-    let journal = Store::open_state(&directory).map_err(|error| error.report())?;
-    let record = |entry: &_| journal.journal(entry).map(drop);
+    let journal = upkeep::journal(&directory)?;
     let actor = format!("cli:{}", environment::person());
-    let hash = pawang_act::hash(plan);
+    let effects = match common.dry_run {
+        true => Effects::Dry,
+        false => Effects::Real,
+    };
     let freed = each(estate, std::slice::from_ref(job), async |job| {
         let session = connect(job).await?;
         let (_keep, stop) = watch::channel(false);
@@ -179,14 +189,18 @@ fn apply(
             session: &session,
             policy,
             step: step(wanted),
-            dry: common.dry_run,
+            effects,
+            allow_high_risk: true,
             actor: &actor,
-            hash: &hash,
-            record: &record,
+            why: &common.why,
+            journal: &journal,
             stop,
+            stop_file: estate.config.act.stop_file.as_deref(),
+            until: None,
             clock: environment::now,
+            watch: &|_| {},
         };
-        free(plan, &how).await.map_err(|failure| failure.report())
+        free(plan, &how).await.map_err(|error| error.report())
     })?;
     freed.and_then(|mut freed| freed.pop()).transpose()
 }
@@ -212,25 +226,49 @@ fn tell(
     common: &Common,
     global: &Global,
 ) -> Result<Exit, Report> {
-    let good = freed.outcome.good() || (!common.dry_run && freed.good(step(wanted)));
-    let good = good && (common.dry_run || freed.good(step(wanted)));
     if global.json {
         output::json(schema(wanted), &json!({ "plan": plan, "outcome": freed }))?;
     } else {
-        output::data(&format!("\n{}", plan::outcome(plan, freed)))?;
+        let detail = match global.quiet {
+            true => Detail::Quiet,
+            false => Detail::Short,
+        };
+        let style = output::style(global.color);
+        let told = pawang_report::outcome(plan, &freed.outcome, &style, detail);
+        output::data(&format!("\n{told}"))?;
     }
-    if !global.quiet {
-        if matches!(wanted, Wanted::Blockers) && !common.dry_run {
-            output::talk(&format!(
-                "{} sessions waited, {} wait still",
-                freed.waited, freed.waiting
-            ));
-        }
-        let undo = plan.actions.last().map(|action| action.undo.as_str());
-        output::talk(&format!("undo: {}", undo.unwrap_or("none")));
+    let exit = judged(freed, wanted, common.dry_run);
+    if global.quiet {
+        return Ok(exit);
     }
-    if !good && !global.quiet {
+    if matches!(wanted, Wanted::Blockers) && !common.dry_run {
+        output::talk(&format!(
+            "{} sessions waited, {} wait still",
+            freed.waited, freed.waiting
+        ));
+    }
+    if exit != Exit::Good {
         output::talk("hint: pawang session tree");
     }
-    Ok(if good { Exit::Good } else { Exit::Answer })
+    Ok(exit)
+}
+
+/// Returns the exit code of an outcome: nothing was allowed, the role may not, or it was to no avail.
+fn judged(freed: &Freed, wanted: &Wanted, dry_run: bool) -> Exit {
+    let actions = &freed.outcome.actions;
+    let some = |states: &[State]| actions.iter().any(|done| states.contains(&done.state));
+    let good = match dry_run {
+        true => freed.outcome.good(),
+        false => freed.good(step(wanted)),
+    };
+    if good {
+        Exit::Good
+    } else if actions.iter().any(|done| done.hint.is_some()) {
+        // The only hint of such a step is the privilege that the role lacks.
+        Exit::Target
+    } else if some(&[State::Refused, State::Skipped]) && !some(&[State::Done, State::Failed]) {
+        Exit::Refused
+    } else {
+        Exit::Answer
+    }
 }

@@ -7,7 +7,7 @@ use pawang_config::matches;
 use pawang_core::Report;
 use serde::Serialize;
 
-use super::person::{age, dash, since, statement, views, waits_for};
+use super::person::{age, dash, since, statement, tell_hidden, views, waits_for};
 use crate::cli::Global;
 use crate::estate::{Estate, told};
 use crate::grid::Grid;
@@ -111,6 +111,7 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Report> {
                 answer.background
             ));
         }
+        tell_hidden(&jobs, &views);
     }
     Ok(Exit::Good)
 }

@@ -3,7 +3,6 @@
 mod end;
 mod list;
 mod person;
-mod plan;
 mod tree;
 
 use clap::Subcommand;

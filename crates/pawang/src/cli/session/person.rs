@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use pawang_act::session::{Process, View, look};
 use pawang_config::QueryText;
+use pawang_core::relation::identifier;
 use pawang_core::{Kind, Report, Timestamp, Unit};
 
 use crate::cli::Global;
 use crate::each::each;
 use crate::estate::{Estate, Job};
+use crate::output;
 use crate::sessions::connect;
 
 /// Looks at every server that is meant; `None` when a signal came first.
@@ -39,6 +41,26 @@ pub(super) fn only(estate: &Estate, global: &Global) -> Result<Job, Report> {
                     .with_detail(format!("there are {}", names.join(", ")))
                     .with_hint("name it: pawang session terminate --blockers -i NAME"),
             )
+        }
+    }
+}
+
+/// Returns what lets the role of a target see the sessions of others.
+pub(super) fn grant(job: &Job) -> String {
+    format!("GRANT pg_monitor TO {}", identifier(&job.target.user))
+}
+
+/// Tells of sessions whose doing is hidden from the role.
+pub(super) fn tell_hidden(jobs: &[Job], views: &[View]) {
+    for (job, view) in jobs.iter().zip(views) {
+        let hidden = view.processes.iter().filter(|p| p.backend_type.is_none());
+        let hidden = hidden.count();
+        if hidden > 0 {
+            let name = &job.instance.name;
+            output::talk(&format!(
+                "note: {name}: what {hidden} processes do is hidden from the role"
+            ));
+            output::talk(&format!("hint: {}", grant(job)));
         }
     }
 }

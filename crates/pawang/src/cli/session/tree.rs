@@ -4,7 +4,7 @@ use pawang_act::session::{Branch, PREPARED, Process, View};
 use pawang_core::{Report, Unit};
 use serde::Serialize;
 
-use super::person::{dash, since, statement, views, waits_for};
+use super::person::{dash, since, statement, tell_hidden, views, waits_for};
 use crate::cli::Global;
 use crate::estate::{Estate, told};
 use crate::grid::Grid;
@@ -61,6 +61,9 @@ pub(super) fn run(_: &Args, global: &Global) -> Result<Exit, Report> {
                 "hint: pawang session terminate --blockers -i {name}"
             ));
         }
+    }
+    if !global.quiet {
+        tell_hidden(&jobs, &views);
     }
     Ok(if quiet { Exit::Good } else { Exit::Answer })
 }

@@ -1,7 +1,7 @@
 //! The plan about sessions: what would be done to whom and why, the agreement, and what came of it.
 
 use maud::{Markup, html};
-use pawang_core::plan::{Done, Plan, State};
+use pawang_core::plan::{Done, Plan};
 
 use crate::page::parts::{instance_path, one_line, path, shell};
 use crate::page::{Page, Place, Visit};
@@ -98,7 +98,7 @@ fn actions(plan: &Plan, done: Option<&[Done]>) -> Markup {
         @for (index, action) in plan.actions.iter().enumerate() {
             section .step {
                 h2 { (index + 1) ". " (action.task.name()) " " (action.object)
-                    @if let Some(done) = done.and_then(|done| done.get(index)) { " " span .pill { (word(done.state)) } } }
+                    @if let Some(done) = done.and_then(|done| done.get(index)) { " " span .pill { (done.state) } } }
                 @if let Some(done) = done.and_then(|done| done.get(index)) {
                     @if !done.detail.is_empty() { p { (done.detail) "." } }
                     @if let Some(hint) = &done.hint { (words::copyable(hint)) }
@@ -136,18 +136,5 @@ fn form(visit: &Visit<'_>, name: &str, planned: &Planned) -> Markup {
         } @else {
             p .muted { "Programs apply a plan by its hash: " code { (planned.hash) } }
         }
-    }
-}
-
-fn word(state: State) -> &'static str {
-    match state {
-        State::Done => "done",
-        State::DryRun => "dry run",
-        State::Needless => "not needed",
-        State::Stale => "stale",
-        State::Skipped => "skipped",
-        State::Refused => "refused",
-        State::Cancelled => "cancelled",
-        State::Failed => "not done",
     }
 }
