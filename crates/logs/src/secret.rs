@@ -94,7 +94,8 @@ const REACH_BYTES_MAX: usize = 4_096;
 pub fn without_secrets(text: &str) -> Cow<'_, str> {
     let mut out = String::new();
     let (mut kept, mut at) = (0, 0);
-    while at < text.len() {
+    while let Some(next) = announcing(text.as_bytes(), at) {
+        at = next;
         match found(text, at) {
             Ok((start, end, secret)) => {
                 out.push_str(&text[kept..start]);
@@ -109,6 +110,58 @@ pub fn without_secrets(text: &str) -> Cow<'_, str> {
     }
     out.push_str(&text[kept..]);
     Cow::Owned(out)
+}
+
+/// What a byte may be the beginning of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Byte {
+    /// Nothing that announces a secret.
+    Plain,
+    /// A word.
+    Name,
+    /// One of the marks that [`found`] looks at.
+    Mark,
+}
+
+const BYTES: [Byte; 256] = {
+    let mut bytes = [Byte::Plain; 256];
+    let mut at = 0;
+    while at < 256 {
+        let byte = at as u8;
+        if byte.is_ascii_alphanumeric() || byte == b'_' {
+            bytes[at] = Byte::Name;
+        } else if matches!(byte, b'[' | b'-' | b')' | b':') {
+            bytes[at] = Byte::Mark;
+        }
+        at += 1;
+    }
+    bytes
+};
+
+/// Returns the next place, from `at` on, at which [`found`] may find something: a word, or a mark with the one that follows it.
+///
+/// All of them are ASCII, so that it is the beginning of a character.
+fn announcing(bytes: &[u8], mut at: usize) -> Option<usize> {
+    while let Some(&byte) = bytes.get(at) {
+        let may = match BYTES[usize::from(byte)] {
+            Byte::Plain => false,
+            Byte::Name => at == 0 || BYTES[usize::from(bytes[at - 1])] != Byte::Name,
+            Byte::Mark => {
+                let next = bytes.get(at + 1);
+                next == Some(match byte {
+                    b'[' => &b'r',
+                    b'-' => &b'-',
+                    b')' => &b'=',
+                    _ => &b'/',
+                })
+            }
+        };
+        if may {
+            return Some(at);
+        }
+        at += 1;
+    }
+    None
 }
 
 /// Returns the secret that something at `at` announces, or where to look next.
@@ -139,24 +192,87 @@ fn word(text: &str, at: usize) -> Result<Found, usize> {
     if let Some(found) = token(rest) {
         return Ok((at, at + found.0, found.1));
     }
-    let long = |byte: u8| name_byte(byte) || byte == b'-';
-    let end = rest
-        .bytes()
-        .position(|byte| !long(byte))
-        .unwrap_or(rest.len());
-    let end = rest[..end].find(BLOCK.trim_end()).unwrap_or(end);
+    let mut letters = 0;
+    let mut end = rest.len();
+    for (place, byte) in rest.bytes().enumerate() {
+        if !name_byte(byte) && byte != b'-' {
+            end = place;
+            break;
+        }
+        letters |= letter(byte);
+    }
+    // Most words have no letters that could be one of those looked for.
+    if !names_something(letters) {
+        return Err(at + block_or(rest, end, letters).max(1));
+    }
+    let end = block_or(rest, end, letters);
     let name = rest[..end].to_ascii_lowercase();
     let next = at + end.max(1);
     if FUNCTIONS.contains(&name.as_str()) && rest[end..].trim_start().starts_with('(') {
         return constants(text, at + end).ok_or(next);
     }
-    if name == "bearer" {
+    if name == BEARER {
         return bearer(text, at + end).ok_or(next);
     }
     let secret = secret_name(&name).ok_or(next)?;
     value(text, at + end)
         .map(|(start, end)| (start, end, secret))
         .ok_or(next)
+}
+
+/// Returns the end of a word of these letters: where a private key begins in it, or `end`.
+fn block_or(rest: &str, end: usize, letters: u32) -> usize {
+    let block = match letters & letter(b'-') {
+        0 => None,
+        _ => rest[..end].find(BLOCK.trim_end()),
+    };
+    block.unwrap_or(end)
+}
+
+/// The word before a token of HTTP.
+const BEARER: &str = "bearer";
+
+/// Returns the bit of a letter, the same for upper and lower case, or that of other bytes that names have.
+const fn letter(byte: u8) -> u32 {
+    match byte {
+        b'a'..=b'z' => 1 << (byte - b'a'),
+        b'A'..=b'Z' => 1 << (byte - b'A'),
+        b'-' => 1 << 26,
+        b'_' => 1 << 27,
+        _ => 0,
+    }
+}
+
+/// Returns the letters of a word.
+const fn letters(word: &str) -> u32 {
+    let bytes = word.as_bytes();
+    let (mut all, mut at) = (0, 0);
+    while at < bytes.len() {
+        all |= letter(bytes[at]);
+        at += 1;
+    }
+    all
+}
+
+/// The letters of everything that [`word`] looks for in a word.
+const NAMED: [u32; NAMES.len() + FUNCTIONS.len() + 1] = {
+    let mut all = [letters(BEARER); NAMES.len() + FUNCTIONS.len() + 1];
+    let mut at = 0;
+    while at < NAMES.len() {
+        all[at] = letters(NAMES[at].0);
+        at += 1;
+    }
+    let mut function = 0;
+    while function < FUNCTIONS.len() {
+        all[at + function] = letters(FUNCTIONS[function]);
+        function += 1;
+    }
+    all
+};
+
+/// Says whether a word of these letters may have a name of a secret in it.
+fn names_something(letters: u32) -> bool {
+    NAMED.iter().any(|needed| letters & needed == *needed)
 }
 
 /// Returns the token after the word `bearer`, with the secret that its end announces: it may be the name of one instead.
@@ -186,8 +302,38 @@ fn token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b'~' | b'+' | b'/' | b'=')
 }
 
+/// How other secrets begin that tell themselves by their form.
+const JWT: &str = "eyJ";
+const SCRAM: &str = "SCRAM-SHA-256$";
+const MD5: &str = "md5";
+
+/// Whether a token may have a byte as its first, and as its second.
+const TOKEN_BYTES: [[bool; 256]; 2] = {
+    let mut bytes = [[false; 256]; 2];
+    let others = [JWT, SCRAM, MD5];
+    let mut at = 0;
+    while at < TOKENS.len() + others.len() {
+        let start = match at < TOKENS.len() {
+            true => TOKENS[at].0.as_bytes(),
+            false => others[at - TOKENS.len()].as_bytes(),
+        };
+        bytes[0][start[0] as usize] = true;
+        bytes[1][start[1] as usize] = true;
+        at += 1;
+    }
+    bytes
+};
+
 /// Returns the length of a secret that tells itself by its form.
 fn token(rest: &str) -> Option<(usize, Secret)> {
+    let [first, second, ..] = rest.as_bytes() else {
+        return None;
+    };
+    let may = TOKEN_BYTES[0][usize::from(*first)] && TOKEN_BYTES[1][usize::from(*second)];
+    if may { token_of(rest) } else { None }
+}
+
+fn token_of(rest: &str) -> Option<(usize, Secret)> {
     let tail = |from: usize| {
         let after = &rest.as_bytes()[from..];
         let own = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
@@ -199,7 +345,7 @@ fn token(rest: &str) -> Option<(usize, Secret)> {
     if let Some((start, _, secret)) = known {
         return Some((start.len() + tail(start.len()), *secret));
     }
-    if rest.starts_with("eyJ") {
+    if rest.starts_with(JWT) {
         let own = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
         let length = rest
             .bytes()
@@ -208,14 +354,14 @@ fn token(rest: &str) -> Option<(usize, Secret)> {
         let dots = rest[..length].matches('.').count();
         return (length >= 30 && dots >= 2).then_some((length, Secret::Token));
     }
-    if let Some(verifier) = rest.strip_prefix("SCRAM-SHA-256$") {
+    if let Some(verifier) = rest.strip_prefix(SCRAM) {
         let length = verifier
             .bytes()
             .position(|byte| !(token_byte(byte) || matches!(byte, b':' | b'$')));
         let length = length.unwrap_or(verifier.len());
         return (length >= 20).then_some((14 + length, Secret::Password));
     }
-    if let Some(hash) = rest.strip_prefix("md5") {
+    if let Some(hash) = rest.strip_prefix(MD5) {
         let length = hash
             .bytes()
             .position(|byte| !name_byte(byte))
@@ -585,7 +731,66 @@ mod tests {
         }
     }
 
+    /// What texts with secrets are made of.
+    const PARTS: [&str; 24] = [
+        "password",
+        "Passphrase",
+        "pwd",
+        "x-Api-Key",
+        "TOKEN",
+        "tokenizer",
+        "bearer ",
+        "crypt",
+        "hmac",
+        "key (",
+        ")=(",
+        "://",
+        "eyJ",
+        "md5",
+        "SCRAM-SHA-256$",
+        "-----BEGIN",
+        " PRIVATE KEY-----",
+        "[redacted token]",
+        "a",
+        "-",
+        "_",
+        " ",
+        "é",
+        "=",
+    ];
+
+    #[test]
+    fn tokens_are_told_by_their_first_bytes() {
+        for (start, least, _) in TOKENS {
+            let text = format!("{start}{}", "a".repeat(least));
+            assert!(token(&text).is_some(), "{text}");
+            assert_eq!(token(&text), token_of(&text));
+        }
+    }
+
     proptest! {
+        #[test]
+        fn what_is_passed_over_announces_nothing(
+            parts in prop::collection::vec(prop::sample::select(&PARTS[..]), 0..12), other in "[ -~é]{0,30}",
+        ) {
+            for text in [parts.concat() + &other, other + &parts.join(" ")] {
+                for (at, first) in text.char_indices() {
+                    if announcing(text.as_bytes(), at) != Some(at) {
+                        prop_assert_eq!(found(&text, at), Err(at + first.len_utf8()), "{}", text);
+                    }
+                    let rest = &text[at..];
+                    prop_assert!(token(rest) == token_of(rest), "{}", rest);
+                    let end = rest.bytes().position(|byte| !name_byte(byte) && byte != b'-').unwrap_or(rest.len());
+                    let name = rest[..end].to_ascii_lowercase();
+                    let named = secret_name(&name).is_some() || name == BEARER || FUNCTIONS.contains(&name.as_str());
+                    let letters = letters(&rest[..end]);
+                    prop_assert!(!named || names_something(letters), "{}", name);
+                    let block = rest[..end].find(BLOCK.trim_end()).unwrap_or(end);
+                    prop_assert_eq!(block_or(rest, end, letters), block);
+                }
+            }
+        }
+
         #[test]
         fn any_text_is_survived_and_redacting_twice_is_redacting_once(text in "(?s).{0,200}") {
             let once = without_secrets(&text).into_owned();

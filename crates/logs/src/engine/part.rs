@@ -23,6 +23,13 @@ pub trait Part: Sink + Send {
         Self: Sized;
     /// Joins what belongs together; called for the part that holds the beginning only.
     fn settle(&mut self);
+    /// Returns the duration in microseconds below which no single execution of what follows is kept: this part, with everything before it,
+    /// has as many slower ones as are kept.
+    fn floor(&self) -> u64 {
+        0
+    }
+    /// Takes the floor of what is before, so that it does not keep what is thrown away when the parts are joined.
+    fn raise(&mut self, _floor: u64) {}
     /// Returns the instant before which it leaves records out, in microseconds.
     fn since(&self) -> Option<i64> {
         None
@@ -55,6 +62,14 @@ impl Part for Tally {
     fn settle(&mut self) {
         Tally::settle(self);
     }
+
+    fn floor(&self) -> u64 {
+        Tally::floor(self)
+    }
+
+    fn raise(&mut self, floor: u64) {
+        Tally::raise(self, floor);
+    }
 }
 
 impl Part for Counter {
@@ -78,6 +93,14 @@ impl Part for Counter {
 
     fn settle(&mut self) {
         self.tally.settle();
+    }
+
+    fn floor(&self) -> u64 {
+        self.tally.floor()
+    }
+
+    fn raise(&mut self, floor: u64) {
+        self.tally.raise(floor);
     }
 
     fn since(&self) -> Option<i64> {

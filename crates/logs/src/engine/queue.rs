@@ -3,6 +3,8 @@
 //! What is finished and cannot be joined yet is bounded: a thread that is ahead waits, unless its work is what the joining waits for.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::merge::{Merge, Piece};
@@ -60,6 +62,8 @@ struct Shared<P> {
     ahead: usize,
     piece_bytes: u64,
     since: Option<i64>,
+    /// The floor of what was joined.
+    floor: AtomicU64,
 }
 
 enum Task {
@@ -89,6 +93,7 @@ pub(crate) fn read_together<P: Part>(
         ahead: threads * AHEAD,
         piece_bytes: settings.piece_bytes.max(1),
         since: merge.part().since(),
+        floor: AtomicU64::new(merge.part().floor()),
     };
     std::thread::scope(|scope| {
         for number in 0..threads {
@@ -114,6 +119,7 @@ pub(crate) fn read_together<P: Part>(
                     Message::Piece(piece) => merge.piece(*piece),
                 }
             }
+            shared.floor.store(merge.part().floor(), Relaxed);
         }
     });
 }
@@ -136,6 +142,7 @@ fn work<P: Part>(shared: &Shared<P>, settings: &Settings<'_>, fresh: &P) {
     // One part for all pieces of the thread, so that what it has learnt from one helps with the next.
     let mut part = fresh.fresh();
     while let Some(task) = shared.take() {
+        part.raise(shared.floor.load(Relaxed));
         match task {
             Task::Piece(input, number, plain) => {
                 let start = number * shared.piece_bytes;
@@ -223,6 +230,7 @@ impl<P: Part> Target<P> for Poster<'_, P> {
 
     fn flush(&mut self, bytes: u64, records: u64) {
         let part = self.part.hand_over();
+        self.part.raise(self.shared.floor.load(Relaxed));
         self.messages.push(Message::Part {
             part,
             bytes,

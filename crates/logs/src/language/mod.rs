@@ -8,11 +8,12 @@ mod reasons;
 mod template;
 pub mod words;
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use foldhash::fast::FixedState;
-use template::Template;
+use template::{Captures, Template};
 
 use crate::record::Record;
 
@@ -90,7 +91,26 @@ impl Table {
                 table.add(line);
             }
         }
+        table.sort();
         table
+    }
+
+    /// Puts the most literal text of each list first, so that the first match is its best; of those with as much the order stays.
+    fn sort(&mut self) {
+        let Table {
+            entries,
+            by_key,
+            by_end,
+            by_byte,
+            ..
+        } = self;
+        let lists = by_key
+            .values_mut()
+            .chain(by_end.values_mut())
+            .chain(by_byte.values_mut());
+        for list in lists {
+            list.sort_by_key(|index| Reverse(entries[*index as usize].translated.weight));
+        }
     }
 
     fn add(&mut self, line: &str) {
@@ -131,34 +151,45 @@ impl Table {
         });
     }
 
-    /// Writes the English text of a whole text, and returns its language.
-    fn translate(&self, text: &[u8], depth: u32, out: &mut Vec<u8>) -> Option<usize> {
+    /// Returns the lists of what may match a text, in the order in which they are asked.
+    fn lists(&self, text: &[u8]) -> impl Iterator<Item = &Vec<u32>> {
         let by_key = text
             .first_chunk::<KEY>()
             .and_then(|key| self.by_key.get(key));
-        let first = *text.first()?;
         let by_end = text
             .last_chunk::<END>()
             .and_then(|end| self.by_end.get(end));
-        let lists = [
-            by_key,
-            by_end,
-            self.by_byte.get(&first),
-            self.by_byte.get(&0),
-        ];
-        let indexes = lists.into_iter().flatten().flatten();
+        let by_first = text.first().and_then(|first| self.by_byte.get(first));
+        [by_key, by_end, by_first, self.by_byte.get(&0)]
+            .into_iter()
+            .flatten()
+    }
+
+    /// Returns the message with the most literal text that matches a whole text, with what it captured.
+    fn best<'a>(&self, text: &'a [u8], depth: u32) -> Option<(&Entry, Captures<'a>)> {
         let mut best = None;
         let mut weight = 0;
-        for entry in indexes.map(|index| &self.entries[*index as usize]) {
-            if entry.translated.weight <= weight || (depth > 0 && !entry.fragment) {
-                continue;
-            }
-            if let Some(captures) = entry.translated.capture(text) {
-                weight = entry.translated.weight;
-                best = Some((entry, captures));
+        for list in self.lists(text) {
+            let found = list
+                .iter()
+                .map(|index| &self.entries[*index as usize])
+                .take_while(|entry| entry.translated.weight > weight)
+                .filter(|entry| depth == 0 || entry.fragment)
+                .find_map(|entry| Some((entry, entry.translated.capture(text)?)));
+            if let Some(found) = found {
+                weight = found.0.translated.weight;
+                best = Some(found);
             }
         }
-        let (entry, captures) = best?;
+        best
+    }
+
+    /// Writes the English text of a whole text, and returns its language.
+    fn translate(&self, text: &[u8], depth: u32, out: &mut Vec<u8>) -> Option<usize> {
+        if text.is_empty() {
+            return None;
+        }
+        let (entry, captures) = self.best(text, depth)?;
         let english = match &entry.many {
             Some(many) if !entry.translated.is_one(&captures) => many,
             _ => &entry.one,
@@ -305,6 +336,35 @@ mod tests {
         let told = english("Verklemmung (Deadlock) entdeckt", "").map(|told| told.0);
         assert_eq!(told.as_deref(), Some("deadlock detected"));
         assert_eq!(english("nothing that anybody wrote", ""), None);
+    }
+
+    #[test]
+    fn the_first_match_of_each_list_is_the_best_of_all() {
+        let table = &*TABLE;
+        let place = |entry: &Entry| std::ptr::from_ref(entry);
+        for (number, entry) in table.entries.iter().enumerate().step_by(23) {
+            let values: Captures<'_> = std::array::from_fn(|_| Some(&b"12"[..]));
+            let mut text = Vec::new();
+            let written = |value: &[u8], _, out: &mut Vec<u8>| out.extend_from_slice(value);
+            entry.translated.fill(&values, &mut text, written);
+            for depth in [0, 1] {
+                let mut expected: Option<&Entry> = None;
+                for list in table.lists(&text) {
+                    let mut list = list.clone();
+                    list.sort_unstable();
+                    for entry in list.iter().map(|index| &table.entries[*index as usize]) {
+                        let heaviest = expected.map_or(0, |best| best.translated.weight);
+                        let allowed = depth == 0 || entry.fragment;
+                        let heavier = entry.translated.weight > heaviest;
+                        if allowed && heavier && entry.translated.capture(&text).is_some() {
+                            expected = Some(entry);
+                        }
+                    }
+                }
+                let found = table.best(&text, depth).map(|(entry, _)| entry);
+                assert_eq!(found.map(place), expected.map(place), "message {number}");
+            }
+        }
     }
 
     proptest! {

@@ -39,10 +39,14 @@ impl Masked {
 
     /// Returns a statement.
     pub fn statement(self, text: &[u8]) -> String {
-        if self.constants {
+        if self.constants || text.is_empty() {
             return safe(text).into_owned();
         }
-        safe(normalise(text).as_bytes()).into_owned()
+        let shown = normalise(text);
+        match without_secrets(&shown) {
+            Cow::Owned(safe) => safe,
+            Cow::Borrowed(_) => shown,
+        }
     }
 
     /// Returns DETAIL; none where it has parameters that are not shown.

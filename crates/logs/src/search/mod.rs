@@ -5,6 +5,7 @@
 
 mod file;
 mod matching;
+mod needle;
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -19,6 +20,7 @@ use crate::statement::fingerprint;
 use matching::Matcher;
 
 pub use matching::Line;
+pub use needle::Needle;
 
 /// Files that are looked into at most; the newest ones.
 pub const FILES_MAX: usize = 1_000;

@@ -168,6 +168,16 @@ impl Tally {
         done
     }
 
+    /// Returns the duration below which no single execution of what follows this tally, which holds a log's beginning, is kept.
+    pub(crate) fn floor(&self) -> u64 {
+        self.statements.floor()
+    }
+
+    /// Takes the floor of what is before this tally.
+    pub(crate) fn raise(&mut self, floor: u64) {
+        self.statements.raise(floor);
+    }
+
     /// Adds the tally of the bytes that follow right after this one's.
     pub fn absorb(&mut self, later: Tally) {
         self.shapes.absorb(later.shapes);

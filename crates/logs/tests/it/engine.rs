@@ -123,6 +123,48 @@ fn any_threads_and_pieces_give_the_same() {
 
 /// A line that two prefixes explain, after one that only the second does: in a piece of its own the first is tried first.
 #[test]
+fn the_slowest_executions_are_the_same_however_the_log_is_cut() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("slow.log");
+    let mut random = Random(0x5107);
+    let mut text = String::new();
+    for number in 0..4_000_u64 {
+        // Many took as long as others, some of them at the same instant.
+        let (duration, second) = (random.below(40), number / 400 % 60);
+        text += &format!(
+            "2026-01-02 03:04:{second:02}.000 UTC [{}] LOG:  duration: {duration}.000 ms  statement: select {} from t{}\n",
+            number % 7 + 1,
+            random.below(1_000),
+            random.below(30),
+        );
+    }
+    write(&path, text.as_bytes());
+    let wish = Wish::default();
+    let choose = |head: &FileHead<'_>| choosing::choose(head, &wish);
+    let report = |threads: usize, piece_bytes: u64| {
+        let settings = Settings {
+            threads,
+            piece_bytes,
+            choose: &choose,
+        };
+        let options = Options {
+            constants: true,
+            items: 1_000,
+            ..Options::default()
+        };
+        let outcome = read(vec![Input::file(&path)], &settings, &options).unwrap();
+        outcome.tally.report(outcome.source, &options)
+    };
+    let whole = report(1, 1 << 30);
+    assert_eq!(whole.statements.all.count, 4_000);
+    assert!(whole.statements.slowest.len() >= 200);
+    for (threads, piece_bytes) in [(1, 9_000), (2, 20_000), (3, 9_000), (4, 60_000)] {
+        let cut = report(threads, piece_bytes);
+        assert!(cut == whole, "threads {threads}, pieces {piece_bytes}");
+    }
+}
+
+#[test]
 fn pieces_of_a_log_with_two_prefixes_are_read_as_the_whole_is() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("log");

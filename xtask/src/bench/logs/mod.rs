@@ -99,11 +99,36 @@ impl<'a> Wanted<'a> {
     fn wants(&self, part: &str) -> bool {
         self.only.is_none_or(|only| only == part)
     }
+
+    /// Shows what a part came to, and writes it into the page if that is wanted.
+    fn tell(&self, name: &str, part: Part) -> Result<(), String> {
+        // The programs that are measured are of the same workspace, and have its version.
+        let about = page::circumstances("15", concat!("pawang ", env!("CARGO_PKG_VERSION")));
+        let (title, section) = section(name, &about, &part);
+        println!("\n## {title}\n\n{section}");
+        match self.write {
+            true => page::write(title, &section),
+            false => Ok(()),
+        }
+    }
 }
 
 /// Measures, prints, and with `--write` writes the tables into the page.
 pub(crate) fn run(words: &[&str]) -> Result<(), String> {
     let wanted = Wanted::of(words)?;
+    let begin = Instant::now();
+    if wanted.wants("normaliser") {
+        wanted.tell("logs normaliser", normaliser::measure(wanted.profile)?)?;
+    }
+    if wanted.wants("follow") || wanted.wants("report") {
+        programs(&wanted)?;
+    }
+    println!("({:.0} s)", begin.elapsed().as_secs_f64());
+    Ok(())
+}
+
+/// Measures what needs a server's log and the program itself.
+fn programs(wanted: &Wanted<'_>) -> Result<(), String> {
     let needs: &[Need] = match wanted.wants("report") {
         true => &[Need::Server, Need::PgBadger],
         false => &[Need::Server],
@@ -121,36 +146,19 @@ pub(crate) fn run(words: &[&str]) -> Result<(), String> {
             run::built("debug/pawang")?
         }
     };
-    let begin = Instant::now();
-    let version = run::quiet(run::command(&binary.to_string_lossy()).arg("--version"))?;
-    let about = page::circumstances("15", version.trim());
-    let tell = |name: &str, part: Part| {
-        let (title, section) = section(name, &about, &part);
-        println!("\n## {title}\n\n{section}");
-        match wanted.write {
-            true => page::write(title, &section),
-            false => Ok(()),
-        }
-    };
-    if wanted.wants("normaliser") {
-        tell("logs normaliser", normaliser::measure(wanted.profile)?)?;
+    println!("a server that logs everything");
+    let (cluster, folder) = run::runtime()?.block_on(corpus::capture())?;
+    if wanted.wants("follow") {
+        let capture = folder.join("postgresql.log");
+        wanted.tell(
+            "logs follow",
+            follow::measure(&binary, wanted.profile, &capture, wanted.seconds)?,
+        )?;
     }
-    if wanted.wants("follow") || wanted.wants("report") {
-        println!("a server that logs everything");
-        let (cluster, folder) = run::runtime()?.block_on(corpus::capture())?;
-        if wanted.wants("follow") {
-            let capture = folder.join("postgresql.log");
-            tell(
-                "logs follow",
-                follow::measure(&binary, wanted.profile, &capture, wanted.seconds)?,
-            )?;
-        }
-        if wanted.wants("report") {
-            tell("logs report", measure(&binary, &folder)?)?;
-        }
-        drop(cluster);
+    if wanted.wants("report") {
+        wanted.tell("logs report", measure(&binary, &folder)?)?;
     }
-    println!("({:.0} s)", begin.elapsed().as_secs_f64());
+    drop(cluster);
     Ok(())
 }
 

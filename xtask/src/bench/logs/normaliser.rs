@@ -1,6 +1,7 @@
 //! What it takes to turn a statement into its shape.
 
 use std::fmt::Write;
+use std::path::PathBuf;
 
 use super::Profile;
 use crate::bench::serve::{Goal, Part};
@@ -9,20 +10,28 @@ use crate::run;
 /// The goal, in nanoseconds for each statement.
 const GOAL_NS: f64 = 500.0;
 
-/// Runs the example that makes statements and normalises them.
-pub(super) fn measure(profile: Profile) -> Result<Part, String> {
-    println!("the normaliser");
+/// Builds the example and returns where it is. What it takes to build it is seen, and is much longer than to run it.
+fn built(profile: Profile) -> Result<PathBuf, String> {
     let mut words = vec![
-        "run",
+        "build",
         "--locked",
-        "--quiet",
         "--package",
         "pawang-logs",
         "--example",
         "normalise",
     ];
     words.extend((profile == Profile::Release).then_some("--release"));
-    let told = run::quiet(&mut run::cargo(&words))?;
+    run::loud(&mut run::cargo(&words))?;
+    run::built(match profile {
+        Profile::Release => "release/examples/normalise",
+        Profile::Dev => "debug/examples/normalise",
+    })
+}
+
+/// Runs the example that makes statements and normalises them.
+pub(super) fn measure(profile: Profile) -> Result<Part, String> {
+    println!("the normaliser");
+    let told = run::quiet(&mut run::command(&built(profile)?.to_string_lossy()))?;
     let mut text = "Statements of a program that makes them (reports with joins and long lists, COPY, DDL, updates of one row, comments, casts, \
          dollar quotes), each with other constants, are normalised one after the other on one core; the best of ten rounds.\n\n\
          | statements | count | bytes each | ns each | MB/s |\n|---|---:|---:|---:|---:|\n"

@@ -44,6 +44,9 @@ pub(crate) struct Statements {
     /// Executions of shapes beyond the bound, or without a text.
     others: Histogram,
     slowest: Vec<Execution>,
+    /// What is before this part has so many executions that took as long that faster ones are not kept.
+    #[serde(skip)]
+    floor: u64,
     series: Minutes,
     time_series: Minutes,
     joins: Joins,
@@ -170,14 +173,25 @@ impl Statements {
             _ => self.others.add(run.duration),
         }
         let shown = self.slowest.len() < SLOWEST_MAX;
-        if shown
-            || self
-                .slowest
+        let precedes = || {
+            self.slowest
                 .last()
                 .is_some_and(|last| run.may_precede(last))
-        {
+        };
+        if run.duration >= self.floor && (shown || precedes()) {
             self.take_slow(run.keep());
         }
+    }
+
+    /// Returns the shortest duration that is kept, when as many are as may be.
+    pub(crate) fn floor(&self) -> u64 {
+        let last = self.slowest.get(SLOWEST_MAX - 1);
+        last.map_or(self.floor, |last| last.duration.max(self.floor))
+    }
+
+    /// Takes the floor of what is before this part.
+    pub(crate) fn raise(&mut self, floor: u64) {
+        self.floor = self.floor.max(floor);
     }
 
     #[inline(never)]
@@ -425,5 +439,32 @@ mod tests {
         );
         assert_eq!(report.slowest[0].parameters, "$1 = '7'");
         assert_eq!(shape.slowest, Some(report.slowest[0].clone()));
+    }
+
+    #[test]
+    fn what_is_below_the_floor_is_counted_and_not_kept() {
+        let (mut statements, mut shapes) = (Statements::default(), Shapes::default());
+        let mut run = |statements: &mut Statements, microseconds: u64| {
+            let message = format!("duration: 0.{microseconds:03} ms  statement: select 1");
+            take(statements, &mut shapes, &message, false);
+        };
+        for duration in 100..100 + SLOWEST_MAX as u64 {
+            assert_eq!(statements.floor(), 0);
+            run(&mut statements, duration);
+        }
+        assert_eq!(statements.floor(), 100);
+        let mut later = Statements::default();
+        later.raise(statements.floor());
+        for duration in [99, 100, 101, 1] {
+            run(&mut later, duration);
+        }
+        let kept: Vec<u64> = later.slowest.iter().map(|one| one.duration).collect();
+        assert_eq!(kept, [101, 100]);
+        statements.absorb(later);
+        assert_eq!(
+            (statements.floor(), statements.slowest.len()),
+            (101, SLOWEST_MAX)
+        );
+        assert_eq!(statements.hours[0].count(), SLOWEST_MAX as u64 + 4);
     }
 }

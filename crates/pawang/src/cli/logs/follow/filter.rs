@@ -3,6 +3,7 @@
 use pawang_core::{Kind, Level, Report};
 use pawang_logs::kind::{self, Group, KindId};
 use pawang_logs::record::Record;
+use pawang_logs::search::Needle;
 use pawang_logs::severity::Severity;
 
 /// The least level that is shown.
@@ -24,8 +25,7 @@ pub(super) struct Filter {
     least: Least,
     /// Whether a kind is wanted, by its number; none when all are.
     kinds: Option<Vec<bool>>,
-    /// In lower case.
-    grep: Option<Vec<u8>>,
+    grep: Option<Needle>,
 }
 
 impl Filter {
@@ -66,9 +66,7 @@ impl Filter {
         Ok(Filter {
             least,
             kinds: (!kinds.is_empty()).then(|| all.iter().map(wanted).collect()),
-            grep: grep
-                .filter(|text| !text.is_empty())
-                .map(|text| text.to_ascii_lowercase().into_bytes()),
+            grep: grep.and_then(Needle::new),
         })
     }
 
@@ -96,13 +94,8 @@ impl Filter {
             record.hint,
             record.context,
         ];
-        texts.iter().any(|text| holds(text, wanted))
+        texts.iter().any(|text| wanted.is_in(text))
     }
-}
-
-fn holds(text: &[u8], wanted: &[u8]) -> bool {
-    text.windows(wanted.len())
-        .any(|part| part.eq_ignore_ascii_case(wanted))
 }
 
 /// Returns how bad a record is, which decides who is told: what its kind says, and what the server says of what no rule knows.

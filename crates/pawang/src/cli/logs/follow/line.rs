@@ -10,7 +10,7 @@ use pawang_logs::record::{Origin, Record};
 use pawang_logs::render::{Masked, safe};
 use pawang_logs::severity::Severity;
 use pawang_report::one_line;
-use serde_json::json;
+use serde::Serialize;
 
 use crate::cli::Global;
 use crate::output;
@@ -35,6 +35,33 @@ pub(super) struct Judged<'a> {
     pub alert: Level,
 }
 
+/// A record as JSON; its fields are in the order of their names.
+#[derive(Serialize)]
+struct Json<'a> {
+    application: Option<Cow<'a, str>>,
+    at: Option<Timestamp>,
+    backend: Option<Cow<'a, str>>,
+    context: Option<Cow<'a, str>>,
+    cut: bool,
+    database: Option<Cow<'a, str>>,
+    detail: Option<Cow<'a, str>>,
+    file: &'a str,
+    group: &'a str,
+    hint: Option<Cow<'a, str>>,
+    host: Option<Cow<'a, str>>,
+    kind: &'a str,
+    level: Level,
+    line: Option<i64>,
+    message: String,
+    pid: Option<i64>,
+    program: &'static str,
+    query_id: Option<i64>,
+    severity: &'static str,
+    sqlstate: Option<Cow<'a, str>>,
+    statement: Option<Cow<'a, str>>,
+    user: Option<Cow<'a, str>>,
+}
+
 /// How records are written.
 pub(super) struct Lines {
     color: bool,
@@ -57,12 +84,12 @@ impl Lines {
         }
     }
 
-    /// Returns a record as a line with its end.
-    pub(super) fn line(&self, record: &Record<'_>, judged: &Judged<'_>) -> String {
+    /// Appends a record as a line with its end.
+    pub(super) fn put(&self, record: &Record<'_>, judged: &Judged<'_>, out: &mut Vec<u8>) {
         if self.json {
-            self.as_json(record, judged)
+            self.as_json(record, judged, out);
         } else {
-            self.as_text(record, judged)
+            out.extend_from_slice(self.as_text(record, judged).as_bytes());
         }
     }
 
@@ -133,40 +160,41 @@ impl Lines {
         }
     }
 
-    fn as_json(&self, record: &Record<'_>, judged: &Judged<'_>) -> String {
-        let time = record
-            .at
-            .and_then(|at| Timestamp::from_microsecond(at).ok());
-        let code = Some(record.sqlstate).filter(|code| *code != [0; 5]);
+    fn as_json(&self, record: &Record<'_>, judged: &Judged<'_>, out: &mut Vec<u8>) {
+        let code = Some(&record.sqlstate).filter(|code| **code != [0; 5]);
         let number = |number: i64| Some(number).filter(|number| *number != 0);
-        let value = json!({
-            "at": time.map(|at| at.to_string()),
-            "file": judged.file,
-            "level": judged.level,
-            "kind": judged.kind,
-            "group": judged.group,
-            "severity": record.severity.as_str(),
-            "sqlstate": code.map(|code| String::from_utf8_lossy(&code).into_owned()),
-            "program": match record.origin {
+        let shown = Json {
+            application: text(safe(record.application)),
+            at: record
+                .at
+                .and_then(|at| Timestamp::from_microsecond(at).ok()),
+            backend: text(safe(record.backend)),
+            context: text(safe(record.context)),
+            cut: record.cut,
+            database: text(safe(record.database)),
+            detail: text(self.detail(record.detail).into()),
+            file: judged.file,
+            group: judged.group,
+            hint: text(safe(record.hint)),
+            host: text(safe(record.host)),
+            kind: judged.kind,
+            level: judged.level,
+            line: number(record.line.into()),
+            message: self.message(record, judged.kind),
+            pid: number(record.pid.into()),
+            program: match record.origin {
                 Origin::Server => "postgres",
                 Origin::PgBouncer => "pgbouncer",
             },
-            "pid": number(record.pid.into()),
-            "line": number(record.line.into()),
-            "query_id": number(record.query_id),
-            "user": text(safe(record.user)),
-            "database": text(safe(record.database)),
-            "application": text(safe(record.application)),
-            "host": text(safe(record.host)),
-            "backend": text(safe(record.backend)),
-            "message": self.message(record, judged.kind),
-            "detail": text(self.detail(record.detail).into()),
-            "hint": text(safe(record.hint)),
-            "context": text(safe(record.context)),
-            "statement": text(self.statement(record.statement).into()),
-            "cut": record.cut,
-        });
-        format!("{value}\n")
+            query_id: number(record.query_id),
+            severity: record.severity.as_str(),
+            sqlstate: code.map(|code| String::from_utf8_lossy(code)),
+            statement: text(self.statement(record.statement).into()),
+            user: text(safe(record.user)),
+        };
+        serde_json::to_writer(&mut *out, &shown)
+            .expect("texts and numbers are JSON, and memory takes them");
+        out.push(b'\n');
     }
 
     fn paint(&self, text: &str, code: &str) -> String {
@@ -191,8 +219,8 @@ fn without_secrets_of(text: &[u8]) -> Vec<u8> {
     safe(text).into_owned().into_bytes()
 }
 
-fn text(text: Cow<'_, str>) -> Option<String> {
-    (!text.is_empty()).then(|| text.into_owned())
+fn text(text: Cow<'_, str>) -> Option<Cow<'_, str>> {
+    (!text.is_empty()).then_some(text)
 }
 
 fn short(text: &[u8]) -> String {
@@ -229,6 +257,44 @@ mod tests {
         alert: Level::Info,
     };
 
+    fn line(lines: &Lines, record: &Record<'_>) -> String {
+        let mut out = b"before\n".to_vec();
+        lines.put(record, &JUDGED, &mut out);
+        let out = String::from_utf8(out).unwrap();
+        out.strip_prefix("before\n").unwrap().to_owned()
+    }
+
+    #[test]
+    fn json_is_one_line_with_fields_in_the_order_of_their_names() {
+        let record = Record {
+            at: Some(1_500_000),
+            line: 3,
+            pid: 4711,
+            query_id: -5,
+            sqlstate: *b"42P01",
+            user: b"\xff\"",
+            message: b"relation \"t\" does not\nexist \x01 \\",
+            statement: b"SELECT * FROM t WHERE id = 1",
+            ..Record::default()
+        };
+        for record in [&record, &Record::default()] {
+            let shown = line(&lines(true, false), record);
+            let value: serde_json::Value = serde_json::from_str(&shown).unwrap();
+            // The keys of a value are in the order of their names.
+            assert_eq!(shown, format!("{value}\n"));
+            assert_eq!(value.as_object().map(|fields| fields.len()), Some(22));
+        }
+        let shown = line(&lines(true, false), &record);
+        let value: serde_json::Value = serde_json::from_str(&shown).unwrap();
+        assert_eq!(value["at"], "1970-01-01T00:00:01.5Z");
+        assert_eq!(value["sqlstate"], "42P01");
+        assert_eq!(value["user"], "\u{fffd}\"");
+        assert_eq!(value["query_id"], -5);
+        assert_eq!(value["level"], "info");
+        assert_eq!(value["statement"], "select * from t where id = ?");
+        assert_eq!(value["host"], serde_json::Value::Null);
+    }
+
     #[test]
     fn statements_lose_constants_and_secrets_stay_hidden() {
         let record = Record {
@@ -240,20 +306,20 @@ mod tests {
             statement: b"ALTER ROLE bob PASSWORD 'sesame'",
             ..Record::default()
         };
-        let shown = lines(false, false).line(&record, &JUDGED);
+        let shown = line(&lines(false, false), &record);
         assert!(shown.starts_with("1970-01-01 00:00:00.000 LOG     duration             alice@dwh duration: 3.1 ms  statement: "), "{shown}");
         assert!(
             !shown.contains("4711") && !shown.contains("sesame"),
             "{shown}"
         );
-        let all = lines(false, true).line(&record, &JUDGED);
+        let all = line(&lines(false, true), &record);
         assert!(
             all.contains("id = 4711") && !all.contains("sesame"),
             "{all}"
         );
         assert_eq!(all.lines().count(), 3, "{all}");
         let json: serde_json::Value =
-            serde_json::from_str(&lines(true, false).line(&record, &JUDGED)).unwrap();
+            serde_json::from_str(&line(&lines(true, false), &record)).unwrap();
         assert_eq!(json["user"], "alice");
         assert_eq!(json["kind"], "duration");
         assert_eq!(json["sqlstate"], serde_json::Value::Null);

@@ -21,9 +21,9 @@ const BUFFER_BYTES_MAX: usize = 64 * 1_024;
 
 /// Where lines go.
 pub(super) struct Out {
-    buffer: String,
+    buffer: Vec<u8>,
     /// The last records of before, and how many are wanted; none as soon as what comes is shown.
-    before: Option<(usize, VecDeque<String>)>,
+    before: Option<(usize, VecDeque<Vec<u8>>)>,
     /// Whoever read went away.
     gone: bool,
     failed: Option<Report>,
@@ -35,7 +35,7 @@ impl Out {
     pub(super) fn new(lines: u32, alarm: Option<Alarm>) -> Out {
         let lines = usize::try_from(lines).unwrap_or(usize::MAX);
         Out {
-            buffer: String::new(),
+            buffer: Vec::new(),
             before: (lines > 0).then(|| (lines, VecDeque::new())),
             gone: false,
             failed: None,
@@ -51,7 +51,7 @@ impl Out {
     /// Writes what waits; from the first time on what comes is new.
     pub(super) fn flush(&mut self) {
         if let Some((_, lines)) = self.before.take() {
-            self.buffer.extend(lines);
+            self.buffer.extend(lines.into_iter().flatten());
         }
         self.write();
         if let Some(alarm) = &mut self.alarm {
@@ -71,16 +71,19 @@ impl Out {
         self.failed.map_or(Ok(()), Err)
     }
 
-    fn put(&mut self, line: String) {
+    /// Takes the line that `write` appends.
+    fn put(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         match &mut self.before {
             Some((most, lines)) => {
+                let mut line = Vec::new();
+                write(&mut line);
                 lines.push_back(line);
                 if lines.len() > *most {
                     lines.pop_front();
                 }
             }
             None => {
-                self.buffer.push_str(&line);
+                write(&mut self.buffer);
                 if self.buffer.len() > BUFFER_BYTES_MAX {
                     self.write();
                 }
@@ -93,9 +96,7 @@ impl Out {
             return;
         }
         let mut stdout = std::io::stdout().lock();
-        let written = stdout
-            .write_all(self.buffer.as_bytes())
-            .and_then(|()| stdout.flush());
+        let written = stdout.write_all(&self.buffer).and_then(|()| stdout.flush());
         self.buffer.clear();
         match written {
             Ok(()) => {}
@@ -149,7 +150,7 @@ impl<'a> Show<'a> {
 
     fn show(&mut self, record: &Record<'_>, judged: &Judged<'_>) {
         let mut out = self.out.borrow_mut();
-        out.put(self.lines.line(record, judged));
+        out.put(|line| self.lines.put(record, judged, line));
         let fresh = out.before.is_none();
         if let Some(alarm) = out
             .alarm
