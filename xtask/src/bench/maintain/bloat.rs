@@ -21,7 +21,6 @@ pub(super) async fn measure(binary: &Path) -> Result<Part, String> {
     let corpus = corpus()?;
     println!("creating {TABLES} tables");
     let cluster = database::start(TABLES).await;
-    cluster.folder("home");
     let folder = cluster.folder("home");
     let url = cluster.url_as("monitor", DATABASE);
     let pawang = || {
@@ -83,9 +82,9 @@ struct Corpus {
 }
 
 fn corpus() -> Result<Corpus, String> {
-    let mut command = run::command("cargo");
-    command.args([
+    let mut command = run::cargo(&[
         "test",
+        "--locked",
         "--package",
         "pawang-check",
         "--test",
@@ -94,6 +93,7 @@ fn corpus() -> Result<Corpus, String> {
         "--",
         "--nocapture",
     ]);
+    command.env("PAWANG_REQUIRE_PG", "1").env("PAWANG_PG", "15");
     let output = command.output().map_err(|error| error.to_string())?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let line = text
