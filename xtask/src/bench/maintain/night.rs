@@ -17,8 +17,8 @@ use crate::run;
 
 const TABLES: u32 = 500;
 const ROWS: Rows = Rows {
-    small: 2_000,
-    large: 400_000,
+    small: 1_000,
+    large: 200_000,
 };
 /// Indexes of a large table, all of them bloated.
 const INDEXES: u32 = 3;
@@ -32,9 +32,9 @@ const POLICY: &str = "[maintenance.policy.nightly]\nareas = [\"vacuum\", \"analy
     index = { minimum_size = \"1 MB\" }\n";
 /// Tables whose dead rows and changes are counted by now.
 const NEGLECTED: &str = "SELECT count(*)::text FROM pg_stat_user_tables \
-    WHERE schemaname = 'dwh' AND n_dead_tup > 500 AND n_mod_since_analyze > 500";
+    WHERE schemaname = 'dwh' AND n_dead_tup > 300 AND n_mod_since_analyze > 300";
 /// What a night leaves: dead rows, tables whose statistics are late, and megabytes of indexes.
-const LEFT: &str = "SELECT (sum(n_dead_tup) / 1000)::bigint::text, (count(*) FILTER (WHERE n_mod_since_analyze > 500))::text, \
+const LEFT: &str = "SELECT (sum(n_dead_tup) / 1000)::bigint::text, (count(*) FILTER (WHERE n_mod_since_analyze > 300))::text, \
     (sum(pg_indexes_size(relid)) / 1048576)::bigint::text FROM pg_stat_user_tables WHERE schemaname = 'dwh'";
 
 /// Who does the work of a night.
@@ -94,7 +94,11 @@ pub(super) async fn measure(binary: &Path) -> Result<Part, String> {
 async fn aged() -> Cluster {
     let mut cluster = database::start_with(TABLES, &ROWS, &[]).await;
     for table in large() {
-        let delete = format!("DELETE FROM dwh.t{table} WHERE id % 5 < 3");
+        // Without them nobody could tell how many pairs a fresh index of two columns would have.
+        let statistics =
+            format!("CREATE STATISTICS dwh.s{table} (ndistinct) ON unit, day FROM dwh.t{table}");
+        let delete = format!("DELETE FROM dwh.t{table} WHERE id % 10 < 7");
+        cluster.sql(DATABASE, &statistics).await;
         cluster.sql(DATABASE, &delete).await;
         let vacuum = format!("VACUUM (ANALYZE) dwh.t{table}");
         cluster.sql(DATABASE, &vacuum).await;
@@ -240,7 +244,8 @@ fn all_done(output: &[u8]) -> Result<(), String> {
     };
     let wanted = TABLES as usize;
     let indexes = large().count() * INDEXES as usize;
-    if (of_kind("vacuum"), of_kind("reindex")) != (wanted, indexes) {
+    // Catalogs may be due too, as they are for vacuumdb.
+    if of_kind("vacuum") < wanted || of_kind("reindex") < indexes {
         return Err(format!(
             "the plan has {} vacuums of {wanted} and {} indexes of {indexes}",
             of_kind("vacuum"),
@@ -252,7 +257,7 @@ fn all_done(output: &[u8]) -> Result<(), String> {
 
 fn part(nights: &[Vec<Night>], alone: Waits) -> Part {
     let mut text = format!(
-        "{TABLES} tables with three indexes each; half of all rows changed since the last vacuum, and {} large tables had lost 60 % of their \
+        "{TABLES} tables with three indexes each; half of all rows changed since the last vacuum, and {} large tables had lost 70 % of their \
          {} rows before it, so that all their indexes are bloated. The nightly policy vacuums and analyzes all tables and rebuilds these \
          {} indexes. The tools do the same: `reindexdb` is given these tables by name. Each night begins with a copy of the same data \
          directory; two readers and two writers work on single rows of random tables meanwhile. Means of {NIGHTS} nights in turns, the \
