@@ -23,12 +23,12 @@ use pawang_core::plan::{
 };
 use pawang_testbed::{until, versions};
 use tokio::task::JoinHandle;
-use tokio::time::sleep;
+use tokio::time::{MissedTickBehavior, interval};
 use world::{DATABASE, Scene};
 
 /// Half of them read, half of them write.
 const CLIENTS: u64 = 4;
-/// Each client rests so long after a statement.
+/// Each client sends a statement so often, or as fast as the server answers.
 const REST: Duration = Duration::from_millis(2);
 /// The transaction that is in the way.
 const HOLDER: &str = "SELECT count(*) FROM dw.fakta; UPDATE dw.fakta SET v = v WHERE id = 1; SELECT pg_sleep(6); COMMIT";
@@ -220,6 +220,8 @@ async fn client(
     let client = scene.cluster.connect(DATABASE).await;
     let over = Arc::clone(over);
     tokio::spawn(async move {
+        let mut pace = interval(REST);
+        pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut longest = Duration::ZERO;
         for row in (2..1000).cycle() {
             let sql = if number.is_multiple_of(2) {
@@ -237,7 +239,7 @@ async fn client(
             if over.load(Ordering::Relaxed) || done.is_err() {
                 break;
             }
-            sleep(REST).await;
+            pace.tick().await;
         }
         longest
     })
