@@ -30,8 +30,8 @@ usage: cargo xtask <task>
   bench serve [store|estate|metrics]  measure the daemon, its history, pages and /metrics, into docs/benchmarks.md
   bench alert [latency|storm|truth|day] [--write]  measure alerts; with --write into docs/benchmarks.md
   bench logs [report|follow|normaliser] [--write]  measure reports beside pgBadger, following, shapes
-  bench act [kill-guard] [--write]  measure what changing a server does to others; with --write into docs/benchmarks.md
-  bench maintain [bloat] [--write]  measure estimates of bloat; with --write into docs/benchmarks.md
+  bench act [harm|kills|kill-guard] [--write]  measure what changing a server does to others; with --write into docs/benchmarks.md
+  bench maintain [bloat|night] [--write]  measure estimates of bloat, and a night beside vacuumdb and reindexdb
   test --step <name>                run one step of it alone
   fuzz [target] [--seconds N] [--keep]  fuzz the log parsers with cargo-fuzz; --keep packs the corpus that it found
   tidy                              check the rules that no compiler checks

@@ -50,7 +50,7 @@ pub(crate) struct Monitor<'a> {
     state: Mutex<State>,
     /// Counts looks, so that lanes learn of each.
     looks: watch::Sender<u64>,
-    /// Somebody begins: the next look comes at once.
+    /// Somebody begins who stops others: the next look comes at once.
     wake: Notify,
 }
 
@@ -181,7 +181,10 @@ impl<'a> Monitor<'a> {
             },
         };
         self.state().watched.insert(backend, watched);
-        self.wake.notify_one();
+        // Where nobody is stopped the next look comes soon enough: one for each of many short actions would cost more than they do.
+        if exclusive {
+            self.wake.notify_one();
+        }
     }
 
     /// Ends watching one of our sessions, and returns what it cost others.

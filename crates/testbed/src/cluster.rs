@@ -79,6 +79,20 @@ impl Cluster {
         cluster
     }
 
+    /// Starts a copy of this cluster, which must be stopped: the same data and settings in a directory of its own.
+    ///
+    /// # Panics
+    ///
+    /// When this cluster runs.
+    pub async fn duplicate(&self) -> Cluster {
+        assert!(!self.guard.alive(), "only a stopped cluster can be copied");
+        let mut copy = Cluster::prepare(self.installation, self.tcp);
+        owner::copy(&self.data, &copy.data);
+        copy.configure(&[]);
+        copy.start_again().await;
+        copy
+    }
+
     /// Returns the superuser's URL of a database over the Unix socket.
     pub fn url(&self, database: &str) -> String {
         self.url_as("postgres", database)

@@ -29,10 +29,31 @@ BEGIN
   END LOOP;
 END $$";
 
+/// Rows of small tables and of large ones.
+pub(super) struct Rows {
+    pub(super) small: u32,
+    pub(super) large: u32,
+}
+
 /// Starts a server with a database of so many tables and three times as many indexes.
 pub(super) async fn start(tables: u32) -> Cluster {
+    let rows = Rows {
+        small: 60,
+        large: 20_000,
+    };
+    start_with(tables, &rows, &[]).await
+}
+
+/// Says whether this table is a large one.
+pub(super) fn large(table: u32) -> bool {
+    table.is_multiple_of(LARGE_EVERY)
+}
+
+/// Starts such a server with tables of these sizes and with more settings.
+pub(super) async fn start_with(tables: u32, rows: &Rows, more: &[(&str, &str)]) -> Cluster {
+    let settings = [&SETTINGS[..], more].concat();
     let setup = Setup {
-        settings: &SETTINGS,
+        settings: &settings,
         ..Setup::default()
     };
     let cluster = Cluster::start(&setup).await;
@@ -45,7 +66,7 @@ pub(super) async fn start(tables: u32) -> Cluster {
     cluster.sql(DATABASE, prepare).await;
     for first in (1..=tables).step_by(BATCH as usize) {
         let last = (first + BATCH - 1).min(tables);
-        cluster.sql(DATABASE, &batch(first, last)).await;
+        cluster.sql(DATABASE, &batch(first, last, rows)).await;
     }
     for alone in ["VACUUM (ANALYZE)", "CHECKPOINT"] {
         cluster.sql(DATABASE, alone).await;
@@ -53,7 +74,8 @@ pub(super) async fn start(tables: u32) -> Cluster {
     cluster
 }
 
-fn batch(first: u32, last: u32) -> String {
+fn batch(first: u32, last: u32, rows: &Rows) -> String {
+    let Rows { small, large } = rows;
     format!(
         "DO $$
 BEGIN
@@ -65,7 +87,7 @@ BEGIN
                       note text)', t);
     EXECUTE format('INSERT INTO dwh.t%s
                     SELECT n, date ''2026-01-01'' + n %% 300, n %% 97, repeat(''x'', n %% 50)
-                      FROM generate_series(1, %s) AS n', t, CASE WHEN t % {LARGE_EVERY} = 0 THEN 20000 ELSE 60 END);
+                      FROM generate_series(1, %s) AS n', t, CASE WHEN t % {LARGE_EVERY} = 0 THEN {large} ELSE {small} END);
     EXECUTE format('CREATE INDEX ON dwh.t%s (day)', t);
     EXECUTE format('CREATE INDEX ON dwh.t%s (unit, day)', t);
   END LOOP;

@@ -10,6 +10,7 @@ mod maintain;
 mod measure;
 mod others;
 mod page;
+mod parts;
 mod process;
 mod serve;
 

@@ -92,6 +92,19 @@ async fn comes_back_after_stop_and_kill() {
 }
 
 #[tokio::test]
+async fn a_stopped_cluster_is_copied() {
+    let mut cluster = Cluster::start(&Setup::default()).await;
+    cluster
+        .sql("postgres", "CREATE TABLE kept AS SELECT 1")
+        .await;
+    cluster.stop(Stop::Fast).await;
+    let copies = [cluster.duplicate().await, cluster.duplicate().await];
+    copies[0].sql("postgres", "DROP TABLE kept").await;
+    let rows = copies[1].sql("postgres", "SELECT count(*) FROM kept").await;
+    assert_eq!(rows, [[Some("1".to_owned())]]);
+}
+
+#[tokio::test]
 async fn is_gone_when_dropped() {
     let mut killed = Cluster::start(&Setup::default()).await;
     let running = Cluster::start(&Setup::default()).await;

@@ -8,7 +8,9 @@ use pawang_testbed::{Cluster, Fate, Setup, Tangle, Version};
 use super::{Goal, Part};
 use crate::run;
 
-const TANGLES: u64 = 500;
+/// So many in which somebody waits; in some nobody does, and there is nothing to free.
+const TANGLES: usize = 500;
+const TRIED_MAX: u64 = 1_500;
 /// What manuals do instead: everybody who has a lock on a relation for which somebody else waits.
 const NAIVE: &str = "SELECT DISTINCT b.pid FROM pg_locks AS w JOIN pg_locks AS b ON b.locktype = w.locktype \
     AND b.database IS NOT DISTINCT FROM w.database AND b.relation IS NOT DISTINCT FROM w.relation \
@@ -44,8 +46,11 @@ pub(super) async fn measure(binary: &Path) -> Result<Part, String> {
     std::fs::write(folder.join("pawang.toml"), config)
         .map_err(|error| format!("could not write below {folder:?}: {error}"))?;
     let mut sum = Sum::default();
-    for seed in 0..TANGLES {
+    for seed in 0..TRIED_MAX {
         one(&cluster, binary, &folder, seed, &mut sum).await?;
+        if sum.tangles == TANGLES {
+            break;
+        }
     }
     sum.times.sort_unstable();
     Ok(part(&sum))
@@ -109,7 +114,7 @@ fn part(sum: &Sum) -> Part {
         sum.times.get(index).map_or(0.0, Duration::as_secs_f64)
     };
     let text = format!(
-        "{TANGLES} random tangles of up to 11 real sessions (row locks, table locks, changes of tables with queues behind them, advisory \
+        "Random tangles of up to 11 real sessions (row locks, table locks, changes of tables with queues behind them, advisory \
          locks; holders idle in a transaction, at work, or idle with a lock of the session), freed by `pawang session terminate --blockers`.\n\n\
          | | |\n|---|---|\n| tangles in which somebody waited | {} |\n| sessions that waited | {} |\n| root blockers | {} |\n\
          | sessions cancelled or terminated | {} |\n| innocent among them | {} |\n| tangles freed | {} |\n\
@@ -134,9 +139,9 @@ fn part(sum: &Sum) -> Part {
             met: sum.innocent == 0,
         },
         Goal {
-            text: "every tangle is freed",
+            text: "every one of 500 tangles is freed",
             reached: format!("{} of {}", sum.freed, sum.tangles),
-            met: sum.freed == sum.tangles,
+            met: sum.freed == sum.tangles && sum.tangles == TANGLES,
         },
     ];
     Part {

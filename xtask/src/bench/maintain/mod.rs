@@ -1,34 +1,32 @@
-//! `cargo xtask bench maintain`: how near the estimates of bloat are to the truth, and what they cost.
+//! `cargo xtask bench maintain`: how near the estimates of bloat are to the truth and what they cost, and a night of maintenance
+//! beside the server's own tools.
 
 mod bloat;
+mod load;
+mod night;
 
-use super::page;
-use super::serve::section;
+use std::path::Path;
+
+use super::parts;
+use super::serve::Part;
 use crate::run;
-use crate::system::{Need, provide};
-use crate::test::build_release;
-
-const PARTS: [&str; 1] = ["bloat"];
+use crate::system::Need;
 
 /// Measures and shows what is asked for, all parts when nothing is; with `--write` into the page too.
 pub(crate) fn run(words: &[&str]) -> Result<(), String> {
-    let write = words.contains(&"--write");
-    let asked = words.iter().filter(|word| **word != "--write");
-    if let Some(word) = asked.clone().find(|word| !PARTS.contains(word)) {
-        return Err(format!(
-            "there is no part \"{word}\": use one of {}",
-            PARTS.join(", ")
-        ));
+    parts::run(
+        "maintain",
+        words,
+        &["bloat", "night"],
+        &[Need::Server],
+        measure,
+    )
+}
+
+fn measure(part: &str, binary: &Path) -> Result<Part, String> {
+    let runtime = run::runtime()?;
+    match part {
+        "bloat" => runtime.block_on(bloat::measure(binary)),
+        _ => runtime.block_on(night::measure(binary)),
     }
-    provide(&[Need::Server])?;
-    let binary = build_release()?;
-    let version = run::quiet(run::command(&binary.to_string_lossy()).arg("--version"))?;
-    let about = page::circumstances("15", version.trim());
-    let measured = run::runtime()?.block_on(bloat::measure(&binary))?;
-    let (title, section) = section("maintain bloat", &about, &measured);
-    println!("\n## {title}\n\n{section}");
-    if write {
-        page::write(title, &section)?;
-    }
-    Ok(())
 }
