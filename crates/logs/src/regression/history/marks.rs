@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use jiff::SignedDuration;
-use pawang_core::{Epoch, Report, Snapshot, Timestamp, Value};
-use pawang_logs::regression::{CauseKind, Mark, Stale};
+use pawang_core::{Epoch, Snapshot, Timestamp, Value};
 use pawang_store::Error;
 use pawang_store::history::{Change, Reader, Span};
+
+use crate::regression::{CauseKind, Mark, Stale};
 
 /// Changes of one collector that are looked through.
 const CHANGES_MAX: usize = 20_000;
@@ -21,28 +22,30 @@ const LIVES: &str = "statements-info";
 const LOOK_BACK: SignedDuration = SignedDuration::from_hours(1);
 const SCHEMA: &str = "schema-objects";
 
-/// Returns what happened within a span, in no order.
-///
-/// # Errors
-/// The history cannot be read.
-pub(super) fn marks(reader: &Reader, instance: &str, span: Span) -> Result<Vec<Mark>, Report> {
-    let find = || -> Result<Vec<Mark>, Error> {
-        let mut marks = settings(reader, instance, span)?;
-        marks.extend(lives(reader, instance, span)?);
-        marks.extend(schema(reader, instance, span)?);
-        marks.extend(analysed(reader, instance, span)?);
-        Ok(marks)
+/// What happened to a server.
+#[derive(Debug, Default)]
+pub(super) struct Happened {
+    /// What may be a cause, in no order.
+    pub(super) marks: Vec<Mark>,
+    /// The tables of indexes that appeared, vanished or changed, by their names.
+    pub(super) owners: BTreeMap<String, Vec<String>>,
+}
+
+/// Returns what happened within a span.
+pub(super) fn happened(reader: &Reader, instance: &str, span: Span) -> Result<Happened, Error> {
+    let mut happened = Happened {
+        marks: settings(reader, instance, span)?,
+        ..Happened::default()
     };
-    find().map_err(|error| error.report())
+    happened.marks.extend(lives(reader, instance, span)?);
+    schema(reader, instance, span, &mut happened)?;
+    happened.marks.extend(analysed(reader, instance, span)?);
+    Ok(happened)
 }
 
 /// Returns the tables whose statistics were gathered before many of their rows changed, as last seen.
-///
-/// # Errors
-/// The history cannot be read.
-pub(super) fn stale(reader: &Reader, instance: &str, now: Timestamp) -> Result<Vec<Stale>, Report> {
-    let snapshots = reader.snapshots_at(instance, "tables", now);
-    let snapshots = snapshots.map_err(|error| error.report())?;
+pub(super) fn stale(reader: &Reader, instance: &str, now: Timestamp) -> Result<Vec<Stale>, Error> {
+    let snapshots = reader.snapshots_at(instance, "tables", now)?;
     let mut found = Vec::new();
     for row in snapshots.iter().flat_map(Snapshot::rows) {
         let (Some(schema), Some(table)) = (row.text("schemaname"), row.text("relname")) else {
@@ -185,15 +188,19 @@ fn life(old: &Epoch, new: &Epoch, seen_at: Timestamp) -> Option<Mark> {
     )
 }
 
-/// Returns objects that appeared, vanished or changed.
-fn schema(reader: &Reader, instance: &str, span: Span) -> Result<Vec<Mark>, Error> {
+/// Adds objects that appeared, vanished or changed.
+fn schema(
+    reader: &Reader,
+    instance: &str,
+    span: Span,
+    happened: &mut Happened,
+) -> Result<(), Error> {
     let changes = reader.changes(instance, SCHEMA, span, CHANGES_MAX)?;
     let wanted = |change: &&Change| {
         let whole = change.column.is_none();
         whole || change.column.as_deref() == Some("definition_hash")
     };
     let mut definitions = Definitions::default();
-    let mut marks = Vec::new();
     for change in changes.iter().filter(wanted).take(OBJECTS_MAX) {
         let [kind, schema, name] = change.labels.as_slice() else {
             continue;
@@ -209,6 +216,9 @@ fn schema(reader: &Reader, instance: &str, span: Span) -> Result<Vec<Mark>, Erro
         let tables: Vec<String> = tables(kind, name, definition.as_deref())
             .into_iter()
             .collect();
+        if kind.ends_with("index") && !tables.is_empty() {
+            happened.owners.insert(name.to_lowercase(), tables.clone());
+        }
         // What belongs to no table would be named with every statement.
         if tables.is_empty() && !matches!(kind.as_str(), "function" | "procedure" | "extension") {
             continue;
@@ -218,7 +228,7 @@ fn schema(reader: &Reader, instance: &str, span: Span) -> Result<Vec<Mark>, Erro
             .chars()
             .take(SHOWN_CHARACTERS_MAX)
             .collect();
-        marks.push(Mark {
+        happened.marks.push(Mark {
             at: change.at,
             kind: CauseKind::Schema,
             what: format!("{kind} {schema}.{name} {what}"),
@@ -230,7 +240,7 @@ fn schema(reader: &Reader, instance: &str, span: Span) -> Result<Vec<Mark>, Erro
             },
         });
     }
-    Ok(marks)
+    Ok(())
 }
 
 /// Returns the table that an object belongs to, or the object itself where statements name that.
