@@ -56,7 +56,7 @@ impl Story {
             .values()
             .flat_map(|known| names(known.sample))
             .collect();
-        let (changed, told) = judged(&known);
+        let (changed, told) = judged(&uses, &known);
         Story {
             changed,
             told,
@@ -96,12 +96,8 @@ fn known<'a>(uses: &[PlanUse<'a>], since_hour: i64) -> BTreeMap<u64, Known<'a>> 
 }
 
 /// Compares the plans of before and since.
-fn judged(known: &BTreeMap<u64, Known<'_>>) -> (Option<Cause>, String) {
-    let logged: u64 = known.values().map(|known| known.since).sum();
-    let now = known
-        .values()
-        .filter(|known| known.since > 0 && (known.usual || known.since * RARE >= logged));
-    let Some(now) = now.max_by_key(|known| (!known.usual, known.since)) else {
+fn judged(uses: &[PlanUse<'_>], known: &BTreeMap<u64, Known<'_>>) -> (Option<Cause>, String) {
+    let Some(now) = now(uses, known) else {
         let told = match known.is_empty() {
             true => "the server log holds no plan of it (auto_explain)",
             false => "the server log holds plans of it from before only",
@@ -127,6 +123,21 @@ fn judged(known: &BTreeMap<u64, Known<'_>>) -> (Option<Cause>, String) {
             (Some(cause), told)
         }
     }
+}
+
+/// Returns the plan that the statement has since it is slower: the newest that is not rare, or the most frequent.
+fn now<'k, 'a>(uses: &[PlanUse<'_>], known: &'k BTreeMap<u64, Known<'a>>) -> Option<&'k Known<'a>> {
+    let fresh = known.values().filter(|known| known.since > 0);
+    let common = |known: &&Known<'_>| {
+        let later = uses
+            .iter()
+            .filter(|one| one.used.last_at >= known.fresh.first_at);
+        let later: u64 = later.map(|one| one.used.count).sum();
+        !known.usual && known.since * RARE >= later
+    };
+    let new = fresh.clone().filter(common);
+    new.max_by_key(|known| known.fresh.first_at)
+        .or_else(|| fresh.max_by_key(|known| (known.usual, known.since)))
 }
 
 fn flip(before: &Known<'_>, now: &Known<'_>) -> Cause {
@@ -299,6 +310,27 @@ mod tests {
         };
         let told = Story::of(&unread, &[5], None, SINCE).told;
         assert_eq!(told, "the server log was not read: nobody reads it");
+    }
+
+    #[test]
+    fn a_change_within_the_hour_is_found_and_a_rare_plan_is_none() {
+        let mut log = log(&[(INDEX, 0, 5), (SEQUENTIAL, 0, 5)]);
+        let count = |log: &mut Log, part: usize, count, first, last| {
+            let uses = &mut log.read.as_mut().unwrap()[part].plans[0].uses;
+            let begin = SINCE * HOUR_SECONDS * MICROSECONDS;
+            let used = Use {
+                count,
+                first_at: begin + first,
+                last_at: begin + last,
+            };
+            uses.insert(5, used);
+        };
+        count(&mut log, 0, 700, 1, 500);
+        count(&mut log, 1, 60, 501, 900);
+        let changed = |log: &Log| Story::of(log, &[5], Some(TEXT), SINCE).changed;
+        assert!(changed(&log).is_some(), "all executions since have it");
+        count(&mut log, 0, 700, 1, 900);
+        assert_eq!(changed(&log), None, "few executions have it");
     }
 
     #[test]

@@ -38,7 +38,7 @@ struct Entry {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 enum Kept {
     /// A statement with a change; whether pgaudit told it.
-    Change {
+    Altered {
         user: String,
         database: String,
         shape: ShapeId,
@@ -73,7 +73,7 @@ impl Trail {
         let name = |name: &[u8]| printable(&named(name), NAME_BYTES_MAX);
         self.push(
             event,
-            Kept::Change {
+            Kept::Altered {
                 user: name(record.user),
                 database: name(record.database),
                 shape,
@@ -139,7 +139,7 @@ impl Trail {
     /// Returns the events, their statements without constants.
     pub(crate) fn happenings(&self, shapes: &Shapes) -> Vec<Happening> {
         let what = |kept: &Kept| match kept {
-            Kept::Change {
+            Kept::Altered {
                 user,
                 database,
                 shape,
