@@ -38,6 +38,7 @@ pub(super) fn happened(reader: &Reader, instance: &str, span: Span) -> Result<Ha
         ..Happened::default()
     };
     happened.marks.extend(lives(reader, instance, span)?);
+    upgraded(&mut happened.marks);
     schema(reader, instance, span, &mut happened)?;
     happened.marks.extend(analysed(reader, instance, span)?);
     Ok(happened)
@@ -74,19 +75,43 @@ fn settings(reader: &Reader, instance: &str, span: Span) -> Result<Vec<Mark>, Er
     let changes = reader.changes(instance, "settings", span, CHANGES_MAX)?;
     let told = changes.into_iter().filter_map(|change| {
         let name = change.labels.first()?;
-        (change.column.as_deref() == Some("setting")).then(|| Mark {
-            at: change.at,
-            kind: CauseKind::Setting,
-            what: format!(
-                "setting {name} changed from {} to {}",
-                shown(&change.before),
-                shown(&change.after)
+        if change.column.as_deref() != Some("setting") || name == "server_version_num" {
+            return None;
+        }
+        let (before, after) = (shown(&change.before), shown(&change.after));
+        let (kind, what) = match name.as_str() {
+            // However long the upgrade took, these are the values of before and since.
+            "server_version" => (
+                CauseKind::Upgrade,
+                format!("PostgreSQL {before} became {after}"),
             ),
+            _ => (
+                CauseKind::Setting,
+                format!("setting {name} changed from {before} to {after}"),
+            ),
+        };
+        Some(Mark {
+            at: change.at,
+            kind,
+            what,
             evidence: "pg_settings, first seen then".to_owned(),
             tables: Vec::new(),
         })
     });
     Ok(told.collect())
+}
+
+/// Gives upgrades the time of the start that brought them: only a start can.
+fn upgraded(marks: &mut [Mark]) {
+    let starts = marks.iter().filter(|mark| mark.kind == CauseKind::Restart);
+    let starts: Vec<Timestamp> = starts.map(|mark| mark.at).collect();
+    for mark in marks
+        .iter_mut()
+        .filter(|mark| mark.kind == CauseKind::Upgrade)
+    {
+        let start = starts.iter().filter(|start| **start <= mark.at).max();
+        mark.at = start.copied().unwrap_or(mark.at);
+    }
 }
 
 fn shown(value: &Option<Value>) -> String {
@@ -99,7 +124,7 @@ fn shown(value: &Option<Value>) -> String {
     }
 }
 
-/// Returns starts, failovers and upgrades.
+/// Returns starts and failovers.
 fn lives(reader: &Reader, instance: &str, span: Span) -> Result<Vec<Mark>, Error> {
     let mut marks = Vec::new();
     let mut before: Option<(Epoch, Timestamp)> = None;
@@ -114,43 +139,6 @@ fn lives(reader: &Reader, instance: &str, span: Span) -> Result<Vec<Mark>, Error
         ControlFlow::Continue(())
     };
     reader.walk(instance, LIVES, span, &mut each)?;
-    let version = |at: Timestamp| -> Result<Option<(i64, String)>, Error> {
-        let snapshots = reader.snapshots_at(instance, "server", at)?;
-        let mut rows = snapshots.iter().flat_map(Snapshot::rows);
-        let row = rows.next();
-        Ok(row.and_then(|row| {
-            let number = row.value("server_version_num").as_int()?;
-            Some((
-                number,
-                row.text("server_version").unwrap_or_default().to_owned(),
-            ))
-        }))
-    };
-    // Only a start can bring another version.
-    let starts: Vec<Timestamp> = marks
-        .iter()
-        .filter(|mark: &&Mark| mark.kind == CauseKind::Restart)
-        .map(|mark| mark.at)
-        .collect();
-    for start in starts {
-        let earlier = start
-            .saturating_sub(SignedDuration::from_secs(1))
-            .unwrap_or(start);
-        let later = start
-            .saturating_add(SignedDuration::from_mins(10))
-            .unwrap_or(start);
-        if let (Some((old, from)), Some((new, to))) = (version(earlier)?, version(later)?)
-            && old != new
-        {
-            marks.push(Mark {
-                at: start,
-                kind: CauseKind::Upgrade,
-                what: format!("PostgreSQL {from} became {to}"),
-                evidence: "server_version before and after the start".to_owned(),
-                tables: Vec::new(),
-            });
-        }
-    }
     Ok(marks)
 }
 
@@ -357,6 +345,26 @@ mod tests {
         assert_eq!(tables("table", "orders", None).as_deref(), Some("orders"));
         assert_eq!(tables("index", "orders_customer", None), None);
         assert_eq!(plain("f(integer, text)"), "f");
+    }
+
+    #[test]
+    fn an_upgrade_is_of_the_last_start_before_it_was_seen() {
+        let mark = |second: i64, kind| Mark {
+            at: Timestamp::from_second(second).unwrap(),
+            kind,
+            what: String::new(),
+            evidence: String::new(),
+            tables: Vec::new(),
+        };
+        use CauseKind::{Restart, Upgrade};
+        let mut marks = [
+            mark(300, Upgrade),
+            mark(9, Restart),
+            mark(200, Restart),
+            mark(400, Restart),
+        ];
+        upgraded(&mut marks);
+        assert_eq!(marks[0].at.as_second(), 200);
     }
 
     #[test]

@@ -14,16 +14,17 @@ use super::{blocks, from_history, milliseconds};
 use crate::cli::Global;
 use crate::cli::history::{History, span};
 use crate::each::each;
+use crate::environment;
 use crate::estate::{Estate, told};
 use crate::grid::Grid;
 use crate::output::{self, Exit};
 
-/// Hours in which it is judged whether the statement became slower.
-const DAY_HOURS: i64 = 24;
+/// Newest hours in which it is judged at most whether the statement became slower.
+const JUDGED_HOURS_MAX: i64 = 168;
 
 /// Show one statement: its text, and what its calls did hour by hour
 ///
-/// From the history that `pawang serve` keeps, with the causes when it became slower within the newest day; where there is none, or with --for or --total, the server is asked now.
+/// From the history that `pawang serve` keeps, with the causes when it became slower since --since; where there is none, or with --for or --total, the server is asked now.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// PostgreSQL's query identifier, as `pawang query top` shows it
@@ -48,7 +49,7 @@ struct Answer {
     queryid: String,
     text: Option<String>,
     hours: Vec<Line>,
-    /// How much slower it became within the newest day, and why; nothing when it did not, or when the server was asked.
+    /// How much slower it became since --since, and why; nothing when it did not, or when the server was asked.
     slower: Option<Slower>,
     /// What the server counts now; absent for what the history holds.
     live: Option<Live>,
@@ -131,7 +132,9 @@ fn remembered(args: &Args, history: &History, instances: Vec<String>) -> Result<
         let found =
             hours(&history.reader, &instance, Rows::All, span).map_err(|error| error.report())?;
         if let Some(found) = found.get(&queryid) {
-            let slower = regressed(history, &instance, &queryid)?;
+            let judged = (environment::now().as_second() - span.from.as_second()) / 3_600;
+            let judged = judged.clamp(1, JUDGED_HOURS_MAX);
+            let slower = regressed(history, &instance, &queryid, judged)?;
             answers.push(Answer {
                 instance,
                 queryid: queryid.clone(),
@@ -149,10 +152,15 @@ fn remembered(args: &Args, history: &History, instances: Vec<String>) -> Result<
     Ok((text, answers))
 }
 
-/// Returns how a statement became slower within the newest day, if it did.
-fn regressed(history: &History, instance: &str, queryid: &str) -> Result<Option<Slower>, Report> {
+/// Returns how a statement became slower within the newest hours, if it did.
+fn regressed(
+    history: &History,
+    instance: &str,
+    queryid: &str,
+    judged: i64,
+) -> Result<Option<Slower>, Report> {
     let log = |hours| kept(history, instance, hours);
-    let found = slower(&history.reader, &everything(instance, DAY_HOURS), log);
+    let found = slower(&history.reader, &everything(instance, judged), log);
     let found = found.map_err(|error| error.report())?;
     Ok(found
         .slower
