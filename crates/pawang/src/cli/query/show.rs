@@ -24,7 +24,8 @@ const JUDGED_HOURS_MAX: i64 = 168;
 
 /// Show one statement: its text, and what its calls did hour by hour
 ///
-/// From the history that `pawang serve` keeps, with the causes when it became slower since --since; where there is none, or with --for or --total, the server is asked now.
+/// From the history that `pawang serve` keeps, with the causes when it became slower since --since; where there is none,
+/// or with --for or --total, the server is asked now.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// PostgreSQL's query identifier, as `pawang query top` shows it
