@@ -421,9 +421,14 @@ async fn without_evidence_the_cause_is_not_known() {
     assert!(screen.stdout.contains(unknown), "{screen:?}");
     assert!(world.shown().await.contains(unknown));
     evidence(&world.told(&["--log", world.log()]), "plan", FLIP);
-    let missing = world
-        .desk
-        .pawang(&["query", "regressions", "--log", "no-such.log"]);
+    let missing = world.desk.pawang(&[
+        "query",
+        "regressions",
+        "--since",
+        "2h",
+        "--log",
+        "no-such.log",
+    ]);
     assert!(
         missing.code != 0 && missing.stderr.contains("no-such.log"),
         "{missing:?}"
