@@ -174,11 +174,13 @@ impl World {
     }
 
     /// Keeps the hours of the log, as the daemon does.
-    fn keep_log(&self) {
+    fn keep_log(&self, prefix: &str) {
         let state = self.desk.path("state/data/logs/dwh-1");
         let (state, log) = (state.to_str().unwrap(), self.log());
         std::fs::create_dir_all(state).unwrap();
-        let kept = self.desk.pawang(&["logs", "report", "--state", state, log]);
+        let kept = self
+            .desk
+            .pawang(&["logs", "report", "--state", state, "--prefix", prefix, log]);
         assert_eq!(kept.code, 0, "{kept:?}");
     }
 
@@ -374,7 +376,7 @@ async fn the_log_proves_who_dropped_the_index_and_which_plan_came_of_it() {
         for never in ["geheim", "elsewhere_id", "no_index", "alter table"] {
             assert!(!given.to_string().contains(never), "{never}: {given}");
         }
-        world.keep_log();
+        world.keep_log(prefix);
         assert_eq!(world.told(&[])["causes"], given["causes"], "kept as read");
         let shown = world.shown().await;
         assert!(shown.contains(by) && shown.contains(FLIP), "{shown}");

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use jiff::tz::TimeZone;
-use pawang_core::{Kind, Report};
+use pawang_core::{Kind, Report, Snapshot};
 use pawang_logs::choose::{Wish, choose};
 use pawang_logs::engine::{PIECE_BYTES, Settings};
 use pawang_logs::input::expand;
@@ -51,7 +51,7 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Report> {
     for instance in instances {
         let log = |hours| match args.log.is_empty() {
             true => kept(&history, &instance, hours),
-            false => given(&args.log, hours).unwrap_or_else(|report| {
+            false => given(&args.log, &form(&history, &instance), hours).unwrap_or_else(|report| {
                 let read = Err(report.primary.clone());
                 refused = Some(report);
                 Log { read }
@@ -100,17 +100,31 @@ pub(super) fn kept(history: &History, instance: &str, hours: Range<i64>) -> Log 
     }
 }
 
+/// Returns the form of an instance's log, as its settings told it last: `%Q %u` may also be read as one name.
+fn form(history: &History, instance: &str) -> Wish {
+    let settings = history
+        .reader
+        .snapshots_at(instance, "settings", environment::now());
+    let settings = settings.unwrap_or_default();
+    let setting = |name: &str| {
+        let mut rows = settings.iter().flat_map(Snapshot::rows);
+        let row = rows.find(|row| row.text("name") == Some(name))?;
+        row.text("setting").map(str::to_owned)
+    };
+    let (prefix, zone) = (setting("log_line_prefix"), setting("log_timezone"));
+    Wish::told(prefix.as_deref(), zone.as_deref())
+}
+
 /// Reads the log files that were named.
-fn given(files: &[String], hours: Range<i64>) -> Result<Log, Report> {
+fn given(files: &[String], wish: &Wish, hours: Range<i64>) -> Result<Log, Report> {
     let found = expand(files, Some(Box::new(std::io::stdin())));
     for left in &found.skipped {
         output::talk(&format!("warning: {}: {}", left.name, left.why));
     }
-    let wish = Wish::told(None, None);
     let settings = Settings {
         threads: 1,
         piece_bytes: PIECE_BYTES,
-        choose: &|head| choose(head, &wish),
+        choose: &|head| choose(head, wish),
     };
     let refused = |error: &pawang_logs::Error| {
         Report::from_error(Kind::Usage, error).with_hint("pawang query regressions --log FILE")
