@@ -1,6 +1,5 @@
 //! What is known of the logs of servers: sums of kept hours, and single records out of the files, each for pages and API alike.
 
-use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -9,6 +8,7 @@ use pawang_config::QueryText;
 use pawang_core::{Blind, Timestamp};
 use pawang_logs::choose::{Wish, choose};
 use pawang_logs::engine::FileHead;
+use pawang_logs::regression::history::Found as Regressions;
 use pawang_logs::render::{self, Masked};
 use pawang_logs::report::{Report, Source};
 use pawang_logs::resume::{KeptHours, directory_of, kept_hours};
@@ -17,7 +17,7 @@ use pawang_logs::severity::Severity;
 use pawang_logs::tally::{Options, Tally};
 use pawang_store::live::LogStatus;
 
-use crate::page::Visit;
+use crate::page::{PageError, Range, Visit};
 
 /// Items of each list.
 pub(crate) const ITEMS_MAX: usize = 100;
@@ -30,6 +30,8 @@ const SEARCH_MAX: Duration = Duration::from_secs(2);
 /// A search that read more than this answers those who ask the same for so long.
 const CHEAP_BYTES: u64 = 1 << 20;
 const FOUND_FOR: Duration = Duration::from_secs(20);
+/// Regressions are of hours: those who ask again get the same for so long.
+const SLOWER_FOR: Duration = Duration::from_secs(300);
 /// Reports and searches that are remembered.
 const REMEMBERED_MAX: usize = 8;
 const HOUR_SECONDS: i64 = 3_600;
@@ -39,7 +41,11 @@ const HOUR_SECONDS: i64 = 3_600;
 pub struct Logs {
     reports: Mutex<Vec<(ReportKey, Arc<Report>)>>,
     found: Mutex<Vec<(SearchKey, Timestamp, Arc<Found>)>>,
+    slower: Mutex<Vec<(SlowerKey, Timestamp, Arc<Regressions>)>>,
 }
+
+/// Whose statements were judged: the instance, and the stretch of time as the address says it.
+type SlowerKey = (String, String);
 
 /// The hours that a report is of, as they were.
 type ReportKey = (PathBuf, Vec<(i64, u64)>);
@@ -100,10 +106,7 @@ pub(crate) fn records(
     records: usize,
 ) -> Arc<Found> {
     let range = &visit.range;
-    let stretch = match range.frozen {
-        true => format!("{} {}", range.span.from, range.span.to),
-        false => range.name.clone(),
-    };
+    let stretch = stretch(range);
     let key = (
         name.to_owned(),
         wanted.clone(),
@@ -134,12 +137,47 @@ pub(crate) fn records(
     found
 }
 
+/// Returns a stretch of time as the address says it.
+fn stretch(range: &Range) -> String {
+    match range.frozen {
+        true => format!("{} {}", range.span.from, range.span.to),
+        false => range.name.clone(),
+    }
+}
+
 impl Logs {
+    /// Returns what `judge` finds, or what it found a few minutes ago.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub(crate) fn slower(
+        &self,
+        visit: &Visit<'_>,
+        name: &str,
+        judge: impl FnOnce() -> Result<Regressions, PageError>,
+    ) -> Result<Arc<Regressions>, PageError> {
+        let key = (name.to_owned(), stretch(&visit.range));
+        let now = visit.now;
+        let lock = || self.slower.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = lock();
+        all.retain(|(_, at, _)| *at <= now && now < *at + SLOWER_FOR);
+        if let Some((.., found)) = all.iter().find(|(known, ..)| *known == key) {
+            return Ok(Arc::clone(found));
+        }
+        drop(all);
+        let found = Arc::new(judge()?);
+        let mut all = lock();
+        all.push((key, now, Arc::clone(&found)));
+        let excess = all.len().saturating_sub(REMEMBERED_MAX);
+        all.drain(..excess);
+        Ok(found)
+    }
+
     fn report(
         &self,
         directory: PathBuf,
         mut kept: KeptHours,
-        hours: Range<i64>,
+        hours: std::ops::Range<i64>,
     ) -> Result<Arc<Report>, Blind> {
         let key = (directory, kept.within(&hours));
         let reports = self.reports.lock().unwrap_or_else(PoisonError::into_inner);

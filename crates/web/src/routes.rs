@@ -297,6 +297,11 @@ static ROUTES: &[Route] = &[
         |visit, at| page::queries::render(visit, at.get("name")),
     ),
     page(
+        "/instances/{name}/slower",
+        "Statements that became slower, and why",
+        |visit, at| page::slower::render(visit, at.get("name")),
+    ),
+    page(
         "/instances/{name}/queries/{queryid}",
         "One statement over time",
         |visit, at| page::query::render(visit, at.get("name"), at.get("queryid")),

@@ -1,6 +1,6 @@
 //! Reads logs again and again, each byte once: what was read of each file is kept with what it added up to, per hour.
 //!
-//! The state is a directory; `format/v2.md` says what is in it. A step changes offsets and tallies together or not at all, so a process
+//! The state is a directory; `format/v3.md` says what is in it. A step changes offsets and tallies together or not at all, so a process
 //! that is killed at any moment goes on as if it had not begun the step.
 
 mod disk;

@@ -2,6 +2,7 @@
 //!
 //! The rules are those of PostgreSQL's lexer, without a parser: no statement is refused, and any bytes have a shape.
 
+mod ddl;
 mod duration;
 mod fingerprint;
 mod message;
@@ -11,6 +12,8 @@ mod tags;
 mod token;
 mod words;
 
+pub(crate) use ddl::may_change;
+pub use ddl::{Ddl, changes};
 pub use duration::{Phase, Told, told};
 pub use fingerprint::fingerprint;
 pub(crate) use message::cut;

@@ -27,6 +27,7 @@ mod temp_files;
 mod testing;
 mod timeline;
 mod totals;
+mod trail;
 mod vacuums;
 
 pub use shapes::{SHAPES_MAX, ShapeId, Shapes};
@@ -38,6 +39,7 @@ use serde::{Deserialize, Serialize};
 use crate::kind::{Group, KindId, classify, find, kinds as all_kinds};
 use crate::language::Translator;
 use crate::record::{Odd, Origin, Record, Sink};
+use crate::regression;
 use crate::report::{Report, Source};
 use crate::severity::Severity;
 
@@ -84,6 +86,7 @@ pub struct Tally {
     server: server::Server,
     plans: plans::Plans,
     audit: audit::Audit,
+    trail: trail::Trail,
     pgbouncer: pgbouncer::PgBouncer,
     timeline: timeline::Timeline,
     integrity: integrity::Integrity,
@@ -131,15 +134,21 @@ impl Tally {
             self.errors.take(&event);
             self.locks.take_error(record);
             self.statements.fail(&event);
+            self.trail.fail(&event);
         }
         match group {
             Group::Statements => {
                 self.statements.take(&event);
                 self.plans.take(&event, &mut self.shapes);
                 self.audit.take(&event, &mut self.shapes);
+                self.trail.take(&event, &mut self.shapes);
             }
             Group::Locks => self.locks.take(&event, &mut self.shapes, &self.processes),
-            Group::Connections | Group::Server => self.sessions.take(&event),
+            Group::Connections => self.sessions.take(&event),
+            Group::Server => {
+                self.sessions.take(&event);
+                self.trail.take_server(&event);
+            }
             Group::Wal => self.checkpoints.take(&event),
             Group::Maintenance => self.vacuums.take(&event),
             Group::Resources => self.temp_files.take(&event),
@@ -193,6 +202,7 @@ impl Tally {
         self.server.absorb(later.server, &self.processes);
         self.plans.absorb(later.plans);
         self.audit.absorb(later.audit);
+        self.trail.absorb(later.trail);
         self.pgbouncer.absorb(later.pgbouncer);
         self.timeline.absorb(later.timeline);
         self.integrity.absorb(later.integrity);
@@ -236,6 +246,18 @@ impl Tally {
         };
         report.advice = crate::advice::advise(&report);
         report
+    }
+}
+
+impl Tally {
+    /// Returns what may explain that statements became slower.
+    pub fn trail(&self) -> regression::Trail {
+        regression::Trail {
+            plans: self.plans.seen(),
+            happenings: self.trail.happenings(&self.shapes),
+            complete: self.plans.complete() && self.trail.complete(),
+            span: self.totals.span(),
+        }
     }
 }
 

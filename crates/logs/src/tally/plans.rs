@@ -2,6 +2,7 @@
 //!
 //! Of more pairs than fit, those with the smallest keys stay, so that the same ones stay however the log was cut, with exact numbers.
 
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use serde::{Deserialize, Serialize};
@@ -9,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{Event, Options, ShapeId, Shapes};
 use crate::kind::{self, KindId};
 use crate::plan;
+use crate::regression::{PlanSeen, Use};
 use crate::report::{self, PlanFinding, Top};
 
 /// Most pairs of statement and plan.
@@ -17,6 +19,8 @@ const MAX_PAIRS: usize = 5_000;
 const MAX_SAMPLE: usize = 16 << 10;
 /// Most findings of a sample.
 const MAX_FINDINGS: usize = 20;
+/// Most query identifiers of one pair: of databases that have the same tables.
+const MAX_QUERY_IDS: usize = 16;
 
 /// Plans of auto_explain.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -41,11 +45,22 @@ struct Pair {
     /// The plan of the first of the longest.
     sample: String,
     findings: Vec<PlanFinding>,
+    /// When it was used, by query identifier; 0 where the log does not say.
+    uses: BTreeMap<i64, Use>,
 }
 
 impl Pair {
     fn key(&self) -> (u64, ShapeId) {
         (self.plan, self.shape)
+    }
+
+    /// Adds uses; of more identifiers than fit, the smallest stay.
+    fn used(&mut self, query_id: i64, more: Use) {
+        let known = self.uses.entry(query_id).or_default();
+        known.absorb(more);
+        if self.uses.len() > MAX_QUERY_IDS {
+            self.uses.pop_last();
+        }
     }
 }
 
@@ -68,6 +83,7 @@ impl Plans {
         };
         let duration = microseconds(&message).unwrap_or_default();
         let key = (plan::fingerprint(&plan), shape);
+        let (query_id, one) = (query_id(&plan, event), Use::once(event.record.at));
         match self.pairs.binary_search_by_key(&key, Pair::key) {
             Ok(at) => {
                 let pair = &mut self.pairs[at];
@@ -78,6 +94,7 @@ impl Plans {
                     pair.sample = sample(&message);
                     pair.findings = findings(&plan);
                 }
+                pair.used(query_id, one);
             }
             Err(at) if at >= MAX_PAIRS => self.dropped = true,
             Err(at) => {
@@ -89,6 +106,7 @@ impl Plans {
                     max: duration,
                     sample: sample(&message),
                     findings: findings(&plan),
+                    uses: BTreeMap::from([(query_id, one)]),
                 };
                 self.pairs.insert(at, pair);
                 self.bound();
@@ -121,6 +139,9 @@ impl Plans {
                         last.sample = pair.sample;
                         last.findings = pair.findings;
                     }
+                    for (query_id, more) in pair.uses {
+                        last.used(query_id, more);
+                    }
                 }
                 None => merged.push(pair),
             }
@@ -128,6 +149,22 @@ impl Plans {
         merged.extend(own);
         self.pairs = merged;
         self.bound();
+    }
+
+    /// Returns when each plan of each statement was used.
+    pub(crate) fn seen(&self) -> Vec<PlanSeen> {
+        let seen = self.pairs.iter().map(|pair| PlanSeen {
+            plan: pair.plan,
+            shape: pair.shape.0,
+            sample: pair.sample.clone(),
+            uses: pair.uses.clone(),
+        });
+        seen.collect()
+    }
+
+    /// Tells whether no pair had to go.
+    pub(crate) fn complete(&self) -> bool {
+        !self.dropped
     }
 
     /// Returns its part of the report.
@@ -156,6 +193,16 @@ impl Plans {
                 complete: !self.dropped,
             },
         }
+    }
+}
+
+/// Returns the query identifier of a plan; 0 when the log does not say.
+///
+/// What the prefix says is that of the statement that the client sent: a plan with a context is that of another one within it.
+fn query_id(plan: &plan::Plan, event: &Event<'_>) -> i64 {
+    match plan.query_id {
+        0 if event.record.context.is_empty() => event.record.query_id,
+        own => own,
     }
 }
 

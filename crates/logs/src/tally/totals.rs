@@ -47,6 +47,11 @@ impl Totals {
         }
     }
 
+    /// Returns the first and the last instant, in microseconds.
+    pub(crate) fn span(&self) -> Option<(i64, i64)> {
+        self.first_at.zip(self.last_at)
+    }
+
     /// Returns its part of the report; all series cover the same span.
     pub(crate) fn report(&self) -> report::Totals {
         let span = self

@@ -20,6 +20,7 @@ pub(crate) mod range;
 pub(crate) mod replication;
 pub(crate) mod settings;
 pub(crate) mod setup;
+pub(crate) mod slower;
 pub(crate) mod status;
 pub(crate) mod storage;
 pub(crate) mod tables;

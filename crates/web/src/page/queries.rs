@@ -39,6 +39,7 @@ pub(crate) fn render(visit: &Visit<'_>, name: &str) -> Result<Page, PageError> {
         @if let Err(missing) = &sight { (unseen(missing)) }
         @if !statements.is_empty() || sight.is_ok() {
             (figures(&statements, everything))
+            p { a href=(path(visit, &instance_path(name, "slower"), &[])) { "What became slower, and why" } }
             (section(&here, name, statements))
         }
         (words::command(&format!("pawang check top-statement -i {}", shell(name))))

@@ -12,7 +12,7 @@ use super::parts::{
     or_dash, path, per_second, percent, shell, single, text_of,
 };
 use super::queries::BLOCK;
-use super::{Page, PageError, Place, Visit};
+use super::{Page, PageError, Place, Visit, slower};
 use crate::words;
 use pawang_chart::Chart;
 
@@ -54,6 +54,7 @@ pub(crate) fn render(visit: &Visit<'_>, name: &str, queryid: &str) -> Result<Pag
             (words::empty("It was not among the costliest statements in this stretch of time.", None))
         } @else {
             (figures(visit, name, &rows, &labels)?)
+            (slower::why(visit, name, queryid, &labels)?)
             (charts(visit, name, &labels)?)
             (places(&rows))
         }

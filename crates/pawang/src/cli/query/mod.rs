@@ -1,9 +1,7 @@
 //! `pawang query`: what statements cost, which became slower, and what their plans say.
 
 mod explain;
-mod hours;
 mod live;
-mod marks;
 mod regressions;
 mod show;
 mod top;

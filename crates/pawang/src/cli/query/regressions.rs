@@ -1,15 +1,17 @@
 //! `pawang query regressions`: statements that became slower than they use to be at this hour of the week.
 
-use std::collections::BTreeMap;
+use std::ops::Range;
 
 use jiff::tz::TimeZone;
-use pawang_core::{Report, Timestamp};
-use pawang_logs::regression::{self, Cause, CauseKind, Hour, Mark, Regression};
-use pawang_store::history::{Reader, Span};
-use serde::Serialize;
+use pawang_core::{Kind, Report, Snapshot};
+use pawang_logs::choose::{Wish, choose};
+use pawang_logs::engine::{PIECE_BYTES, Settings};
+use pawang_logs::input::expand;
+use pawang_logs::regression::history::{Asked, Slower, kept_log, slower};
+use pawang_logs::regression::{self, Cause, Log, Regression};
+use pawang_logs::resume::directory_of;
+use pawang_store::history::Rows;
 
-use super::hours::hours;
-use super::marks::{marks, stale};
 use super::milliseconds;
 use crate::cli::Global;
 use crate::cli::history::History;
@@ -17,79 +19,51 @@ use crate::grid::Grid;
 use crate::output::{self, Exit};
 use crate::{environment, when};
 
-/// Two weeks make the baseline, besides what is judged.
-const BASELINE_HOURS: i64 = 336;
-
 /// Show statements that became slower than they use to be at this hour of the week
 ///
 /// The baseline of an hour is the median of the same hour in the two weeks before (of other days or of all hours while
 /// there is less history). A statement is told when every hour since some hour is slower than the baseline allows, at
 /// least 1.5 times and by at least one second in all. Causes are what happened to the server in that hour or the one
-/// before, with its time and how it is known, and what calls do now that they did not do before; what is concluded from
-/// numbers alone is called a guess. Exit code 1 when there is one.
+/// before, with its time and how it is known: from the history, and from the server log as far as `pawang serve` or
+/// --log read it (DDL, plans of auto_explain). What is concluded from numbers alone is called a guess, and where nothing
+/// else is known it says so. Exit code 1 when there is one.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// How much of the newest time is judged
     #[arg(long, default_value = "24h", value_name = "LENGTH")]
     since: String,
-}
-
-/// Hours of each statement, by its query identifier.
-type Hours = BTreeMap<String, Vec<Hour>>;
-
-#[derive(Serialize)]
-struct Line {
-    instance: String,
-    queryid: String,
-    since: Timestamp,
-    regression: Regression,
-    text: Option<String>,
+    /// Look for causes in these log files of the one instance of -i, instead of in what `pawang serve` kept of its log (repeatable)
+    #[arg(long, value_name = "FILE")]
+    log: Vec<String>,
 }
 
 /// Runs the command.
 pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Report> {
     let history = History::open(global)?;
     let judged = (when::length(&args.since)?.as_secs() / 3_600).max(1);
-    let now = environment::now();
-    let newest = now.as_second().div_euclid(3_600);
-    let span = Span {
-        from: at((newest - judged - BASELINE_HOURS) * 3_600),
-        to: now,
-    };
-    let recent = Span {
-        from: at((newest - judged - 1) * 3_600),
-        to: now,
-    };
-    let mut lines = Vec::new();
-    let mut looked_at = 0;
-    for instance in history.instances(global)? {
-        let reader = &history.reader;
-        let marks = marks(reader, &instance, recent)?;
-        let mut all: Hours = hours(reader, &instance, span)?;
-        let renamed = joined(reader, &mut all, &marks)?;
-        looked_at += all.len();
-        let mut found = Vec::new();
-        for (queryid, hours) in all {
-            if let Some(regression) = regression::regression(&hours, newest, judged) {
-                found.push((queryid, regression));
-            }
-        }
-        if found.is_empty() {
-            continue;
-        }
-        let stale = stale(reader, &instance, now)?;
-        for (queryid, mut regression) in found {
-            let text = text(reader, &queryid)?;
-            regression.explain(text.as_deref(), &marks, &stale);
-            regression.causes.extend(renamed.get(&queryid).cloned());
-            lines.push(Line {
-                instance: instance.clone(),
-                since: at(regression.since_hour * 3_600),
-                queryid,
-                regression,
-                text,
-            });
-        }
+    let instances = history.instances(global)?;
+    if !args.log.is_empty() && instances.len() > 1 {
+        let what = "cannot tell whose log --log is: there is history of more than one instance";
+        let hint = format!("pawang query regressions -i {} --log FILE", instances[0]);
+        return Err(Report::new(Kind::Usage, what).with_hint(hint));
+    }
+    let (mut lines, mut looked_at, mut refused) = (Vec::new(), 0, None);
+    for instance in instances {
+        let log = |hours| match args.log.is_empty() {
+            true => kept(&history, &instance, hours),
+            false => given(&args.log, &form(&history, &instance), hours).unwrap_or_else(|report| {
+                let read = Err(report.primary.clone());
+                refused = Some(report);
+                Log { read }
+            }),
+        };
+        let found = slower(&history.reader, &everything(&instance, judged), log);
+        let found = found.map_err(|error| error.report())?;
+        looked_at += found.looked_at;
+        lines.extend(found.slower);
+    }
+    if let Some(report) = refused {
+        return Err(report);
     }
     lines.sort_by(|a, b| b.regression.extra_ms.total_cmp(&a.regression.extra_ms));
     if global.json {
@@ -106,60 +80,63 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Report> {
     })
 }
 
-fn at(second: i64) -> Timestamp {
-    Timestamp::from_second(second).unwrap_or(Timestamp::UNIX_EPOCH)
-}
-
-fn text(reader: &Reader, queryid: &str) -> Result<Option<String>, Report> {
-    match queryid.parse() {
-        Ok(queryid) => reader.text(queryid).map_err(|error| error.report()),
-        Err(_) => Ok(None),
+/// Asks for all statements of an instance.
+pub(super) fn everything(instance: &str, judged: i64) -> Asked<'_> {
+    Asked {
+        instance,
+        rows: Rows::All,
+        now: environment::now(),
+        judged,
     }
 }
 
-/// Gives statements of a new major version the hours that they had under another identifier, and says so.
-fn joined(
-    reader: &Reader,
-    all: &mut Hours,
-    marks: &[Mark],
-) -> Result<BTreeMap<String, Cause>, Report> {
-    let mut told = BTreeMap::new();
-    for upgrade in marks.iter().filter(|mark| mark.kind == CauseKind::Upgrade) {
-        let at = upgrade.at.as_second().div_euclid(3_600);
-        let (mut over, mut new) = (BTreeMap::new(), Vec::new());
-        for (queryid, hours) in all.iter() {
-            let first = hours.first().map_or(i64::MAX, |hour| hour.hour);
-            let last = hours.last().map_or(i64::MIN, |hour| hour.hour);
-            if last > at && first < at {
-                continue;
-            }
-            let Some(text) = text(reader, queryid)? else {
-                continue;
-            };
-            if first >= at {
-                new.push((queryid.clone(), text));
-            } else {
-                over.insert(text, queryid.clone());
-            }
-        }
-        for (queryid, text) in new {
-            let Some(earlier) = over.remove(&text) else {
-                continue;
-            };
-            let mut hours = all.remove(&earlier).unwrap_or_default();
-            hours.extend(all.remove(&queryid).unwrap_or_default());
-            all.insert(queryid.clone(), hours);
-            let cause = Cause {
-                kind: CauseKind::Upgrade,
-                what: format!("its query id was {earlier} before the upgrade"),
-                at: Some(upgrade.at),
-                evidence: "the same text, which nothing is called by under both".to_owned(),
-                guess: true,
-            };
-            told.insert(queryid, cause);
+/// Returns what a daemon kept of the log of an instance.
+pub(super) fn kept(history: &History, instance: &str, hours: Range<i64>) -> Log {
+    match history.estate.data_directory() {
+        Some(data) => kept_log(&directory_of(&data, instance), hours),
+        None => Log {
+            read: Err("there is no data directory".to_owned()),
+        },
+    }
+}
+
+/// Returns the form of an instance's log, as its settings told it last: `%Q %u` may also be read as one name.
+fn form(history: &History, instance: &str) -> Wish {
+    let settings = history
+        .reader
+        .snapshots_at(instance, "settings", environment::now());
+    let settings = settings.unwrap_or_default();
+    let setting = |name: &str| {
+        let mut rows = settings.iter().flat_map(Snapshot::rows);
+        let row = rows.find(|row| row.text("name") == Some(name))?;
+        row.text("setting").map(str::to_owned)
+    };
+    let (prefix, zone) = (setting("log_line_prefix"), setting("log_timezone"));
+    Wish::told(prefix.as_deref(), zone.as_deref())
+}
+
+/// Reads the log files that were named.
+fn given(files: &[String], wish: &Wish, hours: Range<i64>) -> Result<Log, Report> {
+    let found = expand(files, Some(Box::new(std::io::stdin())));
+    for left in &found.skipped {
+        output::talk(&format!("warning: {}: {}", left.name, left.why));
+    }
+    let settings = Settings {
+        threads: 1,
+        piece_bytes: PIECE_BYTES,
+        choose: &|head| choose(head, wish),
+    };
+    let refused = |error: &pawang_logs::Error| {
+        Report::from_error(Kind::Usage, error).with_hint("pawang query regressions --log FILE")
+    };
+    let (log, source) =
+        regression::read(found.inputs, &settings, hours).map_err(|error| refused(&error))?;
+    for file in &source.files {
+        if let Some(trouble) = &file.trouble {
+            output::talk(&format!("warning: {}: {trouble}", file.name));
         }
     }
-    Ok(told)
+    Ok(log)
 }
 
 /// Says a cause with its time and its evidence.
@@ -176,7 +153,13 @@ fn sentence(cause: &Cause, zone: &TimeZone) -> String {
     )
 }
 
-fn table(lines: &[Line]) -> String {
+/// Says all causes of a regression, or that they are not known.
+pub(super) fn causes(regression: &Regression, zone: &TimeZone) -> Vec<String> {
+    let causes = regression.causes.iter().map(|cause| sentence(cause, zone));
+    regression.unknown().into_iter().chain(causes).collect()
+}
+
+fn table(lines: &[Slower]) -> String {
     let zone = TimeZone::system();
     let mut grid = Grid::new(&[
         "instance",
@@ -204,12 +187,7 @@ fn table(lines: &[Line]) -> String {
             milliseconds(found.now_ms),
             milliseconds(found.extra_ms),
             format!("{:.0}", found.calls),
-            found
-                .causes
-                .iter()
-                .map(|cause| sentence(cause, &zone))
-                .collect::<Vec<_>>()
-                .join("; "),
+            causes(found, &zone).join("; "),
             line.text.clone().unwrap_or_else(|| "-".to_owned()),
         ]);
     }

@@ -4,21 +4,28 @@ use jiff::tz::TimeZone;
 use pawang_core::{Kind, Report, Timestamp};
 use pawang_logs::looks::Entry;
 use pawang_logs::regression::Hour;
+use pawang_logs::regression::history::{Slower, hours, slower};
+use pawang_store::history::Rows;
 use serde::Serialize;
 
-use super::hours::hours;
 use super::live::{self, Answered, Asked, Seen};
+use super::regressions::{causes, everything, kept};
 use super::{blocks, from_history, milliseconds};
 use crate::cli::Global;
 use crate::cli::history::{History, span};
 use crate::each::each;
+use crate::environment;
 use crate::estate::{Estate, told};
 use crate::grid::Grid;
 use crate::output::{self, Exit};
 
+/// Newest hours in which it is judged at most whether the statement became slower.
+const JUDGED_HOURS_MAX: i64 = 168;
+
 /// Show one statement: its text, and what its calls did hour by hour
 ///
-/// From the history that `pawang serve` keeps; where there is none, or with --for or --total, the server is asked now.
+/// From the history that `pawang serve` keeps, with the causes when it became slower since --since; where there is none,
+/// or with --for or --total, the server is asked now.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// PostgreSQL's query identifier, as `pawang query top` shows it
@@ -43,6 +50,8 @@ struct Answer {
     queryid: String,
     text: Option<String>,
     hours: Vec<Line>,
+    /// How much slower it became since --since, and why; nothing when it did not, or when the server was asked.
+    slower: Option<Slower>,
     /// What the server counts now; absent for what the history holds.
     live: Option<Live>,
 }
@@ -101,7 +110,12 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Report> {
                 let notes = live.seen.notes().iter();
                 notes.for_each(|note| output::talk(&format!("{}: {note}", answer.instance)));
             }
-            None => output::data(&format!("\n{}\n{}", answer.instance, table(&answer.hours)))?,
+            None => {
+                output::data(&format!("\n{}\n{}", answer.instance, table(&answer.hours)))?;
+                if let Some(slower) = &answer.slower {
+                    output::data(&why(slower))?;
+                }
+            }
         }
     }
     Ok(Exit::Good)
@@ -116,13 +130,18 @@ fn remembered(args: &Args, history: &History, instances: Vec<String>) -> Result<
         .map_err(|error| error.report())?;
     let mut answers = Vec::new();
     for instance in instances {
-        let found = hours(&history.reader, &instance, span)?.remove(&queryid);
-        if let Some(found) = found {
+        let found =
+            hours(&history.reader, &instance, Rows::All, span).map_err(|error| error.report())?;
+        if let Some(found) = found.get(&queryid) {
+            let judged = (environment::now().as_second() - span.from.as_second()) / 3_600;
+            let judged = judged.clamp(1, JUDGED_HOURS_MAX);
+            let slower = regressed(history, &instance, &queryid, judged)?;
             answers.push(Answer {
                 instance,
                 queryid: queryid.clone(),
                 text: text.clone(),
                 hours: found.iter().map(line).collect(),
+                slower,
                 live: None,
             });
         }
@@ -132,6 +151,37 @@ fn remembered(args: &Args, history: &History, instances: Vec<String>) -> Result<
         return Err(Report::new(Kind::Answer, what).with_hint("pawang query top --since 7d"));
     }
     Ok((text, answers))
+}
+
+/// Returns how a statement became slower within the newest hours, if it did.
+fn regressed(
+    history: &History,
+    instance: &str,
+    queryid: &str,
+    judged: i64,
+) -> Result<Option<Slower>, Report> {
+    let log = |hours| kept(history, instance, hours);
+    let found = slower(&history.reader, &everything(instance, judged), log);
+    let found = found.map_err(|error| error.report())?;
+    Ok(found
+        .slower
+        .into_iter()
+        .find(|slower| slower.queryid == queryid))
+}
+
+/// Says that it became slower, since when, and why.
+fn why(slower: &Slower) -> String {
+    let (found, zone) = (&slower.regression, TimeZone::system());
+    let since = slower.since.to_zoned(zone.clone());
+    let causes = causes(found, &zone);
+    format!(
+        "\nx{:.1} slower per call since {}: {} before, {} now\n  {}\n",
+        found.ratio,
+        since.strftime("%Y-%m-%d %H:%M"),
+        milliseconds(found.before_ms),
+        milliseconds(found.now_ms),
+        causes.join("\n  ")
+    )
 }
 
 /// Asks the servers; `None` when a signal came first.
@@ -174,6 +224,7 @@ fn now(args: &Args, global: &Global) -> Result<Option<Found>, Report> {
             queryid: args.queryid.to_string(),
             text: own,
             hours: Vec::new(),
+            slower: None,
             live: Some(Live {
                 growth,
                 total,

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use pawang_core::Report;
-use pawang_logs::regression::Hour;
+use pawang_store::Error;
 use pawang_store::history::{Fold, Reader, Rows, SeriesQuery, Span};
+
+use crate::regression::Hour;
 
 const HOUR: Duration = Duration::from_secs(3_600);
 const COLUMNS: [&str; 7] = [
@@ -22,26 +23,25 @@ const COLUMNS: [&str; 7] = [
 ///
 /// # Errors
 /// The history cannot be read.
-pub(super) fn hours(
+pub fn hours(
     reader: &Reader,
     instance: &str,
+    rows: Rows<'_>,
     span: Span,
-) -> Result<BTreeMap<String, Vec<Hour>>, Report> {
+) -> Result<BTreeMap<String, Vec<Hour>>, Error> {
     let mut found: BTreeMap<String, BTreeMap<i64, Hour>> = BTreeMap::new();
     // A column at a time, so that the bound on series of one answer is one on statements.
     for (index, column) in COLUMNS.iter().enumerate() {
-        let series = reader
-            .series(&SeriesQuery {
-                instance,
-                collector: "statements",
-                database: None,
-                columns: &[column],
-                rows: Rows::All,
-                fold: Fold::SumBy(&["queryid"]),
-                span,
-                step: Some(HOUR),
-            })
-            .map_err(|error| error.report())?;
+        let series = reader.series(&SeriesQuery {
+            instance,
+            collector: "statements",
+            database: None,
+            columns: &[column],
+            rows,
+            fold: Fold::SumBy(&["queryid"]),
+            span,
+            step: Some(HOUR),
+        })?;
         for series in series {
             let queryid = series.labels.first().cloned().unwrap_or_default();
             let hours = found.entry(queryid).or_default();

@@ -3,10 +3,21 @@
 //! Pure: whoever has a history hands over hours. The baseline is the median over two weeks, so that a batch that is always slow on Sunday
 //! night is no regression, and the spread is the median absolute deviation, so that one bad hour does not widen it.
 
+#[cfg(feature = "history")]
+pub mod history;
+mod plans;
+mod read;
+mod trail;
+
+pub use read::read;
+pub use trail::{Happening, Log, PlanSeen, Trail, Use, What};
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use pawang_core::Timestamp;
 use serde::Serialize;
+
+use plans::Story;
 
 const HOUR_SECONDS: i64 = 3_600;
 /// Something is seen so late at most: settings and objects are looked at every five minutes.
@@ -164,6 +175,23 @@ pub struct Regression {
     pub extra_ms: f64,
     /// What explains it, the most telling first.
     pub causes: Vec<Cause>,
+    /// What the server log says of its plans, or why the log was not read.
+    pub log: String,
+}
+
+/// What is known of a regressed statement and of its server.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'a> {
+    /// Its text, where that is known.
+    pub text: Option<&'a str>,
+    /// Its query identifiers: that of now, and those of before an upgrade.
+    pub query_ids: &'a [i64],
+    /// What happened to the server.
+    pub marks: &'a [Mark],
+    /// Statistics that no longer fit.
+    pub stale: &'a [Stale],
+    /// The server's log.
+    pub log: &'a Log,
 }
 
 /// Finds out whether a statement became slower within the last hours.
@@ -213,14 +241,21 @@ pub fn regression(hours: &[Hour], newest: i64, judged: i64) -> Option<Regression
         calls: now.calls,
         extra_ms,
         causes,
+        log: String::new(),
     })
 }
 
 impl Regression {
-    /// Adds what happened to the server at that time, and old statistics, as far as they have to do with the statement; the most telling
-    /// first.
-    pub fn explain(&mut self, text: Option<&str>, marks: &[Mark], stale: &[Stale]) {
-        let names = text.map(names);
+    /// Adds what happened to the server at that time, a plan that changed, and old statistics, as far as they have to do with the
+    /// statement; the most telling first.
+    pub fn explain(&mut self, known: &Known<'_>) {
+        let Known { marks, stale, .. } = *known;
+        let story = Story::of(known.log, known.query_ids, known.text, self.since_hour);
+        let mut names = known.text.map(names);
+        if let Some(names) = &mut names {
+            names.extend(story.names);
+        }
+        self.log = story.told;
         let uses = |tables: &[String]| match &names {
             Some(names) => {
                 tables.is_empty()
@@ -241,9 +276,16 @@ impl Regression {
             stale.old() && names.is_some() && uses(std::slice::from_ref(&stale.table))
         });
         causes.extend(stale.map(Stale::cause));
+        causes.extend(story.changed);
         causes.sort_by_key(|cause| (cause.kind, cause.idle(), cause.at));
         causes.append(&mut self.causes);
         self.causes = bounded(causes);
+    }
+
+    /// Says that the cause is not known and why, when nothing but guesses explains it.
+    pub fn unknown(&self) -> Option<String> {
+        let known = self.causes.iter().any(|cause| !cause.guess);
+        (!known).then(|| format!("the cause is not known: {}", self.log))
     }
 }
 
@@ -486,7 +528,16 @@ mod tests {
     fn explained_by(text: Option<&str>, marks: &[Mark], stale: &[Stale]) -> Vec<String> {
         let hours = weeks(|at| if at > NEWEST - 3 { 40.0 } else { 5.0 });
         let mut found = find(&hours).expect("three hours at eight times the time");
-        found.explain(text, marks, stale);
+        let log = Log {
+            read: Err("nobody reads it".to_owned()),
+        };
+        found.explain(&Known {
+            text,
+            query_ids: &[],
+            marks,
+            stale,
+            log: &log,
+        });
         found.causes.into_iter().map(|cause| cause.what).collect()
     }
 
@@ -520,6 +571,36 @@ mod tests {
         );
         let all = explained_by(None, &marks, &[]);
         assert_eq!(all.len(), 6, "without a text any of them may be: {all:?}");
+    }
+
+    #[test]
+    fn without_a_log_and_a_cause_it_says_so() {
+        let hours = weeks(|at| if at > NEWEST - 3 { 40.0 } else { 5.0 });
+        let mut found = find(&hours).expect("three hours at eight times the time");
+        let log = Log {
+            read: Err("nobody reads it".to_owned()),
+        };
+        let mut known = Known {
+            text: None,
+            query_ids: &[],
+            marks: &[],
+            stale: &[],
+            log: &log,
+        };
+        found.explain(&known);
+        assert_eq!(
+            found.unknown().as_deref(),
+            Some("the cause is not known: the server log was not read: nobody reads it")
+        );
+        let marks = [mark(
+            NEWEST - 2,
+            CauseKind::Restart,
+            "the server was started",
+            &[],
+        )];
+        known.marks = &marks;
+        found.explain(&known);
+        assert_eq!(found.unknown(), None);
     }
 
     #[test]

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use jiff::SignedDuration;
-use pawang_core::{Epoch, Report, Snapshot, Timestamp, Value};
-use pawang_logs::regression::{CauseKind, Mark, Stale};
+use pawang_core::{Epoch, Snapshot, Timestamp, Value};
 use pawang_store::Error;
 use pawang_store::history::{Change, Reader, Span};
+
+use crate::regression::{CauseKind, Mark, Stale};
 
 /// Changes of one collector that are looked through.
 const CHANGES_MAX: usize = 20_000;
@@ -21,28 +22,31 @@ const LIVES: &str = "statements-info";
 const LOOK_BACK: SignedDuration = SignedDuration::from_hours(1);
 const SCHEMA: &str = "schema-objects";
 
-/// Returns what happened within a span, in no order.
-///
-/// # Errors
-/// The history cannot be read.
-pub(super) fn marks(reader: &Reader, instance: &str, span: Span) -> Result<Vec<Mark>, Report> {
-    let find = || -> Result<Vec<Mark>, Error> {
-        let mut marks = settings(reader, instance, span)?;
-        marks.extend(lives(reader, instance, span)?);
-        marks.extend(schema(reader, instance, span)?);
-        marks.extend(analysed(reader, instance, span)?);
-        Ok(marks)
+/// What happened to a server.
+#[derive(Debug, Default)]
+pub(super) struct Happened {
+    /// What may be a cause, in no order.
+    pub(super) marks: Vec<Mark>,
+    /// The tables of indexes that appeared, vanished or changed, by their names.
+    pub(super) owners: BTreeMap<String, Vec<String>>,
+}
+
+/// Returns what happened within a span.
+pub(super) fn happened(reader: &Reader, instance: &str, span: Span) -> Result<Happened, Error> {
+    let mut happened = Happened {
+        marks: settings(reader, instance, span)?,
+        ..Happened::default()
     };
-    find().map_err(|error| error.report())
+    happened.marks.extend(lives(reader, instance, span)?);
+    upgraded(&mut happened.marks);
+    schema(reader, instance, span, &mut happened)?;
+    happened.marks.extend(analysed(reader, instance, span)?);
+    Ok(happened)
 }
 
 /// Returns the tables whose statistics were gathered before many of their rows changed, as last seen.
-///
-/// # Errors
-/// The history cannot be read.
-pub(super) fn stale(reader: &Reader, instance: &str, now: Timestamp) -> Result<Vec<Stale>, Report> {
-    let snapshots = reader.snapshots_at(instance, "tables", now);
-    let snapshots = snapshots.map_err(|error| error.report())?;
+pub(super) fn stale(reader: &Reader, instance: &str, now: Timestamp) -> Result<Vec<Stale>, Error> {
+    let snapshots = reader.snapshots_at(instance, "tables", now)?;
     let mut found = Vec::new();
     for row in snapshots.iter().flat_map(Snapshot::rows) {
         let (Some(schema), Some(table)) = (row.text("schemaname"), row.text("relname")) else {
@@ -71,19 +75,43 @@ fn settings(reader: &Reader, instance: &str, span: Span) -> Result<Vec<Mark>, Er
     let changes = reader.changes(instance, "settings", span, CHANGES_MAX)?;
     let told = changes.into_iter().filter_map(|change| {
         let name = change.labels.first()?;
-        (change.column.as_deref() == Some("setting")).then(|| Mark {
-            at: change.at,
-            kind: CauseKind::Setting,
-            what: format!(
-                "setting {name} changed from {} to {}",
-                shown(&change.before),
-                shown(&change.after)
+        if change.column.as_deref() != Some("setting") || name == "server_version_num" {
+            return None;
+        }
+        let (before, after) = (shown(&change.before), shown(&change.after));
+        let (kind, what) = match name.as_str() {
+            // However long the upgrade took, these are the values of before and since.
+            "server_version" => (
+                CauseKind::Upgrade,
+                format!("PostgreSQL {before} became {after}"),
             ),
+            _ => (
+                CauseKind::Setting,
+                format!("setting {name} changed from {before} to {after}"),
+            ),
+        };
+        Some(Mark {
+            at: change.at,
+            kind,
+            what,
             evidence: "pg_settings, first seen then".to_owned(),
             tables: Vec::new(),
         })
     });
     Ok(told.collect())
+}
+
+/// Gives upgrades the time of the start that brought them: only a start can.
+fn upgraded(marks: &mut [Mark]) {
+    let starts = marks.iter().filter(|mark| mark.kind == CauseKind::Restart);
+    let starts: Vec<Timestamp> = starts.map(|mark| mark.at).collect();
+    for mark in marks
+        .iter_mut()
+        .filter(|mark| mark.kind == CauseKind::Upgrade)
+    {
+        let start = starts.iter().filter(|start| **start <= mark.at).max();
+        mark.at = start.copied().unwrap_or(mark.at);
+    }
 }
 
 fn shown(value: &Option<Value>) -> String {
@@ -96,7 +124,7 @@ fn shown(value: &Option<Value>) -> String {
     }
 }
 
-/// Returns starts, failovers and upgrades.
+/// Returns starts and failovers.
 fn lives(reader: &Reader, instance: &str, span: Span) -> Result<Vec<Mark>, Error> {
     let mut marks = Vec::new();
     let mut before: Option<(Epoch, Timestamp)> = None;
@@ -111,43 +139,6 @@ fn lives(reader: &Reader, instance: &str, span: Span) -> Result<Vec<Mark>, Error
         ControlFlow::Continue(())
     };
     reader.walk(instance, LIVES, span, &mut each)?;
-    let version = |at: Timestamp| -> Result<Option<(i64, String)>, Error> {
-        let snapshots = reader.snapshots_at(instance, "server", at)?;
-        let mut rows = snapshots.iter().flat_map(Snapshot::rows);
-        let row = rows.next();
-        Ok(row.and_then(|row| {
-            let number = row.value("server_version_num").as_int()?;
-            Some((
-                number,
-                row.text("server_version").unwrap_or_default().to_owned(),
-            ))
-        }))
-    };
-    // Only a start can bring another version.
-    let starts: Vec<Timestamp> = marks
-        .iter()
-        .filter(|mark: &&Mark| mark.kind == CauseKind::Restart)
-        .map(|mark| mark.at)
-        .collect();
-    for start in starts {
-        let earlier = start
-            .saturating_sub(SignedDuration::from_secs(1))
-            .unwrap_or(start);
-        let later = start
-            .saturating_add(SignedDuration::from_mins(10))
-            .unwrap_or(start);
-        if let (Some((old, from)), Some((new, to))) = (version(earlier)?, version(later)?)
-            && old != new
-        {
-            marks.push(Mark {
-                at: start,
-                kind: CauseKind::Upgrade,
-                what: format!("PostgreSQL {from} became {to}"),
-                evidence: "server_version before and after the start".to_owned(),
-                tables: Vec::new(),
-            });
-        }
-    }
     Ok(marks)
 }
 
@@ -185,15 +176,19 @@ fn life(old: &Epoch, new: &Epoch, seen_at: Timestamp) -> Option<Mark> {
     )
 }
 
-/// Returns objects that appeared, vanished or changed.
-fn schema(reader: &Reader, instance: &str, span: Span) -> Result<Vec<Mark>, Error> {
+/// Adds objects that appeared, vanished or changed.
+fn schema(
+    reader: &Reader,
+    instance: &str,
+    span: Span,
+    happened: &mut Happened,
+) -> Result<(), Error> {
     let changes = reader.changes(instance, SCHEMA, span, CHANGES_MAX)?;
     let wanted = |change: &&Change| {
         let whole = change.column.is_none();
         whole || change.column.as_deref() == Some("definition_hash")
     };
     let mut definitions = Definitions::default();
-    let mut marks = Vec::new();
     for change in changes.iter().filter(wanted).take(OBJECTS_MAX) {
         let [kind, schema, name] = change.labels.as_slice() else {
             continue;
@@ -209,6 +204,9 @@ fn schema(reader: &Reader, instance: &str, span: Span) -> Result<Vec<Mark>, Erro
         let tables: Vec<String> = tables(kind, name, definition.as_deref())
             .into_iter()
             .collect();
+        if kind.ends_with("index") && !tables.is_empty() {
+            happened.owners.insert(name.to_lowercase(), tables.clone());
+        }
         // What belongs to no table would be named with every statement.
         if tables.is_empty() && !matches!(kind.as_str(), "function" | "procedure" | "extension") {
             continue;
@@ -218,7 +216,7 @@ fn schema(reader: &Reader, instance: &str, span: Span) -> Result<Vec<Mark>, Erro
             .chars()
             .take(SHOWN_CHARACTERS_MAX)
             .collect();
-        marks.push(Mark {
+        happened.marks.push(Mark {
             at: change.at,
             kind: CauseKind::Schema,
             what: format!("{kind} {schema}.{name} {what}"),
@@ -230,7 +228,7 @@ fn schema(reader: &Reader, instance: &str, span: Span) -> Result<Vec<Mark>, Erro
             },
         });
     }
-    Ok(marks)
+    Ok(())
 }
 
 /// Returns the table that an object belongs to, or the object itself where statements name that.
@@ -347,6 +345,26 @@ mod tests {
         assert_eq!(tables("table", "orders", None).as_deref(), Some("orders"));
         assert_eq!(tables("index", "orders_customer", None), None);
         assert_eq!(plain("f(integer, text)"), "f");
+    }
+
+    #[test]
+    fn an_upgrade_is_of_the_last_start_before_it_was_seen() {
+        let mark = |second: i64, kind| Mark {
+            at: Timestamp::from_second(second).unwrap(),
+            kind,
+            what: String::new(),
+            evidence: String::new(),
+            tables: Vec::new(),
+        };
+        use CauseKind::{Restart, Upgrade};
+        let mut marks = [
+            mark(300, Upgrade),
+            mark(9, Restart),
+            mark(200, Restart),
+            mark(400, Restart),
+        ];
+        upgraded(&mut marks);
+        assert_eq!(marks[0].at.as_second(), 200);
     }
 
     #[test]
