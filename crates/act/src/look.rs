@@ -1,5 +1,6 @@
 //! Looks at the objects of tasks: the same code for making a plan, for applying it, and for settling.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use pawang_core::plan::Task;
@@ -55,6 +56,79 @@ pub(crate) async fn numbers(writer: &Writer, task: &Task) -> Facts {
     }
 }
 
+/// What one look at a task's object says before it is changed.
+pub(crate) struct Seen {
+    /// What is true of it; `None` when it is gone.
+    pub facts: Option<Facts>,
+    /// What the role lacks for the task: the statement that would grant it.
+    pub lacking: Option<String>,
+    /// Its numbers; empty where they cannot be read now.
+    pub numbers: Facts,
+}
+
+/// Looks at a task's object in one statement: a night has thousands of them.
+pub(crate) async fn seen(writer: &Writer, task: &Task) -> Result<Seen, Error> {
+    let probe = task::probe(task, writer.server.version);
+    let queries = [&probe.facts, &probe.privilege, &probe.numbers];
+    let values: Vec<String> = queries
+        .into_iter()
+        .zip(["facts", "privilege", "numbers"])
+        .filter_map(|(sql, name)| Some(one(sql.as_deref()?, name)))
+        .collect();
+    if values.is_empty() {
+        return in_turn(writer, task).await;
+    }
+    match row(writer, &format!("SELECT {}", values.join(",\n"))).await {
+        Ok(found) => {
+            let found = found.unwrap_or_default();
+            let object = |name: &str| found.get(name).and_then(|text| members(text));
+            Ok(Seen {
+                facts: match probe.facts {
+                    Some(_) => object("facts"),
+                    None => Some(Facts::new()),
+                },
+                lacking: lacks(&object("privilege").unwrap_or_default()),
+                numbers: object("numbers").unwrap_or_default(),
+            })
+        }
+        // Somebody holds a lock that even reading the size would wait for: the facts do not need it.
+        Err(Error::LockTimeout { .. }) => in_turn(writer, task).await,
+        Err(error) => Err(error),
+    }
+}
+
+async fn in_turn(writer: &Writer, task: &Task) -> Result<Seen, Error> {
+    Ok(Seen {
+        facts: facts(writer, task).await?,
+        lacking: lacking(writer, task).await?,
+        numbers: numbers(writer, task).await,
+    })
+}
+
+/// Returns the first row of a query as one value of another.
+fn one(sql: &str, name: &str) -> String {
+    format!(
+        "(SELECT pg_catalog.row_to_json(r)::pg_catalog.text FROM ({sql}) AS r LIMIT 1) AS {name}"
+    )
+}
+
+/// Returns the members of a JSON object as texts, NULL as the empty one; `None` without an object.
+fn members(text: &str) -> Option<Facts> {
+    use serde_json::Value;
+    let object: BTreeMap<String, Value> = serde_json::from_str(text).ok()?;
+    let plain = |value| match value {
+        Value::String(text) => text,
+        Value::Null => String::new(),
+        other => other.to_string(),
+    };
+    Some(
+        object
+            .into_iter()
+            .map(|(name, value)| (name, plain(value)))
+            .collect(),
+    )
+}
+
 /// Says whether a query's only value is true.
 pub(crate) async fn holds(writer: &Writer, sql: &str) -> Result<bool, Error> {
     let row = row(writer, sql).await?;
@@ -70,13 +144,16 @@ pub(crate) async fn needless(writer: &Writer, task: &Task) -> Result<bool, Error
 }
 
 /// Returns what the role lacks for a task: the statement that would grant it.
-pub(crate) async fn lacking(writer: &Writer, task: &Task) -> Result<Option<String>, Error> {
+async fn lacking(writer: &Writer, task: &Task) -> Result<Option<String>, Error> {
     let Some(sql) = task::probe(task, writer.server.version).privilege else {
         return Ok(None);
     };
-    let row = row(writer, &sql).await?.unwrap_or_default();
-    let may = row.get("may").is_none_or(|may| may == "true");
-    Ok((!may).then(|| row.get("grant").cloned().unwrap_or_default()))
+    Ok(lacks(&row(writer, &sql).await?.unwrap_or_default()))
+}
+
+fn lacks(privilege: &Facts) -> Option<String> {
+    let may = privilege.get("may").is_none_or(|may| may == "true");
+    (!may).then(|| privilege.get("grant").cloned().unwrap_or_default())
 }
 
 /// Returns how many rows of a default partition are in the way of a task.

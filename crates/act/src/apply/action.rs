@@ -165,8 +165,7 @@ impl Run<'_> {
         }
         let writer = self.writer(&action.database, &action.id, kept).await;
         let writer = writer.map_err(|error| Early::of_server(&error))?;
-        self.still_so(action, writer).await?;
-        done.before = look::numbers(writer, &action.task).await;
+        done.before = self.still_so(action, writer).await?;
         let unseen = self.monitor.unseen();
         if !unseen.is_empty() && action.cost.disk.is_some() {
             done.before.insert("unseen".to_owned(), unseen.join(", "));
@@ -230,8 +229,8 @@ impl Run<'_> {
         result
     }
 
-    /// Compares the object with what was agreed to.
-    async fn still_so(&self, action: &Action, writer: &Writer) -> Result<(), Early> {
+    /// Compares the object with what was agreed to, and returns its numbers.
+    async fn still_so(&self, action: &Action, writer: &Writer) -> Result<Facts, Early> {
         let of_server = |error: pawang_postgres::Error| Early::of_server(&error);
         crate::hold::same_world(&self.plan.world, &writer.server)
             .map_err(|error| Early::new(State::Stale, error.to_string()))?;
@@ -259,8 +258,8 @@ impl Run<'_> {
         {
             return Err(Early::new(State::Needless, "it is already as wanted"));
         }
-        let facts = look::facts(writer, &action.task).await.map_err(of_server)?;
-        let Some(facts) = facts else {
+        let seen = look::seen(writer, &action.task).await.map_err(of_server)?;
+        let Some(facts) = seen.facts else {
             return Err(Early::new(State::Stale, "it is gone"));
         };
         if let Some(why) = difference(&action.expected, &facts) {
@@ -269,10 +268,7 @@ impl Run<'_> {
         if let Some(why) = task::refusal(&action.task, &facts) {
             return Err(Early::new(State::Refused, why));
         }
-        if let Some(grant) = look::lacking(writer, &action.task)
-            .await
-            .map_err(of_server)?
-        {
+        if let Some(grant) = seen.lacking {
             let user = &writer.server.user;
             let mut early = Early::new(State::Refused, format!("role \"{user}\" may not do this"));
             early.hint = Some(grant);
@@ -287,7 +283,7 @@ impl Run<'_> {
             early.hint = Some("move these rows out of the default partition first".to_owned());
             return Err(early);
         }
-        Ok(())
+        Ok(seen.numbers)
     }
 
     fn begin(
