@@ -149,6 +149,18 @@ pub(crate) fn undo(task: &Task, facts: &Facts) -> Option<String> {
             table::undo(task, facts)
         }
         Task::DropInvalidIndex { .. } => facts.get("definition").cloned(),
+        Task::DetachPartition {
+            parent, partition, ..
+        }
+        | Task::FinalizeDetach { parent, partition } => partition::undo(parent, partition, facts),
+        _ => None,
+    }
+}
+
+/// Returns what people have to know besides, now that it is known what there is.
+pub(crate) fn evidence(task: &Task, facts: &Facts) -> Option<(String, String)> {
+    match task {
+        Task::CreatePartition { parent, name, .. } => partition::evidence(parent, name, facts),
         _ => None,
     }
 }
