@@ -477,7 +477,7 @@ mod tests {
         let work = BuildRate::work(ByteSize(900 << 20), ByteSize(100 << 20));
         let (usual, longest) = duration(work, None);
         assert_eq!(usual.as_secs(), 100);
-        assert!(longest.starts_with("400 s for 2.0 GB"), "{longest}");
+        assert!(longest.starts_with("400 s for 1.9 GB"), "{longest}");
         let rate = BuildRate {
             usual: ByteSize(100 << 20),
             slowest: ByteSize(50 << 20),
