@@ -141,6 +141,14 @@ impl<'a> Partitioned<'a> {
             .count()
     }
 
+    /// Returns how many partitions stand ready after the newest that has rows; all of them when none has.
+    pub(super) fn after_rows(&self) -> usize {
+        let newest_first = self.partitions.iter().rev();
+        newest_first
+            .take_while(|part| rows_of(&part.row) <= 0.0)
+            .count()
+    }
+
     /// Plans the partitions that are missing ahead.
     pub(super) fn ahead(&self, scope: &Scope<'_>, found: &mut Findings, wanted: u32) {
         let now = self.in_use(scope);
