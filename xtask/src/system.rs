@@ -32,6 +32,8 @@ pub(crate) enum Need {
     Alertmanager,
     /// pg_repack for the server that Debian 12 has.
     Repack,
+    /// pg_partman for the same.
+    Partman,
     /// pgBadger.
     PgBadger,
     /// The mail server of the tests.
@@ -51,6 +53,7 @@ impl Need {
             Need::Prometheus => &PROMETHEUS,
             Need::Alertmanager => &ALERTMANAGER,
             Need::Repack => &["postgresql-15-repack"],
+            Need::Partman => &["postgresql-15-partman"],
             Need::PgBadger => &["pgbadger"],
             Need::Mail => &["python3-aiosmtpd"],
             Need::Browser => &["chromium", "chromium-driver"],
@@ -80,6 +83,9 @@ impl Need {
             Need::Prometheus => found("promtool") && PROMETHEUS.iter().all(|name| found(name)),
             Need::Alertmanager => found("prometheus-alertmanager"),
             Need::Repack => Path::new("/usr/lib/postgresql/15/bin/pg_repack").is_file(),
+            Need::Partman => {
+                Path::new("/usr/share/postgresql/15/extension/pg_partman.control").is_file()
+            }
             Need::PgBadger => found("pgbadger"),
             Need::Mail => run::works("/usr/bin/python3", &["-c", "import aiosmtpd"]),
             Need::Browser => found("chromium") && found("chromedriver"),

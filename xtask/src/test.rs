@@ -67,6 +67,7 @@ pub(crate) fn run(wanted: Option<&str>) -> Result<(), String> {
             Need::Server,
             Need::Pooler,
             Need::Repack,
+            Need::Partman,
             Need::Patroni,
             Need::Prometheus,
             Need::Alertmanager,

@@ -117,6 +117,7 @@ async fn task(scene: &Scene, kind: &str) -> Task {
             name: "fakta_3".to_owned(),
             from: "3000".to_owned(),
             to: "4000".to_owned(),
+            like: None,
         },
         "rewrite-vacuum-full" => Task::Rewrite {
             table,

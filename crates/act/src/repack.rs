@@ -3,11 +3,13 @@
 //! `--no-kill-backend` always: it never ends the session of another, and gives up instead. The password never stands in
 //! an argument.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
 use pawang_core::plan::Relation;
+use pawang_postgres::{RootCertificate, Ssl, SslMode};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, Command};
@@ -39,6 +41,10 @@ pub struct Reach<'a> {
     pub database: &'a str,
     /// The password, if one is needed; it goes by the environment of the program.
     pub password: Option<&'a str>,
+    /// How much protection by TLS is demanded, and by which files.
+    pub ssl: &'a Ssl,
+    /// The name of its sessions on the server.
+    pub application: &'a str,
 }
 
 /// What became of the program.
@@ -48,8 +54,7 @@ pub enum Ended {
     Done,
     /// It was told to stop, and had time to clean up, or not.
     Stopped {
-        /// Whether it ended by itself; if not, its triggers and log table may be left: `DROP EXTENSION pg_repack CASCADE`
-        /// and `CREATE EXTENSION pg_repack` remove them.
+        /// Whether it ended by itself; if not, its trigger and tables may be left.
         clean: bool,
     },
     /// It gave up; its last words.
@@ -71,10 +76,10 @@ pub fn arguments(table: &Relation, reach: &Reach<'_>, wait: Duration) -> Vec<Str
         "--no-kill-backend".to_owned(),
         "--no-password".to_owned(),
         format!("--wait-timeout={}", wait.as_secs().max(1)),
-        format!("--host={}", reach.host),
+        format!("--host={}", parameter(reach.host)),
         format!("--port={}", reach.port),
-        format!("--username={}", reach.user),
-        format!("--dbname={}", reach.database),
+        format!("--username={}", parameter(reach.user)),
+        format!("--dbname={}", parameter(reach.database)),
     ];
     let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
     arguments.push(format!(
@@ -83,6 +88,50 @@ pub fn arguments(table: &Relation, reach: &Reach<'_>, wait: Duration) -> Vec<Str
         quoted(&table.name)
     ));
     arguments
+}
+
+/// Returns a value as it may stand in a connection string: the program puts it there as it is, also what would be a
+/// parameter of its own.
+fn parameter(value: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:@".contains(c);
+    if !value.is_empty() && value.chars().all(plain) {
+        return value.to_owned();
+    }
+    format!("'{}'", value.replace('\\', "\\\\").replace('\'', "\\'"))
+}
+
+/// Returns the variables by which the program protects its connections as Pawang protects its own.
+fn protection(ssl: &Ssl) -> Vec<(&'static str, OsString)> {
+    let mode = match ssl.mode {
+        SslMode::Disable => "disable",
+        SslMode::Allow => "allow",
+        SslMode::Prefer => "prefer",
+        SslMode::Require => "require",
+        SslMode::VerifyCa => "verify-ca",
+        SslMode::VerifyFull => "verify-full",
+    };
+    let root = match &ssl.root {
+        RootCertificate::None => None,
+        RootCertificate::Default(path) | RootCertificate::File(path) => Some(path.into()),
+        RootCertificate::System => Some("system".into()),
+    };
+    let client = ssl.client.as_ref();
+    let files = [
+        ("PGSSLROOTCERT", root),
+        ("PGSSLCRL", ssl.revoked.as_ref().map(Into::into)),
+        (
+            "PGSSLCERT",
+            client.map(|client| (&client.certificate).into()),
+        ),
+        ("PGSSLKEY", client.map(|client| (&client.key).into())),
+    ];
+    let files = files
+        .into_iter()
+        .filter_map(|(name, file)| Some((name, file?)));
+    [("PGSSLMODE", mode.into())]
+        .into_iter()
+        .chain(files)
+        .collect()
 }
 
 /// Writes a table anew, until it is done or `stop` becomes true; dropped half-way, the group is killed.
@@ -101,7 +150,8 @@ pub async fn repack(
         .args(arguments(table, reach, wait))
         .env_clear()
         .env("PATH", PATH)
-        .env("PGAPPNAME", "pawang:repack")
+        .env("PGAPPNAME", reach.application)
+        .envs(protection(reach.ssl))
         .current_dir("/")
         .process_group(0)
         .stdin(Stdio::null())
@@ -216,11 +266,33 @@ mod tests {
             user: "dba",
             database: "sales",
             password: Some("secret"),
+            ssl: &Ssl {
+                mode: SslMode::VerifyFull,
+                root: RootCertificate::File("/etc/ca.crt".into()),
+                ..Ssl::default()
+            },
+            application: "pawang:rewrite",
         };
+        let protection = protection(reach.ssl);
+        assert!(protection.contains(&("PGSSLMODE", "verify-full".into())));
+        assert!(protection.contains(&("PGSSLROOTCERT", "/etc/ca.crt".into())));
         let arguments = arguments(&table, &reach, Duration::from_secs(60));
         assert!(arguments.contains(&"--no-kill-backend".to_owned()));
         assert!(arguments.contains(&"--table=\"dw\".\"Fact \"\"x\"\"; DROP\"".to_owned()));
         assert!(!arguments.iter().any(|argument| argument.contains("secret")));
+    }
+
+    #[test]
+    fn names_stay_one_value_in_the_connection_string_of_the_program() {
+        for (name, expected) in [
+            ("sales", "sales"),
+            ("Gudang data", "'Gudang data'"),
+            ("x host=evil", "'x host=evil'"),
+            (r"o'clock\", r"'o\'clock\\'"),
+            ("", "''"),
+        ] {
+            assert_eq!(parameter(name), expected);
+        }
     }
 
     #[test]

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use pawang_core::Server;
-use pawang_core::plan::{State, Task};
+use pawang_core::plan::{Relation, RewriteMethod, State, Task};
 use pawang_postgres::{Session, Target, Writer};
 use pawang_store::state::Entry;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
-use crate::apply::{clean, leftovers};
+use crate::apply::{at_work, clean, leftovers, sweep};
 use crate::journal::{Intent, Journal};
 use crate::task::{self, Proof};
 use crate::{Error, hold, look, session};
@@ -105,17 +105,18 @@ pub(crate) fn same_server(intent: &Intent, server: &Server, address: &str) -> bo
     }
 }
 
-/// Waits until the session that began it is gone; says whether it is.
+/// Waits until the session that began it is gone, and its program; says whether they are.
+///
+/// A program of pg_repack outlives Pawang: it may still do what it was asked to.
 async fn ended(writer: &Writer, intent: &Intent) -> Result<bool, Error> {
-    let sql = format!(
-        "SELECT (NOT EXISTS (SELECT FROM pg_catalog.pg_stat_activity AS a
-    WHERE a.pid = {} AND a.backend_start = {}))::pg_catalog.text",
-        intent.backend,
-        crate::quote::text(&intent.backend_start.to_string())
-    );
+    let session = session_ended(intent);
     let deadline = Instant::now() + SESSION_PATIENCE;
     loop {
-        if look::holds(writer, &sql).await? {
+        let program = match repacked(&intent.task) {
+            Some(table) => look::holds(writer, &at_work(table, &intent.action)).await?,
+            None => false,
+        };
+        if !program && look::holds(writer, &session).await? {
             return Ok(true);
         }
         if Instant::now() >= deadline {
@@ -125,8 +126,31 @@ async fn ended(writer: &Writer, intent: &Intent) -> Result<bool, Error> {
     }
 }
 
+/// Returns the table that a program of pg_repack works on.
+fn repacked(task: &Task) -> Option<&Relation> {
+    match task {
+        Task::Rewrite {
+            table,
+            method: RewriteMethod::PgRepack,
+        } => Some(table),
+        _ => None,
+    }
+}
+
+fn session_ended(intent: &Intent) -> String {
+    format!(
+        "SELECT (NOT EXISTS (SELECT FROM pg_catalog.pg_stat_activity AS a
+    WHERE a.pid = {} AND a.backend_start = {}))::pg_catalog.text",
+        intent.backend,
+        crate::quote::text(&intent.backend_start.to_string())
+    )
+}
+
 async fn one(writer: &Writer, intent: Intent) -> Result<Settled, Error> {
-    let sql = clean(writer, &intent.task, &intent.indexes).await?;
+    let mut sql = clean(writer, &intent.task, &intent.indexes).await?;
+    if let Some(table) = repacked(&intent.task) {
+        sql.extend(sweep(writer, table).await?);
+    }
     let proof = task::probe(&intent.task, writer.server.version).proof;
     let done = match &proof {
         Proof::Holds(sql) | Proof::Became(sql) => Some(look::holds(writer, sql).await?),
@@ -137,6 +161,11 @@ async fn one(writer: &Writer, intent: Intent) -> Result<Settled, Error> {
                 (Some(before), Some(now)) => Some(now > before),
                 _ => None,
             }
+        }
+        Proof::Changed(what) => {
+            let now = look::numbers(writer, &intent.task).await;
+            let (before, now) = (intent.before.get(*what), now.get(*what));
+            before.zip(now).map(|(before, now)| before != now)
         }
         Proof::Success => match &intent.task {
             Task::DeleteFile { path, .. } => Some(task::describe(path).ok().flatten().is_none()),

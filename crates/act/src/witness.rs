@@ -63,6 +63,7 @@ async fn one(
     if let Some(undo) = task::undo(&action.task, &facts) {
         action.undo = undo;
     }
+    action.evidence.extend(task::evidence(&action.task, &facts));
     action.expected = facts;
     Ok(Ok(action))
 }

@@ -7,7 +7,7 @@ use pawang_config::{
     PartitionsConfig, RewriteChoice, TableConfig, VacuumConfig, matches,
 };
 use pawang_core::ByteSize;
-use pawang_core::plan::VacuumPace;
+use pawang_core::plan::{BuildRate, VacuumPace};
 
 use crate::Areas;
 
@@ -47,6 +47,8 @@ pub struct Policy {
     pub cleanup: CleanupConfig,
     /// The client program of pg_repack, absolute, where it is on this machine.
     pub repack_program: Option<String>,
+    /// How fast the server built indexes until now, where that is known.
+    pub build_rate: Option<BuildRate>,
     /// What holds for every table unless a rule says otherwise.
     pub base: Settings,
     /// The rules of this policy, in the order of the file.
@@ -139,6 +141,7 @@ impl Default for Policy {
             allow: Vec::new(),
             cleanup: CleanupConfig::default(),
             repack_program: None,
+            build_rate: None,
             base: Settings::default(),
             rules: Vec::new(),
         }
@@ -166,6 +169,7 @@ impl Policy {
             allow: written.allow.clone(),
             cleanup: written.cleanup.clone(),
             repack_program: None,
+            build_rate: None,
             base,
             rules: rules(config, Some(name)),
         })

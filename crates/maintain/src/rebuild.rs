@@ -18,7 +18,11 @@ pub(crate) fn indexes(scope: &Scope<'_>, found: &mut Findings) {
             skip: settings.skip,
         }
     };
-    let planned = reindex::plan(scope.facts, scope.database, &limits, free(scope), scope.now);
+    let around = reindex::Surroundings {
+        free: free(scope),
+        rate: scope.policy.build_rate,
+    };
+    let planned = reindex::plan(scope.facts, scope.database, &limits, around, scope.now);
     take(scope, Area::Reindex, "indexes", planned, found);
 }
 

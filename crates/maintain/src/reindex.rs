@@ -1,9 +1,10 @@
 //! Which indexes are built anew: by what a fresh one would give back, the biggest gain first; unused ones are told, not rebuilt.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use pawang_core::bloat::{PAGE_BYTES, Space, index_spaces};
-use pawang_core::plan::{Cost, Left, Proposal, Relation, Task};
+use pawang_core::plan::{BuildRate, Cost, Left, Proposal, Relation, Task};
 use pawang_core::{ByteSize, Facts, Missing, Row, Timestamp};
 
 /// The collectors whose facts the planner needs.
@@ -13,6 +14,12 @@ pub(crate) const NEEDS: &[&str] = &["index-shape", "extended-statistics", "index
 const SAFE_OF_14: u32 = 140_004;
 /// Counters of scans that are younger than this tell nothing about use.
 const USE_SECONDS_MIN: i64 = 14 * 86_400;
+/// Bytes per second that a build is taken to read and write where nobody measured it: slow disks do twice as much, and at
+/// worst it takes this many times longer.
+const RATE: u64 = 20 << 20;
+const RATE_WORST: u64 = 4;
+/// Each of its three transactions waits for those of others at least so long.
+const DURATION_MIN: Duration = Duration::from_secs(1);
 /// A sorted build writes a little more ahead than the index has pages.
 const WAL_SHARE: f64 = 1.05;
 
@@ -27,6 +34,15 @@ pub(crate) struct Limits {
     pub skip: bool,
 }
 
+/// What the planner must be told besides facts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Surroundings {
+    /// Free space where the indexes are, if known.
+    pub free: Option<ByteSize>,
+    /// How fast the server built indexes until now, where that is known.
+    pub rate: Option<BuildRate>,
+}
+
 /// Something to be done, and what it gains.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Wanted {
@@ -36,7 +52,7 @@ pub(crate) struct Wanted {
     pub proposal: Proposal,
 }
 
-/// Plans one database; `limits` tells those of a table named as `schema.table`, `free` is the free space if known.
+/// Plans one database; `limits` tells those of a table named as `schema.table`.
 ///
 /// # Errors
 /// Why a collector saw nothing.
@@ -44,7 +60,7 @@ pub(crate) fn plan(
     facts: &Facts,
     database: &str,
     limits: &dyn Fn(&str) -> Limits,
-    free: Option<ByteSize>,
+    around: Surroundings,
     now: Timestamp,
 ) -> Result<(Vec<Wanted>, Vec<Left>), Missing> {
     let spaces = index_spaces(facts, database)?;
@@ -59,8 +75,8 @@ pub(crate) fn plan(
         let table = format!("{}.{}", space.schema, space.table.as_deref().unwrap_or("?"));
         let limits = limits(&table);
         let row = rows.get(&i64::from(space.oid)).copied();
-        match decide(space, row, &limits, version, free, now) {
-            Decision::Build(gain) => wanted.push(build(space, row, gain, free)),
+        match decide(space, row, &limits, version, around.free, now) {
+            Decision::Build(gain) => wanted.push(build(space, row, gain, around)),
             Decision::Summarize => wanted.push(summarize(space)),
             Decision::Leave { why, blind } => left.push(Left {
                 database: database.to_owned(),
@@ -206,7 +222,7 @@ fn relations(space: &Space) -> (Relation, Relation) {
     )
 }
 
-fn build(space: &Space, row: Option<Row<'_>>, gain: ByteSize, free: Option<ByteSize>) -> Wanted {
+fn build(space: &Space, row: Option<Row<'_>>, gain: ByteSize, around: Surroundings) -> Wanted {
     let (index, table) = relations(space);
     let waste = space.waste;
     let fresh = ByteSize(space.size.0.saturating_sub(gain.0));
@@ -215,6 +231,9 @@ fn build(space: &Space, row: Option<Row<'_>>, gain: ByteSize, free: Option<ByteS
     });
     let table_bytes = row.and_then(|row| row.float("table_pages"));
     let table_bytes = table_bytes.map(|pages| pages.max(0.0) as u64 * PAGE_BYTES);
+    // A table whose size nobody told is taken to be as large as its index.
+    let work = BuildRate::work(ByteSize(table_bytes.unwrap_or(space.size.0)), fresh);
+    let (duration, bound) = duration(work, around.rate);
     let proposal = Proposal {
         database: space.database.clone(),
         task: Task::Reindex { index, table },
@@ -229,8 +248,11 @@ fn build(space: &Space, row: Option<Row<'_>>, gain: ByteSize, free: Option<ByteS
             ("needed_meanwhile".to_owned(), space.rebuilt().to_string()),
             (
                 "free_space".to_owned(),
-                free.map_or_else(|| "not known".to_owned(), |free| free.to_string()),
+                around
+                    .free
+                    .map_or_else(|| "not known".to_owned(), |free| free.to_string()),
             ),
+            ("longest".to_owned(), bound),
         ],
         cost: Cost {
             // CONCURRENTLY reads the table twice: to build, and to add what came meanwhile.
@@ -238,10 +260,38 @@ fn build(space: &Space, row: Option<Row<'_>>, gain: ByteSize, free: Option<ByteS
             wal: Some(ByteSize((fresh.0 as f64 * WAL_SHARE) as u64)),
             disk: Some(space.rebuilt()),
             freed: Some(gain),
-            duration: None,
+            duration: Some(duration),
         },
     };
     Wanted { gain, proposal }
+}
+
+/// Returns how long a build takes, and how much longer it may take, in words.
+fn duration(work: ByteSize, rate: Option<BuildRate>) -> (Duration, String) {
+    let at = |rate: u64| Duration::from_secs(work.0.div_ceil(rate.max(1))).max(DURATION_MIN);
+    let words = |longest: Duration, rate: String| {
+        format!(
+            "{} s for {work} read and written {rate}, and as long as transactions older than it last",
+            longest.as_secs()
+        )
+    };
+    match rate {
+        Some(rate) => {
+            let told = format!(
+                "at {}/s, the slowest of its last {} builds here (usual {}/s)",
+                rate.slowest, rate.builds, rate.usual
+            );
+            (at(rate.usual.0), words(at(rate.slowest.0), told))
+        }
+        None => {
+            let told = format!(
+                "at {}/s, a quarter of the assumed {}/s: too few builds here to know",
+                ByteSize(RATE / RATE_WORST),
+                ByteSize(RATE)
+            );
+            (at(RATE), words(at(RATE / RATE_WORST), told))
+        }
+    }
 }
 
 fn summarize(space: &Space) -> Wanted {
@@ -420,6 +470,26 @@ mod tests {
         assert!(why(decide_with(&gin, &[], 150_000, None)).contains("gin"));
         gin.size = ByteSize(8192);
         assert_eq!(decide_with(&gin, &[], 150_000, None), Decision::Nothing);
+    }
+
+    #[test]
+    fn how_long_a_build_takes_is_told_with_its_bound() {
+        let work = BuildRate::work(ByteSize(900 << 20), ByteSize(100 << 20));
+        let (usual, longest) = duration(work, None);
+        assert_eq!(usual.as_secs(), 100);
+        assert!(longest.starts_with("400 s for 1.9 GB"), "{longest}");
+        let rate = BuildRate {
+            usual: ByteSize(100 << 20),
+            slowest: ByteSize(50 << 20),
+            builds: 7,
+        };
+        let (usual, longest) = duration(work, Some(rate));
+        assert_eq!(usual.as_secs(), 20);
+        assert!(
+            longest.starts_with("40 s") && longest.contains("last 7 builds"),
+            "{longest}"
+        );
+        assert_eq!(duration(ByteSize(1), None).0, DURATION_MIN);
     }
 
     #[test]

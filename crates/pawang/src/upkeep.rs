@@ -7,17 +7,22 @@ use pawang_act::session::Policy as Sessions;
 use pawang_act::{Apply, Effects, JsonLines, Limits, Mirrored, Progress, Settled};
 use pawang_collect::{Catalog, HostRequest, Request, observe};
 use pawang_config::{Area, Config, HighRisk};
-use pawang_core::plan::{Left, Outcome, Plan, RewriteMethod, Task, World};
+use pawang_core::plan::{BuildRate, Left, Outcome, Plan, RewriteMethod, Task, World};
 use pawang_core::{Facts, Kind, Report, Timestamp};
 use pawang_maintain::{Areas, Policy};
 use pawang_postgres::Target;
 use pawang_store::Store;
+use pawang_store::state::JournalRecord;
 use tokio::sync::watch;
 
 use crate::estate::{Estate, Job};
 
 /// The copy of the journal beside the state, one JSON line for each record.
 const JOURNAL_LINES: &str = "journal.jsonl";
+
+/// So many of the newest records tell how fast indexes were built.
+const JOURNAL_RECORDS_MAX: usize = 5_000;
+const JOURNAL_PAGE: usize = 1_000;
 
 /// Major versions whose pg_repack is looked for.
 const MAJORS: std::ops::RangeInclusive<u32> = 14..=19;
@@ -123,14 +128,11 @@ impl Basis {
         let catalog = estate.catalog()?;
         let facts = look(&catalog, job, &self.areas.collectors(), clock()).await;
         let older = earlier(estate, job);
-        let mut plan = draft(
-            &self.areas,
-            &facts,
-            older.as_ref(),
-            &self.policy,
-            by,
-            clock(),
-        )?;
+        let policy = Policy {
+            build_rate: build_rate(estate, &job.instance.name),
+            ..self.policy.clone()
+        };
+        let mut plan = draft(&self.areas, &facts, older.as_ref(), &policy, by, clock())?;
         if !plan.actions.is_empty() {
             let witnessed = pawang_act::witness(&mut plan, &job.target).await;
             witnessed.map_err(|error| error.report())?;
@@ -181,6 +183,22 @@ fn earlier(estate: &Estate, job: &Job) -> Option<Facts> {
             None
         }
     }
+}
+
+/// Returns how fast an instance built indexes, by its journal; nothing where there is none yet.
+pub(crate) fn build_rate(estate: &Estate, instance: &str) -> Option<BuildRate> {
+    let state = Store::open_state_to_read(&estate.data_directory()?).ok()?;
+    let mut records = Vec::new();
+    while records.len() < JOURNAL_RECORDS_MAX {
+        let before = records.last().map(|record: &JournalRecord| record.id);
+        let page = state.journal_page(before, JOURNAL_PAGE).ok()?;
+        let last = page.len() < JOURNAL_PAGE;
+        records.extend(page);
+        if last {
+            break;
+        }
+    }
+    pawang_act::build_rate(records.iter().map(|record| &record.entry), instance)
 }
 
 /// Plans what is due; the objects are not looked at again.

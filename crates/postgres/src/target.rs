@@ -254,7 +254,7 @@ impl Target {
     }
 
     /// Returns the password for a host: the one that was given, else the one of the password file.
-    pub(crate) fn password_for(&self, host: &Host) -> Option<Secret<String>> {
+    pub fn password_for(&self, host: &Host) -> Option<Secret<String>> {
         if self.password.is_some() {
             return self.password.clone();
         }

@@ -11,6 +11,8 @@ use crate::text::Detail;
 
 /// Objects left alone for the same reason that are named.
 const LEFT_NAMED: usize = 3;
+/// Characters of a statement that are shown where not everything is.
+const STATEMENT_SHOWN: usize = 400;
 /// Columns of an action's second line and of those below it.
 const INDENT: &str = "      ";
 
@@ -22,7 +24,7 @@ pub fn plan(plan: &Plan, hash: &str, style: &Style, detail: Detail) -> String {
         head(&mut out, index + 1, action, style);
         if detail != Detail::Quiet {
             for sql in &action.sql {
-                let _ = writeln!(out, "{INDENT}{}", one_line(sql));
+                let _ = writeln!(out, "{INDENT}{}", statement(sql, detail));
             }
         }
         if detail == Detail::Long {
@@ -47,6 +49,17 @@ pub fn plan(plan: &Plan, hash: &str, style: &Style, detail: Detail) -> String {
         let _ = writeln!(out, "{}; plan {}", total(plan), &hash[..hash.len().min(12)]);
     }
     out
+}
+
+/// Returns a statement as people read it: a long one in full only where everything is shown.
+fn statement(sql: &str, detail: Detail) -> String {
+    let line = one_line(sql);
+    let characters = line.chars().count();
+    if detail == Detail::Long || characters <= STATEMENT_SHOWN {
+        return line.to_string();
+    }
+    let begin: String = line.chars().take(STATEMENT_SHOWN).collect();
+    format!("{begin} ... ({characters} characters; --explain shows all of them)")
 }
 
 fn head(out: &mut String, number: usize, action: &Action, style: &Style) {
@@ -100,7 +113,11 @@ fn proof(out: &mut String, action: &Action) {
 fn left(out: &mut String, left: &[Left], style: &Style, detail: Detail) {
     let mut reasons: Vec<(&str, bool, Vec<String>)> = Vec::new();
     for one in left {
-        let object = format!("{}/{}", one_line(&one.database), one_line(&one.object));
+        let object = match one.database.as_str() {
+            // It is about the whole server.
+            "" => one_line(&one.object).to_string(),
+            database => format!("{}/{}", one_line(database), one_line(&one.object)),
+        };
         match reasons
             .iter_mut()
             .find(|(why, blind, _)| *why == one.why && *blind == one.blind)
@@ -165,13 +182,16 @@ pub fn outcome(plan: &Plan, outcome: &Outcome, style: &Style, detail: Detail) ->
         .map(|done| done.impact.longest)
         .max()
         .unwrap_or_default();
-    let _ = write!(out, "{good} of {} done", outcome.actions.len());
+    let dry = (outcome.actions.iter()).any(|done| done.state == State::DryRun);
+    let word = if dry { "would be done" } else { "done" };
+    let _ = write!(out, "{good} of {} {word}", outcome.actions.len());
     if bad > 0 {
         let _ = write!(out, ", {bad} not");
     }
     let mut impacts = outcome.actions.iter().map(|done| done.impact);
     let watched = impacts.any(|impact| !impact.resolution.is_zero());
     let waited = match longest {
+        _ if dry => "; nothing was changed".to_owned(),
         Duration::ZERO if !watched => String::new(),
         Duration::ZERO => "; nobody was seen to wait for it".to_owned(),
         longest => format!("; others waited for it at most {}", length(longest)),

@@ -200,7 +200,7 @@ impl Run<'_> {
             Task::Rewrite {
                 table,
                 method: RewriteMethod::PgRepack,
-            } => self.repack(table, &action.database, writer).await,
+            } => self.repack(table, action, writer).await,
             _ => guard.run(&indexes).await,
         };
         done.tries = guarded.tries;
@@ -323,6 +323,10 @@ impl Run<'_> {
                         _ => true,
                     }
                 }
+                Proof::Changed(what) => match (done.before.get(*what), done.after.get(*what)) {
+                    (Some(before), Some(after)) => before != after,
+                    _ => true,
+                },
                 Proof::Holds(sql) | Proof::Became(sql) => look::holds(writer, sql)
                     .await
                     .map_err(|error| Early::of_server(&error))?,

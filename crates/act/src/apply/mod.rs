@@ -4,6 +4,7 @@ mod action;
 mod guard;
 mod program;
 mod record;
+mod sweep;
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -17,6 +18,7 @@ use tokio::sync::{Notify, watch};
 
 pub(crate) use guard::{clean, leftovers};
 pub(crate) use record::{Doer, Record, Teller};
+pub(crate) use sweep::{at_work, sweep};
 
 use crate::governor::Limits;
 use crate::hold::{self, Hold};

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use pawang_core::plan::{Impact, Relation};
+use pawang_core::plan::{Action, Impact, Relation};
 use pawang_postgres::{Host, Writer};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::Run;
 use super::guard::{Fault, Guarded};
+use super::sweep;
 use crate::monitor::Order;
 use crate::repack::{Ended, Reach, find, repack};
 
@@ -22,10 +23,20 @@ impl Run<'_> {
     pub(super) async fn repack(
         &self,
         table: &Relation,
-        database: &str,
+        action: &Action,
         writer: &Writer,
     ) -> Guarded {
-        let result = self.program(table, database, writer).await;
+        let mut result = self.program(table, action, writer).await;
+        // The program cleans up after itself, but not when its own session was ended.
+        if result.is_err()
+            && let Err(why) = sweep::swept(writer, table).await
+        {
+            result = result.map_err(|fault| match fault {
+                Fault::Cancelled(words) => Fault::Cancelled(format!("{words}; {why}")),
+                Fault::NotBegun(words) => Fault::NotBegun(format!("{words}; {why}")),
+                fault => fault,
+            });
+        }
         Guarded {
             tries: 1,
             impact: Impact::default(),
@@ -36,30 +47,31 @@ impl Run<'_> {
     async fn program(
         &self,
         table: &Relation,
-        database: &str,
+        action: &Action,
         writer: &Writer,
     ) -> Result<(), Fault> {
         let not_begun = |why: &str| Fault::NotBegun(why.to_owned());
         let program = find(writer.server.major())
             .ok_or_else(|| not_begun("the program pg_repack is not on this machine"))?;
         let target = self.how.target;
-        let host = target
-            .hosts
-            .first()
+        // The very server that the action was prepared on.
+        let chosen = |host: &&Host| host.to_string() == writer.address();
+        let host = (target.hosts.iter().find(chosen))
+            .or(target.hosts.first())
             .ok_or_else(|| not_begun("the target names no host"))?;
         let (name, port) = match host {
             Host::Socket { directory, port } => (directory.to_string_lossy().into_owned(), *port),
             Host::Tcp { name, port, .. } => (name.clone(), *port),
         };
+        let password = target.with_database(&action.database).password_for(host);
         let reach = Reach {
             host: &name,
             port,
             user: &target.user,
-            database,
-            password: target
-                .password
-                .as_ref()
-                .map(|password| password.reveal().as_str()),
+            database: &action.database,
+            password: password.as_ref().map(|password| password.reveal().as_str()),
+            ssl: &target.ssl,
+            application: &sweep::application(&action.id),
         };
         let (tell, told) = watch::channel(false);
         let work = async {
@@ -76,7 +88,7 @@ impl Run<'_> {
             Ok(Ended::Failed(words)) => Err(Fault::NotBegun(format!("pg_repack gave up: {words}"))),
             Ok(Ended::Stopped { clean: true }) => Err(Fault::Cancelled(why.unwrap_or_default())),
             Ok(Ended::Stopped { clean: false }) => Err(Fault::Cancelled(format!(
-                "{}; pg_repack was killed: DROP EXTENSION pg_repack CASCADE and CREATE EXTENSION pg_repack remove what it left",
+                "{}; pg_repack did not end by itself and was killed",
                 why.unwrap_or_default()
             ))),
         }

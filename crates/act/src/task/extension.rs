@@ -68,6 +68,10 @@ pub(super) fn probe(task: &Task) -> Probe {
         facts: object.map(|oid| relation_facts(oid, "")),
         numbers: match task {
             Task::CompressChunk { chunk, .. } => Some(super::table_numbers(chunk.oid)),
+            Task::PartmanMaintenance { parent, .. } => Some(format!(
+                "SELECT pg_catalog.count(*)::pg_catalog.text AS partitions FROM pg_catalog.pg_inherits AS i WHERE i.inhparent = {}",
+                parent.oid
+            )),
             _ => None,
         },
         proof: Proof::Success,

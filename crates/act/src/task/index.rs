@@ -97,6 +97,8 @@ pub(super) fn probe(task: &Task, version: u32) -> Probe {
         // By name: afterwards it is another index.
         numbers: Some(format!(
             "SELECT pg_catalog.pg_relation_size(c.oid)::pg_catalog.text AS index_bytes,
+    (SELECT pg_catalog.pg_relation_size(i.indrelid)
+        FROM pg_catalog.pg_index AS i WHERE i.indexrelid = c.oid)::pg_catalog.text AS table_bytes,
     c.oid::pg_catalog.text AS oid
 FROM pg_catalog.pg_class AS c
 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace

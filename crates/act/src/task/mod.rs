@@ -42,6 +42,8 @@ pub(crate) enum Proof {
     Became(String),
     /// A counter among the numbers is higher than before.
     Grew(&'static str),
+    /// One of the numbers is another one than before.
+    Changed(&'static str),
     /// The statement's own success is all there is.
     Success,
 }
@@ -90,7 +92,7 @@ pub(crate) fn probe(task: &Task, version: u32) -> Probe {
         Task::Reindex { .. } | Task::DropInvalidIndex { .. } | Task::SummarizeBrin { .. } => {
             index::probe(task, version)
         }
-        Task::Rewrite { table, .. } => rewrite::probe(table),
+        Task::Rewrite { table, method } => rewrite::probe(table, *method),
         Task::CreatePartition { .. }
         | Task::DetachPartition { .. }
         | Task::FinalizeDetach { .. } => partition::probe(task),
@@ -131,6 +133,7 @@ pub(crate) fn refusal(task: &Task, facts: &Facts) -> Option<String> {
             Some("it is partitioned: its partitions have the rows".to_owned())
         }
         Task::Reindex { .. } | Task::DropInvalidIndex { .. } => index::refusal(task, facts),
+        Task::Rewrite { method, .. } => rewrite::refusal(*method, facts),
         Task::DropTable { .. } if fact("partition") == "true" => {
             Some("it is still a partition of another table".to_owned())
         }
@@ -149,6 +152,18 @@ pub(crate) fn undo(task: &Task, facts: &Facts) -> Option<String> {
             table::undo(task, facts)
         }
         Task::DropInvalidIndex { .. } => facts.get("definition").cloned(),
+        Task::DetachPartition {
+            parent, partition, ..
+        }
+        | Task::FinalizeDetach { parent, partition } => partition::undo(parent, partition, facts),
+        _ => None,
+    }
+}
+
+/// Returns what people have to know besides, now that it is known what there is.
+pub(crate) fn evidence(task: &Task, facts: &Facts) -> Option<(String, String)> {
+    match task {
+        Task::CreatePartition { parent, name, .. } => partition::evidence(parent, name, facts),
         _ => None,
     }
 }
@@ -257,6 +272,11 @@ WHERE c.oid = {oid}"
 
 /// Returns a query of the numbers of a table.
 fn table_numbers(oid: u32) -> String {
+    numbers(oid, "")
+}
+
+/// The same with further columns of `c` (`pg_class`).
+fn numbers(oid: u32, further: &str) -> String {
     format!(
         "SELECT pg_catalog.pg_table_size(c.oid)::pg_catalog.text AS table_bytes,
     pg_catalog.pg_indexes_size(c.oid)::pg_catalog.text AS index_bytes,
@@ -265,7 +285,7 @@ fn table_numbers(oid: u32) -> String {
     pg_catalog.pg_stat_get_mod_since_analyze(c.oid)::pg_catalog.text AS modified_since_analyze,
     pg_catalog.age(c.relfrozenxid)::pg_catalog.text AS freeze_age,
     pg_catalog.pg_stat_get_vacuum_count(c.oid)::pg_catalog.text AS vacuum_count,
-    pg_catalog.pg_stat_get_analyze_count(c.oid)::pg_catalog.text AS analyze_count
+    pg_catalog.pg_stat_get_analyze_count(c.oid)::pg_catalog.text AS analyze_count{further}
 FROM pg_catalog.pg_class AS c
 WHERE c.oid = {oid}"
     )

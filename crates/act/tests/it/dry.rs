@@ -52,6 +52,7 @@ async fn a_dry_run_changes_nothing() {
                     name: "fakta_2".to_owned(),
                     from: "1000".to_owned(),
                     to: "2000".to_owned(),
+                    like: Some(table.clone()),
                 },
                 Task::Rewrite {
                     table: table.clone(),

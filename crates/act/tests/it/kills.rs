@@ -61,7 +61,8 @@ async fn child() {
     apply(&plan, &how).await.unwrap();
 }
 
-fn start(url: &str, journal: &Path, tasks: &[Task]) -> Child {
+/// Starts the program that works on tasks until it is killed.
+pub(crate) fn start(url: &str, journal: &Path, tasks: &[Task]) -> Child {
     // Not its path: this very program is started also when a newer build has replaced it meanwhile.
     Command::new("/proc/self/exe")
         .args(["--exact", "kills::child", "--nocapture", "--test-threads=1"])

@@ -8,6 +8,7 @@ mod dry;
 mod govern;
 mod harm;
 mod kills;
+mod partition;
 mod refuse;
 mod repack;
 mod session;

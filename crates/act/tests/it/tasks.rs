@@ -29,6 +29,7 @@ async fn partitions_are_made_detached_and_dropped() {
             name: "fakta_2026".to_owned(),
             from: "2026-01-01".to_owned(),
             to: "2027-01-01".to_owned(),
+            like: Some(old.clone()),
         };
         let plan = scene
             .plan(vec![
@@ -89,6 +90,7 @@ async fn rows_in_a_default_partition_are_counted_before_anything_is_locked() {
         name: format!("fakta_{year}"),
         from: format!("{year}-01-01"),
         to: format!("{}-01-01", year + 1),
+        like: None,
     };
     let refused = scene.one(more(2028)).await;
     assert_eq!(refused.state, State::Refused, "{refused:?}");

@@ -25,7 +25,7 @@ pub(crate) struct Scene {
     pub(crate) seen: Mutex<Vec<Progress>>,
     /// Turns everything off when it is set to true.
     pub(crate) stop: watch::Sender<bool>,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 /// What differs from an ordinary application.
@@ -73,7 +73,7 @@ impl Scene {
             sessions: sessions(),
             seen: Mutex::new(Vec::new()),
             stop: watch::Sender::new(false),
-            _folder: folder,
+            folder,
         }
     }
 
@@ -86,6 +86,11 @@ impl Scene {
 
     pub(crate) async fn relation(&self, schema: &str, name: &str) -> Relation {
         relation(&self.cluster, schema, name).await
+    }
+
+    /// Returns the file of the journal.
+    pub(crate) fn journal_file(&self) -> std::path::PathBuf {
+        self.folder.path().join("journal.jsonl")
     }
 
     /// Makes a plan of tasks, with everything that is expected.

@@ -21,6 +21,25 @@ pub struct Cost {
     pub duration: Option<Duration>,
 }
 
+/// How fast a server built indexes, as measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BuildRate {
+    /// Bytes read and written per second by half of the builds or more.
+    pub usual: ByteSize,
+    /// The same by the slowest.
+    pub slowest: ByteSize,
+    /// How many builds were measured.
+    pub builds: usize,
+}
+
+impl BuildRate {
+    /// Returns what an index build reads and writes: the table twice, to build and to add what came meanwhile, and the index
+    /// to sort and to keep.
+    pub fn work(table: ByteSize, index: ByteSize) -> ByteSize {
+        ByteSize(table.0.saturating_add(index.0).saturating_mul(2))
+    }
+}
+
 /// How much can go wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

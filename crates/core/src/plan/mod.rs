@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-pub use cost::{Cost, Risk};
+pub use cost::{BuildRate, Cost, Risk};
 pub use outcome::{Done, Impact, Outcome, State};
 pub use task::{
     GuardProfile, IndexCleanup, LockLevel, Relation, RewriteMethod, SessionKey, StatisticsKind,

@@ -158,6 +158,9 @@ pub enum Task {
         from: String,
         /// The upper bound as a literal's text, exclusive.
         to: String,
+        /// The partition that it shall be like in grants, row security, parameters and tablespace; else like its table.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        like: Option<Relation>,
     },
     /// Takes a partition out of its table, concurrently where the server can.
     DetachPartition {

@@ -115,7 +115,12 @@ fn partman(
     rows: &[Row<'_>],
     config: &Row<'_>,
 ) {
-    let ready = Partitioned::of(scope, parent, rows).map(|table| table.ready(scope));
+    let endless = config.flag("infinite_time_partitions") == Some(true);
+    let ready = Partitioned::of(scope, parent, rows).map(|table| match endless {
+        true => table.ready(scope),
+        // It counts from the newest rows, and makes nothing while none come.
+        false => table.ready(scope).max(table.after_rows()),
+    });
     let premake = config.float("premake").unwrap_or(0.0);
     let ready = match ready {
         Ok(ready) => ready,
@@ -148,6 +153,7 @@ fn partman(
         "partition_interval",
         "premake",
         "automatic_maintenance",
+        "infinite_time_partitions",
         "retention",
     ]);
     found.want(Area::Partitions, premake - ready as f64, proposal);

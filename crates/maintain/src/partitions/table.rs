@@ -109,6 +109,13 @@ impl<'a> Partitioned<'a> {
             .expect("a table without bounded partitions is refused")
     }
 
+    /// Returns the newest partition that is an ordinary table: the next ones shall be like it.
+    fn like(&self) -> Option<Relation> {
+        let mut newest = self.partitions.iter().rev();
+        let like = newest.find(|part| part.row.text("partition_kind") == Some("r"))?;
+        Some(partition(&like.row))
+    }
+
     /// Returns the begin of what is in use: now, or for numbers the newest range that has rows.
     fn in_use(&self, scope: &Scope<'_>) -> Key {
         match self.kind {
@@ -131,6 +138,14 @@ impl<'a> Partitioned<'a> {
         self.partitions
             .iter()
             .filter(|part| part.from > now)
+            .count()
+    }
+
+    /// Returns how many partitions stand ready after the newest that has rows; all of them when none has.
+    pub(super) fn after_rows(&self) -> usize {
+        let newest_first = self.partitions.iter().rev();
+        newest_first
+            .take_while(|part| rows_of(&part.row) <= 0.0)
             .count()
     }
 
@@ -192,10 +207,15 @@ impl<'a> Partitioned<'a> {
                 name: partition,
                 from: self.kind.literal(from),
                 to: self.kind.literal(to),
+                like: self.like(),
             };
             let mut proposal = scope.proposal(task, reason);
             let newest = self.kind.literal(self.newest().to);
             proposal.evidence = vec![("newest partition ends".to_owned(), newest)];
+            let like = self
+                .like()
+                .map(|like| ("as on".to_owned(), like.to_string()));
+            proposal.evidence.extend(like);
             proposal.cost.duration = Some(Duration::from_secs(1));
             found.want(Area::Partitions, late + 1000.0 - index as f64, proposal);
         }

@@ -1,4 +1,4 @@
-//! The daemon's Unix socket: one line in, `reload`, `status`, `present NAME`, `order JSON` or `external JSON`, and one line of JSON out.
+//! The daemon's Unix socket: one line in, `reload`, `status`, `present NAME`, `look NAME`, `order JSON` or `external JSON`, and one line of JSON out.
 
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
@@ -49,6 +49,8 @@ pub(crate) enum Wanted {
     Status,
     /// Say what is known of an instance.
     Present(String),
+    /// Look at an instance now: something was changed there.
+    Look(String),
     /// Do something about alerts, silences, windows or incidents.
     Alert(Box<alert::Order>),
     /// Take alerts of somebody else, as Alertmanager's webhook writes them.
@@ -62,6 +64,7 @@ impl Wanted {
             Wanted::Reload => "reload".to_owned(),
             Wanted::Status => "status".to_owned(),
             Wanted::Present(name) => format!("present {name}"),
+            Wanted::Look(name) => format!("look {name}"),
             Wanted::Alert(order) => {
                 let order = serde_json::to_string(order);
                 format!("order {}", order.expect("texts and times become JSON"))
@@ -76,6 +79,7 @@ impl Wanted {
             None if line == "reload" => Some(Wanted::Reload),
             None if line == "status" => Some(Wanted::Status),
             Some(("present", name)) => Some(Wanted::Present(name.to_owned())),
+            Some(("look", name)) => Some(Wanted::Look(name.to_owned())),
             Some(("order", order)) => serde_json::from_str(order).ok().map(Wanted::Alert),
             Some(("external", alerts)) => serde_json::from_str(alerts).ok().map(Wanted::External),
             _ => None,
@@ -232,7 +236,10 @@ async fn read_order(stream: &mut UnixStream) -> Result<Wanted, Told> {
         let primary = format!("there is no order \"{}\"", word.escape_debug());
         told(
             &primary,
-            Some("expected reload, status, present NAME, order JSON or external JSON".to_owned()),
+            Some(
+                "expected reload, status, present NAME, look NAME, order JSON or external JSON"
+                    .to_owned(),
+            ),
         )
     })
 }

@@ -140,7 +140,14 @@ enum Event {
     Order(Order),
     Command(Command),
     WorkerBroke,
+    /// Maintenance of an instance has ended.
+    Maintained(String),
     ServiceEnded(&'static str),
+}
+
+fn no_instance(name: &str) -> Answer {
+    let report = Report::new(Kind::Usage, format!("there is no instance \"{name}\""));
+    Answer::Refused(vec![Told::from(&report)])
 }
 
 impl Daemon {
@@ -273,6 +280,8 @@ impl Daemon {
                 }
                 Event::Command(command) => self.obey(command).await,
                 Event::WorkerBroke => {}
+                // What was seen before is not how it is now.
+                Event::Maintained(instance) => drop(self.fleet.wake(&instance)),
                 Event::ServiceEnded(what) => {
                     tracing::error!("the {what} ended by itself: the daemon ends too");
                     break Exit::Refused;
@@ -291,6 +300,7 @@ impl Daemon {
             Some(order) = self.orders.recv() => Event::Order(order),
             Some(command) = self.commands.recv() => Event::Command(command),
             () = self.fleet.broke() => Event::WorkerBroke,
+            Some(instance) = self.keeping.maintained.recv() => Event::Maintained(instance),
             Some(ended) = self.services.join_next() => {
                 Event::ServiceEnded(ended.unwrap_or("dashboard or control socket"))
             }
@@ -394,12 +404,13 @@ impl Daemon {
                     let seen = Seen::of(&present);
                     Answer::Done(serde_json::to_value(seen).unwrap_or_default())
                 }
-                None => {
-                    let report =
-                        Report::new(Kind::Usage, format!("there is no instance \"{name}\""));
-                    Answer::Refused(vec![Told::from(&report)])
-                }
+                None => no_instance(&name),
             },
+            Wanted::Look(name) if self.fleet.wake(&name) => {
+                self.keeping.changed(name);
+                Answer::Done(serde_json::Value::Null)
+            }
+            Wanted::Look(name) => no_instance(&name),
         }
     }
 

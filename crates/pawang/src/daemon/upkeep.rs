@@ -10,12 +10,12 @@ use pawang_config::schedule::{Occurrence, Schedule};
 use pawang_config::{MaintenancePolicy, matches};
 use pawang_core::alert::{Draft, Matcher, Operator, Order, Request};
 use pawang_core::plan::{Outcome, Plan};
-use pawang_core::{Kind, Level, Report, Timestamp};
-use pawang_maintain::Policy;
+use pawang_core::{Facts, Kind, Level, Report, Timestamp};
+use pawang_maintain::{Areas, Policy};
 use pawang_store::live::{PolicyStatus, Present, Running, Upkeep};
 use pawang_store::state::Entry;
 use serde_json::json;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -29,6 +29,10 @@ use crate::upkeep::{self, Basis, How};
 const EVERY: Duration = Duration::from_secs(5);
 /// What is due is planned anew so often.
 const PLAN_EVERY: Duration = Duration::from_secs(300);
+/// After a change, so long is waited for the observers to look at everything again.
+const LOOK_MAX: Duration = Duration::from_secs(60);
+/// So many instances may wait to be looked at again.
+const CHANGED_MAX: usize = 64;
 /// What was refused is tried again after so long, while the window is open.
 const AGAIN_AFTER: Duration = Duration::from_secs(300);
 /// What runs may take so long to stop when the daemon ends.
@@ -46,12 +50,16 @@ struct Keeper {
     stop: watch::Receiver<bool>,
     known: BTreeMap<String, Known>,
     runs: JoinSet<Ended>,
+    /// Instances that the main loop has to look at again.
+    maintained: mpsc::Sender<String>,
 }
 
 /// What is known of one instance.
 #[derive(Default)]
 struct Known {
     planned_at: Option<Timestamp>,
+    /// Something was changed then: what was seen before says nothing about what is due.
+    changed_at: Option<Timestamp>,
     plan: Option<Arc<Plan>>,
     trouble: Option<Report>,
     policies: BTreeMap<String, Past>,
@@ -95,6 +103,9 @@ struct Ended {
 pub(super) struct Keeping {
     setup: watch::Sender<Arc<Setup>>,
     stop: watch::Sender<bool>,
+    changed: mpsc::Sender<String>,
+    /// Instances whose maintenance has ended: they have to be looked at again.
+    pub(super) maintained: mpsc::Receiver<String>,
 }
 
 impl Keeping {
@@ -109,12 +120,32 @@ impl Keeping {
     ) -> Keeping {
         let (setup, kept) = watch::channel(Arc::clone(setup));
         let (stop, stopped) = watch::channel(false);
-        let keeping = run(Arc::clone(shared), kept, stopped);
+        let (changed, changes) = mpsc::channel(CHANGED_MAX);
+        let (tell, maintained) = mpsc::channel(CHANGED_MAX);
+        let keeper = Keeper {
+            shared: Arc::clone(shared),
+            setup: kept,
+            stop: stopped,
+            known: BTreeMap::new(),
+            runs: JoinSet::new(),
+            maintained: tell,
+        };
         services.spawn(async move {
-            keeping.await;
+            keeper.run(changes).await;
             Keeping::NAME
         });
-        Keeping { setup, stop }
+        Keeping {
+            setup,
+            stop,
+            changed,
+            maintained,
+        }
+    }
+
+    /// Tells that somebody else changed an instance, which is looked at again already.
+    pub(super) fn changed(&self, instance: String) {
+        // When so much is to be planned anew, the next round by the clock does it.
+        let _ = self.changed.try_send(instance);
     }
 
     /// Gives the task another configuration; what runs goes on by the one that it began with.
@@ -128,40 +159,6 @@ impl Keeping {
     }
 }
 
-/// Keeps the instances in order until told to stop; what runs then is cancelled and written down.
-async fn run(
-    shared: Arc<Shared>,
-    setup: watch::Receiver<Arc<Setup>>,
-    mut stop: watch::Receiver<bool>,
-) {
-    let mut keeper = Keeper {
-        shared,
-        setup,
-        stop: stop.clone(),
-        known: BTreeMap::new(),
-        runs: JoinSet::new(),
-    };
-    loop {
-        tokio::select! {
-            biased;
-            () = told(&mut stop) => break,
-            Some(ended) = keeper.runs.join_next(), if !keeper.runs.is_empty() => {
-                match ended {
-                    Ok(ended) => keeper.ended(ended),
-                    Err(error) => tracing::error!("a maintenance run broke: {error}"),
-                }
-            }
-            () = tokio::time::sleep(EVERY) => keeper.round().await,
-        }
-    }
-    let all = timeout(END_MAX, async {
-        while keeper.runs.join_next().await.is_some() {}
-    });
-    if all.await.is_err() {
-        tracing::warn!("maintenance did not stop in time: the next run settles what it left");
-    }
-}
-
 /// Returns once the end is called.
 async fn told(stop: &mut watch::Receiver<bool>) {
     // A sender that is gone means the same.
@@ -169,6 +166,38 @@ async fn told(stop: &mut watch::Receiver<bool>) {
 }
 
 impl Keeper {
+    /// Keeps the instances in order until told to stop; what runs then is cancelled and written down.
+    async fn run(mut self, mut changes: mpsc::Receiver<String>) {
+        let mut stop = self.stop.clone();
+        loop {
+            tokio::select! {
+                biased;
+                () = told(&mut stop) => break,
+                Some(ended) = self.runs.join_next(), if !self.runs.is_empty() => {
+                    match ended {
+                        Ok(ended) => self.ended(ended),
+                        Err(error) => tracing::error!("a maintenance run broke: {error}"),
+                    }
+                }
+                Some(instance) = changes.recv() => self.changed(&instance),
+                () = tokio::time::sleep(EVERY) => self.round().await,
+            }
+        }
+        let all = timeout(END_MAX, async {
+            while self.runs.join_next().await.is_some() {}
+        });
+        if all.await.is_err() {
+            tracing::warn!("maintenance did not stop in time: the next run settles what it left");
+        }
+    }
+
+    /// Remembers that what was seen of an instance until now is not how it is.
+    fn changed(&mut self, instance: &str) {
+        let known = self.known.entry(instance.to_owned()).or_default();
+        known.changed_at = Some((self.shared.now)());
+        known.planned_at = None;
+    }
+
     /// Looks at every instance: what is due, and which windows are open.
     async fn round(&mut self) {
         let setup = Arc::clone(&self.setup.borrow_and_update());
@@ -196,12 +225,17 @@ impl Keeper {
         if fresh || present.answered_at.is_none() || present.evaluation.is_none() {
             return;
         }
+        let policy = shown_policy(setup, &present.instance.name);
+        if let Some(changed_at) = known.changed_at {
+            let waited = now.duration_since(changed_at) >= signed(LOOK_MAX);
+            if !waited && !seen_since(&present.facts, &policy.areas, changed_at) {
+                return;
+            }
+            known.changed_at = None;
+        }
         known.planned_at = Some(now);
-        let (setup, present) = (Arc::clone(setup), Arc::clone(present));
-        let draft = move || {
-            let policy = shown_policy(&setup, &present.instance.name);
-            upkeep::draft(&policy.areas, &present.facts, None, &policy, ACTOR, now)
-        };
+        let present = Arc::clone(present);
+        let draft = move || upkeep::draft(&policy.areas, &present.facts, None, &policy, ACTOR, now);
         let planned = self.shared.think(draft).await;
         (known.plan, known.trouble) = match planned {
             Ok(Ok(plan)) => (Some(Arc::new(plan)), None),
@@ -255,10 +289,11 @@ impl Keeper {
     }
 
     fn ended(&mut self, ended: Ended) {
+        // What was done changes what is due; when many wait already, the observers come by their clock.
+        self.changed(&ended.instance);
+        let _ = self.maintained.try_send(ended.instance.clone());
         let known = self.known.entry(ended.instance.clone()).or_default();
         known.running = None;
-        // What was done changes what is due.
-        known.planned_at = None;
         let past = known.policies.entry(ended.policy.clone()).or_default();
         past.applied_at = Some(ended.at);
         (past.outcome, past.trouble) = match ended.result {
@@ -311,6 +346,17 @@ impl Keeper {
         };
         self.shared.live.put_upkeep(name, upkeep);
     }
+}
+
+/// Says whether everything that these subjects are planned from was seen after an instant; what is not seen at all does not
+/// count.
+fn seen_since(facts: &Facts, areas: &Areas, at: Timestamp) -> bool {
+    let needed = areas.collectors();
+    let seen = facts.sightings.iter().filter_map(|sighting| {
+        let snapshot = sighting.seen.as_ref().ok()?;
+        needed.contains(&sighting.collector).then_some(snapshot.at)
+    });
+    seen.min().is_some_and(|oldest| oldest >= at)
 }
 
 fn signed(length: Duration) -> jiff::SignedDuration {

@@ -1,8 +1,9 @@
 //! Maintenance, as a person plans and applies it, and as the daemon does in its windows.
 
+use std::io::{Read, Write};
 use std::sync::Arc;
 
-use pawang_testbed::{Cluster, Setup, until};
+use pawang_testbed::{Cluster, Setup, Version, until};
 use serde_json::Value;
 
 use crate::program::{Desk, instance};
@@ -157,10 +158,38 @@ async fn the_daemon_applies_a_policy_in_its_window() {
             "{action} is missing in {actions:?}"
         );
     }
+    let ended_at = records.as_array().unwrap().iter().find_map(|record| {
+        let entry = &record["entry"];
+        (entry["action"] == "maintain.policy").then(|| entry["at"].as_str().unwrap().to_owned())
+    });
+    // Tables are looked at every few minutes, but at once after a change.
+    let ended_at = ended_at.unwrap();
+    until("the observers looked again", async || {
+        let socket = desk.path("state/data/pawang.sock");
+        let mut stream = std::os::unix::net::UnixStream::connect(socket).unwrap();
+        stream.write_all(b"present dwh-1\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let answer: Value = serde_json::from_str(&answer).unwrap();
+        looked_at(&answer, "tables").is_some_and(|at| at > ended_at)
+    })
+    .await;
     let mut daemon = daemon;
     daemon.signal("TERM");
     let ended = daemon.screen();
     assert_eq!(ended.code, 0, "{}", desk.read("err"));
+}
+
+/// Returns when a collector of the daemon's present looked last, wherever its snapshot stands.
+fn looked_at(value: &Value, collector: &str) -> Option<String> {
+    match value {
+        Value::Object(map) => match (map.get("collector"), map.get("at"), map.get("rows")) {
+            (Some(name), Some(at), Some(_)) if name == collector => at.as_str().map(str::to_owned),
+            _ => map.values().find_map(|value| looked_at(value, collector)),
+        },
+        Value::Array(list) => list.iter().find_map(|value| looked_at(value, collector)),
+        _ => None,
+    }
 }
 
 #[test]
@@ -187,4 +216,52 @@ fn of_a_server_that_is_not_seen_nothing_good_is_said() {
         let said = format!("{}{}", screen.stdout, screen.stderr);
         assert!(!said.contains(never), "{words:?}: {screen:?}");
     }
+}
+
+/// A table of pg_partman that nobody looked after for a while.
+const PARTMAN: &str =
+    "CREATE SCHEMA partman; CREATE EXTENSION pg_partman SCHEMA partman; CREATE SCHEMA dw;
+    CREATE TABLE dw.\"Sales\" (at timestamptz NOT NULL, amount int) PARTITION BY RANGE (at);
+    SELECT partman.create_parent('dw.Sales', 'at', 'native', 'daily', p_premake := 4)";
+const PARTMAN_AHEAD: &str = "SELECT count(*) FROM pg_inherits i JOIN pg_class c ON c.oid = inhrelid
+    WHERE inhparent = 'dw.\"Sales\"'::regclass AND relname > 'Sales_p' || to_char(now(), 'YYYY_MM_DD') AND relname NOT LIKE '%default'";
+
+#[tokio::test]
+async fn pg_partman_is_asked_when_it_fell_behind() {
+    // Debian packages it for this version.
+    let cluster = Cluster::start(&Setup {
+        version: Some(Version(15)),
+        ..Setup::default()
+    })
+    .await;
+    for statement in PARTMAN.split(';') {
+        cluster.sql("postgres", statement).await;
+    }
+    let desk = Desk::new();
+    file(&desk, &cluster, "");
+    let nothing = desk.pawang(&["maintain", "plan", "partitions"]);
+    assert_eq!(nothing.code, 0, "{nothing:?}");
+    let ahead = async || cluster.sql("postgres", PARTMAN_AHEAD).await[0][0].clone();
+    assert_eq!(ahead().await.as_deref(), Some("4"));
+    cluster
+        .sql(
+            "postgres",
+            "DO $$ DECLARE p regclass; BEGIN FOR p IN SELECT inhrelid::regclass FROM pg_inherits JOIN pg_class c ON c.oid = inhrelid
+                WHERE inhparent = 'dw.\"Sales\"'::regclass AND relname NOT LIKE '%default' ORDER BY relname DESC LIMIT 2
+            LOOP EXECUTE format('DROP TABLE %s', p); END LOOP; END $$",
+        )
+        .await;
+    // pg_partman makes nothing while no rows come: asking it would be in vain.
+    let nothing = desk.pawang(&["maintain", "plan", "partitions"]);
+    assert_eq!(nothing.code, 0, "{nothing:?}");
+    let row = "INSERT INTO dw.\"Sales\" VALUES (now(), 1); ANALYZE dw.\"Sales\"";
+    cluster.sql("postgres", row).await;
+    let due = desk.pawang(&["maintain", "plan", "partitions", "-o", "plan.json"]);
+    assert_eq!(due.code, 1, "{due:?}");
+    assert!(due.stdout.contains("run_maintenance"), "{due:?}");
+    let done = desk.pawang(&["maintain", "apply", "plan.json", "--yes"]);
+    assert_eq!(done.code, 0, "{done:?}");
+    assert_eq!(ahead().await.as_deref(), Some("4"));
+    let nothing = desk.pawang(&["maintain", "plan", "partitions"]);
+    assert_eq!(nothing.code, 0, "{nothing:?}");
 }

@@ -15,6 +15,7 @@ use super::plan::{show, worse};
 use crate::cli::Global;
 use crate::cli::account::state;
 use crate::cli::confirm::Agreement;
+use crate::daemon::{Wanted, order};
 use crate::each::each;
 use crate::estate::{Estate, Job, told};
 use crate::output::{self, Exit};
@@ -207,6 +208,9 @@ impl Work<'_> {
             self.args.agreement.ask(job)?;
         }
         let (outcome, stopped) = self.carry_out(plan, job, until, lanes, allow_high_risk)?;
+        if !self.args.dry_run {
+            look_again(self.estate, job);
+        }
         self.tell(plan, Some(&outcome))?;
         Ok(match (stopped, outcome.good(), blind) {
             (true, ..) => Exit::Interrupted,
@@ -300,6 +304,13 @@ impl Work<'_> {
             "\n{}",
             pawang_report::outcome(plan, outcome, &style, detail)
         ))
+    }
+}
+
+/// Lets a daemon that runs look at what was changed; without one nobody has to know.
+fn look_again(estate: &Estate, job: &Job) {
+    if let Some(directory) = estate.data_directory() {
+        let _nobody = order(&directory, &Wanted::Look(job.instance.name.clone()));
     }
 }
 
