@@ -121,6 +121,7 @@ fn said(found: &Found) -> Markup {
                 Some(Cut::Bytes) => { "; older ones were not looked for after " (ByteSize(found.bytes)) " of the log" }
                 Some(Cut::Time) => { "; older ones were not looked for: the time for one page was up after " (ByteSize(found.bytes)) " of the log" }
             }
+            @if found.unopened > 0 { "; " (found.unopened) @if found.unopened == 1 { " older file was" } @else { " older files were" } " not opened" }
             "."
         }
     }
@@ -130,7 +131,7 @@ fn left_out(found: &Found) -> Markup {
     html! {
         @if !found.left_out.is_empty() {
             details #left-out {
-                summary { (found.left_out.len()) " files were not searched" }
+                summary { (found.left_out.len()) @if found.left_out.len() == 1 { " file was" } @else { " files were" } " not searched, or not whole" }
                 ul { @for (path, why) in found.left_out.iter().take(LEFT_OUT_MAX) { li { code { (path.display()) } ": " (why) } } }
                 p { "The command line reads them too:" }
                 (words::copyable(&format!("pawang logs report {}", shell(&found.left_out[0].0.display().to_string()))))
