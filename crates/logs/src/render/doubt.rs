@@ -25,7 +25,9 @@ pub fn doubts(report: &Report) -> Vec<String> {
 /// Returns what is doubtful about a prefix that was guessed.
 fn guess(file: &SourceFile) -> Option<String> {
     let rate = file.match_rate?;
-    let prefixes: Vec<String> = file.prefixes.iter().map(|p| one_line(p)).collect();
+    // Its last space counts.
+    let shown = |prefix: &String| prefix.replace(char::is_control, " ");
+    let prefixes: Vec<String> = file.prefixes.iter().map(shown).collect();
     let prefixes = prefixes.join("\", \"");
     let timeless = |prefix: &String| !["%m", "%t", "%n"].iter().any(|at| prefix.contains(at));
     let what = if rate < MATCH_RATE_SURE {
