@@ -88,7 +88,7 @@ fn file(position: &LogPosition) -> Markup {
     html! { tr {
         td { code { (position.name) } }
         td .number { (words::bytes(position.bytes as f64)) }
-        td .number { "byte " (words::number(position.read_to as f64)) }
+        td .number { "byte " (position.read_to) }
         td {
             @if position.whole { "whole" } @else { "being read" }
             @if position.compressed { ", compressed: counted unpacked" }
