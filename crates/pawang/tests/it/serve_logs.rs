@@ -125,7 +125,8 @@ async fn a_daemon_that_catches_up_with_a_large_log_ends_within_a_second() {
     }
     let gone = "postgresql://u@127.0.0.1:1/postgres?connect_timeout=1";
     let text = format!(
-        "state_directory = \"state\"\n[[instance]]\nname = \"dwh-1\"\nurl = \"{gone}\"\nlog_directory = \"log\"\n"
+        "state_directory = \"state\"\n[[instance]]\nname = \"dwh-1\"\nurl = \"{gone}\"\nlog_directory = {:?}\n",
+        desk.path("log")
     );
     desk.write("pawang.toml", &text);
     let daemon = Daemon::start(&desk).await;
