@@ -81,6 +81,8 @@ pub(crate) fn cause(error: &io::Error) -> String {
         io::ErrorKind::NotFound => "no such file".to_owned(),
         io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
         io::ErrorKind::UnexpectedEof => "it ends early".to_owned(),
+        // The reader of archives says it in its own words, as an error of no kind.
+        _ if error.to_string().starts_with("unexpected EOF") => "it ends early".to_owned(),
         _ => error.to_string(),
     }
 }

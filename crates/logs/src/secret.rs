@@ -13,7 +13,7 @@ enum Secret {
 }
 
 impl Secret {
-    fn marker(self) -> &'static str {
+    const fn marker(self) -> &'static str {
         match self {
             Secret::Password => "[redacted password]",
             Secret::Token => "[redacted token]",
@@ -25,7 +25,12 @@ impl Secret {
 /// Where a secret begins and ends, and what it is.
 type Found = (usize, usize, Secret);
 
-const MARK: &str = "[redacted ";
+/// What stands for secrets that were there.
+const MARKERS: [&str; 3] = [
+    Secret::Password.marker(),
+    Secret::Token.marker(),
+    Secret::Key.marker(),
+];
 /// How a private key in PEM begins.
 const BLOCK: &str = "-----BEGIN ";
 /// Parts of names whose values are secrets.
@@ -89,9 +94,27 @@ const TOKENS: [(&str, usize, Secret); 20] = [
 const BEARER_BYTES_MIN: usize = 16;
 /// How far the end of an address or of the values of a key is looked for.
 const REACH_BYTES_MAX: usize = 4_096;
+/// How often a text is looked at: what replaces a secret may show where another one begins.
+const PASSES_MAX: usize = 8;
 
 /// Returns a text without the secrets in it; each is replaced by what it was.
+///
+/// Nothing changes when the result is redacted again. A text in which each look finds more secrets is not shown at all.
 pub fn without_secrets(text: &str) -> Cow<'_, str> {
+    let Some(mut safe) = pass(text) else {
+        return Cow::Borrowed(text);
+    };
+    for _ in 1..PASSES_MAX {
+        match pass(&safe) {
+            Some(safer) => safe = safer,
+            None => return Cow::Owned(safe),
+        }
+    }
+    Cow::Owned(Secret::Key.marker().to_owned())
+}
+
+/// Replaces each secret that a text shows; none when it shows none.
+fn pass(text: &str) -> Option<String> {
     let mut out = String::new();
     let (mut kept, mut at) = (0, 0);
     while let Some(next) = announcing(text.as_bytes(), at) {
@@ -100,16 +123,32 @@ pub fn without_secrets(text: &str) -> Cow<'_, str> {
             Ok((start, end, secret)) => {
                 out.push_str(&text[kept..start]);
                 out.push_str(secret.marker());
+                let end = past_marker(text, end);
                 (kept, at) = (end, end.max(at + 1));
             }
             Err(next) => at = next,
         }
     }
     if kept == 0 && out.is_empty() {
-        return Cow::Borrowed(text);
+        return None;
     }
     out.push_str(&text[kept..]);
-    Cow::Owned(out)
+    Some(out)
+}
+
+/// Returns the length of the marker that a text begins with. Half of one, or one with another word, is a text like any other: whoever wrote
+/// the log may have put it there.
+fn marker(text: &str) -> Option<usize> {
+    let known = MARKERS.iter().find(|marker| text.starts_with(**marker));
+    known.map(|marker| marker.len())
+}
+
+/// Returns the end of the marker within which `end` lies, so that none is cut in two.
+fn past_marker(text: &str, end: usize) -> usize {
+    let longest = MARKERS.iter().map(|marker| marker.len()).max().unwrap_or(0);
+    let begun = (end.saturating_sub(longest)..end).filter(|start| text.is_char_boundary(*start));
+    let mut ends = begun.filter_map(|start| Some(start + marker(&text[start..])?));
+    ends.find(|marked| *marked > end).unwrap_or(end)
 }
 
 /// What a byte may be the beginning of.
@@ -168,8 +207,8 @@ fn announcing(bytes: &[u8], mut at: usize) -> Option<usize> {
 fn found(text: &str, at: usize) -> Result<Found, usize> {
     let bytes = text.as_bytes();
     let rest = &text[at..];
-    if rest.starts_with(MARK) {
-        return Err(at + rest.find(']').map_or(rest.len(), |end| end + 1));
+    if let Some(length) = marker(rest) {
+        return Err(at + length);
     }
     match bytes[at] {
         b'-' if rest.starts_with(BLOCK) => private_key(rest).map(|end| (at, at + end, Secret::Key)),
@@ -397,12 +436,9 @@ fn value(text: &str, after_name: usize) -> Option<(usize, usize)> {
         at = spaces(at + 2);
     }
     let rest = &text[at..];
-    if rest.starts_with(MARK) {
-        return None;
-    }
     if let Some((start, end)) = quoted(rest, assigned) {
         let inner = &rest[start..end];
-        let open = inner.is_empty() || inner.starts_with(MARK) || placeholder(inner);
+        let open = inner.is_empty() || MARKERS.contains(&inner) || placeholder(inner);
         return (!open).then_some((at + start, at + end));
     }
     if !assigned {
@@ -415,10 +451,11 @@ fn value(text: &str, after_name: usize) -> Option<(usize, usize)> {
     let skipped = scheme.map_or(0, |scheme| scheme.len());
     let bare = &rest[skipped..];
     let stop = |c: char| c.is_whitespace() || matches!(c, ',' | ';' | ')' | '\'' | '"' | '&' | '}');
-    let length = bare.find(stop).unwrap_or(bare.len());
+    let marked = marker(bare).unwrap_or(0);
+    let rest = &bare[marked..];
+    let length = marked + rest.find(stop).unwrap_or(rest.len());
     // A private key has spaces in it, and tells itself.
-    let other = bare.starts_with(MARK) || bare.starts_with(BLOCK);
-    let nothing = length == 0 || other || placeholder(&bare[..length]);
+    let nothing = length == marked || rest.starts_with(BLOCK) || placeholder(&bare[..length]);
     (!nothing).then_some((at + skipped, at + skipped + length))
 }
 
@@ -488,11 +525,9 @@ fn address(text: &str, at: usize) -> Option<Found> {
     // A password that nobody encoded may have a slash itself.
     let user_end = rest[..authority].rfind('@').or_else(|| rest.rfind('@'))?;
     let colon = rest[..user_end].find(':')?;
-    (colon + 1 < user_end && !rest[colon + 1..].starts_with(MARK)).then_some((
-        at + colon + 1,
-        at + user_end,
-        Secret::Password,
-    ))
+    let password = &rest[colon + 1..user_end];
+    let open = password.is_empty() || MARKERS.contains(&password);
+    (!open).then_some((at + colon + 1, at + user_end, Secret::Password))
 }
 
 /// Returns the length of a private key in PEM, up to its end or that of the text.
@@ -520,8 +555,7 @@ fn key_values(text: &str, names_end: usize) -> Option<Found> {
         return None;
     }
     // What stands for a secret that was there is no name of a column.
-    let markers = [Secret::Password, Secret::Token, Secret::Key].map(Secret::marker);
-    let names = markers
+    let names = MARKERS
         .iter()
         .fold(names.to_owned(), |names, marker| names.replace(marker, ""));
     let secret = names
@@ -531,8 +565,10 @@ fn key_values(text: &str, names_end: usize) -> Option<Found> {
     let limit = text.floor_char_boundary((start + REACH_BYTES_MAX).min(text.len()));
     let values = &text[start..limit];
     let end = values.rfind(") ").or_else(|| values.rfind(')'));
-    let end = end.unwrap_or(values.len());
-    (end > 0 && !values.starts_with(MARK)).then_some((start, start + end, secret))
+    let end = end.map_or(text.len(), |end| start + end);
+    let values = &text[start..end];
+    let open = values.is_empty() || MARKERS.contains(&values);
+    (!open).then_some((start, end, secret))
 }
 
 /// Returns everything from the first to the last constant of a call.
@@ -547,11 +583,8 @@ fn constants(text: &str, from: usize) -> Option<Found> {
         .filter(|last| *last > first)
         .unwrap_or(call.len());
     let inner = &call[first + 1..last];
-    (!inner.is_empty() && !inner.starts_with(MARK)).then_some((
-        from + first + 1,
-        from + last,
-        Secret::Key,
-    ))
+    let open = inner.is_empty() || MARKERS.contains(&inner);
+    (!open).then_some((from + first + 1, from + last, Secret::Key))
 }
 
 #[cfg(test)]
@@ -559,6 +592,54 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    /// What texts with secrets are made of, and what redacting leaves of them.
+    const PARTS: &[&str] = &[
+        "Key (",
+        ")=(",
+        ") ",
+        ")",
+        "(",
+        "password",
+        "token",
+        "secret",
+        "=",
+        ": ",
+        " => ",
+        " to ",
+        " ",
+        ",",
+        "'",
+        "''",
+        "\"",
+        "$q$",
+        "$",
+        "\\",
+        "abc",
+        "é",
+        "hunter2hunter2hunter2",
+        "bearer ",
+        "basic ",
+        "crypt(",
+        "hmac ('",
+        ";",
+        "\n",
+        "://",
+        "u:",
+        "@",
+        "/",
+        "-----BEGIN PRIVATE KEY-----",
+        "-----END PRIVATE KEY-----",
+        "ghp_0123456789abcdefghij",
+        "[redacted ",
+        "]",
+        "[redacted key]",
+        "[redacted token]",
+        "[redacted password]",
+        "null",
+        "?",
+        "$1",
+    ];
 
     fn check(text: &str, expected: &str) {
         assert_eq!(without_secrets(text), expected, "{text}");
@@ -704,6 +785,50 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_within_a_secret_is_gone_and_what_replaced_it_stays() {
+        for (text, expected) in [
+            (
+                "crypt(-----BEGIN PRIVATE KEY-----hmac ('Key (",
+                "crypt([redacted key]",
+            ),
+            (
+                "Key (token)=(Key (secret)=(abc) hunter2) exists",
+                "Key (token)=([redacted token]) exists",
+            ),
+            (
+                "password=[redacted hunter2] x",
+                "password=[redacted password] hunter2] x",
+            ),
+            (
+                "[redacted password=hunter2 x",
+                "[redacted password=[redacted password] x",
+            ),
+            (
+                "password=[redacted password]hunter2 x",
+                "password=[redacted password] x",
+            ),
+            (
+                "password=abc[redacted token] x",
+                "password=[redacted password] x",
+            ),
+            ("crypt('[redacted key]', 'abc')", "crypt('[redacted key]')"),
+            (
+                "Key (token)=([redacted token], hunter2) exists",
+                "Key (token)=([redacted token]) exists",
+            ),
+        ] {
+            check(text, expected);
+        }
+        let long = format!("Key (token)=({}hunter2", "a ".repeat(REACH_BYTES_MAX));
+        check(&long, "Key (token)=([redacted token]");
+        let deep = "password=''".repeat(100);
+        assert_eq!(
+            without_secrets(&without_secrets(&deep)),
+            without_secrets(&deep)
+        );
+    }
+
+    #[test]
     fn what_is_no_secret_stays() {
         for text in [
             "password authentication failed for user \"budi@itera.ac.id\"",
@@ -795,6 +920,13 @@ mod tests {
         fn any_text_is_survived_and_redacting_twice_is_redacting_once(text in "(?s).{0,200}") {
             let once = without_secrets(&text).into_owned();
             prop_assert_eq!(without_secrets(&once).into_owned(), once);
+        }
+
+        #[test]
+        fn what_announces_secrets_within_secrets_is_redacted_once(parts in prop::collection::vec(prop::sample::select(PARTS), 0..14)) {
+            let text = parts.concat();
+            let once = without_secrets(&text).into_owned();
+            prop_assert_eq!(without_secrets(&once).into_owned(), once, "{}", text);
         }
 
         #[test]

@@ -107,6 +107,38 @@ pub struct LogStatus {
     pub behind_bytes: u64,
     /// Files of which something was not read, with why.
     pub troubles: Vec<String>,
+    /// How far each file was read, the newest ones last.
+    pub positions: Vec<LogPosition>,
+    /// Files that were gone before all of them was read.
+    pub lost_files: usize,
+    /// At least so many bytes of them were not read.
+    pub lost_bytes: u64,
+    /// What went wrong last, also when it is right again.
+    pub last_error: Option<LogError>,
+}
+
+/// How far a file of a log was read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LogPosition {
+    /// Its name.
+    pub name: String,
+    /// Its bytes on disk.
+    pub bytes: u64,
+    /// Where the next record begins, in what it unpacks to.
+    pub read_to: u64,
+    /// Whether it is compressed.
+    pub compressed: bool,
+    /// Whether nothing of it is left to be read.
+    pub whole: bool,
+}
+
+/// What went wrong with a log, and when.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LogError {
+    /// When it was so last.
+    pub at: Timestamp,
+    /// What.
+    pub what: String,
 }
 
 /// How the daemon itself is doing.

@@ -197,7 +197,7 @@ const show = (fresh, how) => {
 	const focus = place(document.activeElement);
 	const scrolled = $$(".wide, .table-scroll", main).map((node) => node.scrollLeft);
 	const chosen = $(".chosen a", main)?.getAttribute("href");
-	const known = new Set($$(".records > li", main).map((node) => node.dataset.key));
+	dispatchEvent(new CustomEvent("fresh", { detail: { fresh, how } }));
 	document.title = fresh.title;
 	$("#icon").href = $("#icon", fresh).getAttribute("href");
 	main.className = $("#main", fresh).className;
@@ -207,7 +207,6 @@ const show = (fresh, how) => {
 	if (!$(".ranges").contains(document.activeElement) || how !== "live") $(".ranges").replaceChildren(...$(".ranges", fresh).childNodes);
 	for (const key of Object.keys(document.body.dataset)) delete document.body.dataset[key];
 	Object.assign(document.body.dataset, $("body", fresh).dataset);
-	if (how === "live" && known.size) for (const node of $$(".records > li", main)) node.classList.toggle("new", !known.has(node.dataset.key));
 	if (how === "live") for (const node of $$("details", main)) if (open.has(mark(node))) node.open = true;
 	$$(".wide, .table-scroll", main).forEach((node, index) => { node.scrollLeft = scrolled[index] ?? 0; });
 	settle();

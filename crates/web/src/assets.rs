@@ -40,7 +40,7 @@ static STYLESHEET: LazyLock<String> = LazyLock::new(|| {
     [pawang_chart::PALETTE, pages, pawang_chart::CSS].join("\n")
 });
 
-fn sources() -> [Source; 6] {
+fn sources() -> [Source; 7] {
     const JS: &str = "text/javascript; charset=utf-8";
     const CSS: &str = "text/css; charset=utf-8";
     [
@@ -70,6 +70,7 @@ fn sources() -> [Source; 6] {
             SVG,
             include_bytes!("../assets/icon-unknown.svg"),
         ),
+        ("tail", "js", JS, include_bytes!("../assets/tail.js")),
     ]
 }
 
@@ -121,6 +122,11 @@ pub(crate) fn script() -> &'static str {
     &ASSETS[1].path
 }
 
+/// Returns the path of the script of pages with a live tail.
+pub(crate) fn tail() -> &'static str {
+    &ASSETS[6].path
+}
+
 /// Returns the path of the icon that shows how bad it is, and how many are red.
 pub(crate) fn icon(level: Level, red: usize) -> &'static str {
     let index = match level {
@@ -139,6 +145,8 @@ mod tests {
 
     /// The script's budget; what people wait for on a phone.
     const SCRIPT_BYTES_MAX: usize = 22 << 10;
+    /// The budget of what only pages with a live tail load.
+    const TAIL_BYTES_MAX: usize = 4 << 10;
 
     #[test]
     fn every_file_is_found_by_its_own_name() {
@@ -146,6 +154,7 @@ mod tests {
             assert!(find(&asset.path).is_some(), "{}", asset.path);
         }
         assert!(stylesheet().ends_with(".css") && script().ends_with(".js"));
+        assert!(tail().starts_with("/assets/tail-") && tail().ends_with(".js"));
         assert!(icon(Level::Critical, 0).contains("critical"));
         assert!(icon(Level::Critical, 7).starts_with("/assets/icon-critical-7-"));
         assert!(icon(Level::Ok, 5_000).starts_with("/assets/icon-critical-100-"));
@@ -153,12 +162,10 @@ mod tests {
     }
 
     #[test]
-    fn the_script_stays_small() {
-        let script = find(script()).unwrap();
-        assert!(
-            script.body.len() < SCRIPT_BYTES_MAX,
-            "{}",
-            script.body.len()
-        );
+    fn the_scripts_stay_small() {
+        for (path, bytes_max) in [(script(), SCRIPT_BYTES_MAX), (tail(), TAIL_BYTES_MAX)] {
+            let bytes = find(path).unwrap().body.len();
+            assert!(bytes < bytes_max, "{path}: {bytes}");
+        }
     }
 }

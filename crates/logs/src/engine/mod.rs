@@ -9,7 +9,7 @@ mod part;
 pub(crate) mod piece;
 pub(crate) mod pipe;
 mod queue;
-mod stream;
+pub(crate) mod stream;
 pub(crate) mod window;
 
 pub use part::Part;

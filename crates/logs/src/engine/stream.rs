@@ -249,7 +249,8 @@ fn scan<P: Part>(
     }
 }
 
-fn stopped(why: &str, layers: &[&str], at: u64) -> String {
+/// States up to where bytes were read, and why not further.
+pub(crate) fn stopped(why: &str, layers: &[&str], at: u64) -> String {
     let why = match layers.is_empty() {
         true => why.to_owned(),
         false => format!(

@@ -1,19 +1,46 @@
 //! What a reader of the log must know before its numbers: times that may be read wrong, and lines that were left out.
 
-use super::style::{one_line, whole};
-use crate::report::Report;
+use super::style::{one_line, percent, whole};
+use crate::report::{Report, SourceFile};
 use crate::time::{Zone, ambiguous};
 
 /// Seconds between the offsets of a zone in winter and in summer.
 const SUMMER_SECONDS: i32 = 3_600;
 
-/// Returns sentences about zones that could not be told for sure; `--zone` resolves each.
+/// A guessed prefix that explains less than this share of the lines is told.
+const MATCH_RATE_SURE: f64 = 0.9;
+
+/// Returns sentences about prefixes and zones that could not be told for sure; `--prefix` and `--zone` resolve each.
 pub fn doubts(report: &Report) -> Vec<String> {
     let files = report.source.files.iter();
-    let all = files.flat_map(|file| file.zones.iter().map(move |zone| (&file.name, zone)));
-    all.filter(|(_, zone)| !zone.certain)
-        .map(|(file, zone)| format!("{}: {}", one_line(file), doubt(zone)))
+    files
+        .flat_map(|file| {
+            let uncertain = file.zones.iter().filter(|zone| !zone.certain);
+            let all = guess(file).into_iter().chain(uncertain.map(doubt));
+            all.map(|what| format!("{}: {what}", one_line(&file.name)))
+        })
         .collect()
+}
+
+/// Returns what is doubtful about a prefix that was guessed.
+fn guess(file: &SourceFile) -> Option<String> {
+    let rate = file.match_rate?;
+    // Its last space counts.
+    let shown = |prefix: &String| prefix.replace(char::is_control, " ");
+    let prefixes: Vec<String> = file.prefixes.iter().map(shown).collect();
+    let prefixes = prefixes.join("\", \"");
+    let timeless = |prefix: &String| !["%m", "%t", "%n"].iter().any(|at| prefix.contains(at));
+    let what = if rate < MATCH_RATE_SURE {
+        let share = percent((rate * 1_000_000.0) as u64, 1_000_000);
+        format!("explains {share} of its lines")
+    } else if !file.prefixes.is_empty() && file.prefixes.iter().all(timeless) {
+        "has no time, so nothing can be said about when and how often".to_owned()
+    } else {
+        return None;
+    };
+    Some(format!(
+        "its log_line_prefix was guessed: \"{prefixes}\" {what}; --prefix gives the server's"
+    ))
 }
 
 fn doubt(zone: &Zone) -> String {
@@ -86,7 +113,6 @@ fn offset(seconds: i32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::SourceFile;
 
     fn report(files: &[&[(&str, i32, bool)]]) -> Report {
         let zone = |&(name, offset_seconds, certain): &(&str, i32, bool)| Zone {
@@ -121,6 +147,30 @@ mod tests {
                     "a.log: \"XYZT\" is no abbreviation of a time zone that is known: times were read as UTC{end}"
                 ),
                 format!("a.log: its times name no zone: times were read as UTC{end}"),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_guessed_prefix_that_explains_little_or_has_no_time_is_told() {
+        let told = |prefix: &str, match_rate| {
+            let mut report = report(&[&[]]);
+            report.source.files[0].prefixes = vec![prefix.to_owned()];
+            report.source.files[0].match_rate = match_rate;
+            doubts(&report)
+        };
+        assert_eq!(told("%m [%p] ", Some(0.95)), [""; 0]);
+        assert_eq!(told("%p ", None), [""; 0]);
+        assert_eq!(
+            told("%m [%p] ", Some(0.63)),
+            [
+                "a.log: its log_line_prefix was guessed: \"%m [%p] \" explains 63 % of its lines; --prefix gives the server's"
+            ]
+        );
+        assert_eq!(
+            told("%p|%d|", Some(1.0)),
+            [
+                "a.log: its log_line_prefix was guessed: \"%p|%d|\" has no time, so nothing can be said about when and how often; --prefix gives the server's"
             ]
         );
     }

@@ -146,6 +146,7 @@ fn files(report: &Report) -> String {
         .files
         .iter()
         .map(|file| file.format.as_str())
+        .filter(|format| !format.is_empty())
         .collect();
     formats.sort_unstable();
     formats.dedup();
@@ -153,7 +154,10 @@ fn files(report: &Report) -> String {
         [file] => one_line(&file.name),
         files => format!("{} files", files.len()),
     };
-    format!("{name}, {} of {}", bytes(source.bytes), formats.join(", "))
+    match formats.join(", ") {
+        formats if formats.is_empty() => format!("{name}, {}", bytes(source.bytes)),
+        formats => format!("{name}, {} of {formats}", bytes(source.bytes)),
+    }
 }
 
 fn body(out: &mut String, section: Section, part: &Part<'_>, style: &Style, long: bool) {

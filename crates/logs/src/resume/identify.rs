@@ -166,17 +166,29 @@ pub(super) fn identify(sights: &[Sight], states: &[FileState]) -> Vec<Identity> 
     identities
 }
 
-/// Returns a compressed file's content from `offset` on; none when what is before is not what was read before.
+/// Bytes that are passed over between two looks whether to stop.
+const SKIP_BYTES: u64 = 1024 * 1024;
+
+/// Returns a compressed file's content from `offset` on; none when what is before is not what was read before, or when it was stopped.
 pub(super) fn skip_to(
     sight: &Sight,
     state: &FileState,
     offset: u64,
+    stop: &dyn Fn() -> bool,
 ) -> io::Result<Option<Box<dyn Read>>> {
     let mut file = sight.file.try_clone()?;
     file.seek(io::SeekFrom::Start(0))?;
     let (mut piped, _) = Piped::start(Box::new(file))?;
     let before = offset.min(state.offset.saturating_sub(u64::from(state.last_bytes)));
-    let skipped = io::copy(&mut (&mut piped).take(before), &mut io::sink())?;
+    let mut skipped = 0;
+    while skipped < before {
+        let wanted = SKIP_BYTES.min(before - skipped);
+        let count = io::copy(&mut (&mut piped).take(wanted), &mut io::sink())?;
+        if count == 0 || stop() {
+            return Ok(None);
+        }
+        skipped += count;
+    }
     let mut last = Vec::new();
     (&mut piped)
         .take(state.offset - before)
@@ -184,8 +196,7 @@ pub(super) fn skip_to(
     let marked = last
         .get(last.len().saturating_sub(state.last_bytes as usize)..)
         .unwrap_or_default();
-    if skipped < before
-        || (last.len() as u64) < state.offset - before
+    if (last.len() as u64) < state.offset - before
         || (state.last_bytes > 0 && hash(marked) != state.last_hash)
     {
         return Ok(None);

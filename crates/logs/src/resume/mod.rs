@@ -89,6 +89,21 @@ impl Bound<'_> {
     }
 }
 
+/// How far a file was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Its name.
+    pub name: String,
+    /// Its bytes, as they are on disk.
+    pub bytes: u64,
+    /// Where the next record begins, in what it unpacks to.
+    pub read_to: u64,
+    /// Whether it is compressed.
+    pub compressed: bool,
+    /// Whether nothing of it is left to be read.
+    pub whole: bool,
+}
+
 /// A file that is gone with bytes that were not read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MissingFile {
@@ -179,6 +194,21 @@ impl<P: Kept> Store<P> {
         plain
             .map(|file| file.size.saturating_sub(file.offset))
             .sum()
+    }
+
+    /// Returns how far each file was read that is there, in the order in which they were met.
+    pub fn progress(&self) -> impl Iterator<Item = Progress> + '_ {
+        let files = self.manifest.files.iter().filter(|file| !file.gone);
+        files.map(|file| Progress {
+            name: file.name.clone(),
+            bytes: file.size,
+            read_to: file.offset,
+            compressed: file.compressed,
+            whole: match file.compressed {
+                true => file.finished,
+                false => file.offset >= file.size,
+            },
+        })
     }
 
     /// Returns the hours that have records, as seconds since 1970-01-01 UTC divided by 3600.

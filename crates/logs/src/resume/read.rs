@@ -35,6 +35,10 @@ pub(super) fn run<P: Kept>(
     let mut step = Step::default();
     let mut sights = Vec::new();
     for input in inputs {
+        if (bound.stop)() {
+            step.more = true;
+            return Ok(step);
+        }
         let seen = match &input.from {
             From::File(path) => Sight::of(path).map_err(|error| cause(&error)),
             From::Reader(_) => Err("a stream has no place to go on from".to_owned()),
@@ -169,18 +173,32 @@ impl<P: Kept> Reading<'_, '_, P> {
         if state.finished || (!sight.compressed && state.offset >= sight.size) {
             return Ok(None);
         }
+        if self.is_over() {
+            self.stopped = true;
+            return Ok(None);
+        }
         let mut file = SourceFile {
             name: sight.name.clone(),
             compression: sight.compressed.then(|| "compressed".to_owned()),
             ..SourceFile::default()
         };
-        if let Err(why) = self.content(sight, number, &mut file) {
-            match why {
-                Stop::State(error) => return Err(error),
-                Stop::File(why) => file.trouble = Some(why),
+        match self.content(sight, number, &mut file) {
+            Ok(()) => Ok(Some(file)),
+            Err(Stop::State(error)) => Err(error),
+            Err(Stop::File(why)) => {
+                file.trouble = Some(why);
+                Ok(Some(file))
+            }
+            Err(Stop::Bound) => {
+                self.stopped = true;
+                Ok(None)
             }
         }
-        Ok(Some(file))
+    }
+
+    /// Says whether the bound ends the reading.
+    fn is_over(&self) -> bool {
+        self.read >= self.bound.bytes || (self.bound.stop)()
     }
 
     fn content(&mut self, sight: &Sight, number: usize, file: &mut SourceFile) -> Result<(), Stop> {
@@ -191,7 +209,11 @@ impl<P: Kept> Reading<'_, '_, P> {
         let offset = state.begin();
         let (head, mut reader): (_, Box<dyn Read + '_>) = if sight.compressed {
             let head = sight.content(HEAD_BYTES).map_err(|error| nothing(&error))?;
-            let found = skip_to(sight, state, offset).map_err(|error| nothing(&error))?;
+            let found = skip_to(sight, state, offset, self.bound.stop);
+            let found = found.map_err(|error| nothing(&error))?;
+            if found.is_none() && (self.bound.stop)() {
+                return Err(Stop::Bound);
+            }
             let Some(rest) = found else {
                 let why = "it begins as a file that was read before and goes on otherwise; nothing of it was read";
                 return Err(Stop::File(why.to_owned()));
@@ -302,7 +324,7 @@ impl<P: Kept> Reading<'_, '_, P> {
                 )));
             }
             self.read += done - before;
-            self.stopped = !stopped && (self.read >= self.bound.bytes || (self.bound.stop)());
+            self.stopped = !stopped && self.is_over();
             if stopped || self.stopped {
                 return Ok(());
             }
@@ -322,6 +344,8 @@ enum Stop {
     State(Error),
     /// The file could not be read: the others are.
     File(String),
+    /// The bound ended the reading before anything new of the file was read.
+    Bound,
 }
 
 /// Keeps the hash of the bytes before the next record.

@@ -5,42 +5,103 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
 use super::{Cut, Search, Stretch};
-use crate::engine::{Choose, FileHead};
+use crate::engine::{Choose, Chosen, FileHead};
 use crate::error::cause;
 use crate::format::{RECORD_BYTES_MAX, Scanner};
 use crate::input::{MAGIC_BYTES, Peeked, compressed, is_archive};
+use crate::record::{Odd, Record, Sink};
 
 /// Bytes at the beginning that tell the format.
-const HEAD_BYTES: usize = 256 * 1024;
+pub(super) const HEAD_BYTES: usize = 256 * 1024;
 /// Bytes that are read at once, at first and at most: a record is never longer than a scanner keeps, but for one that is cut.
 const STRETCH_BYTES: u64 = 512 * 1024;
 const STRETCH_BYTES_MAX: u64 = 4 * RECORD_BYTES_MAX as u64;
 
+/// How much later than what is wanted the first record of a file must be for the rest to be left alone: processes write at the same time.
+const DISORDER_MICROSECONDS: i64 = 60_000_000;
+
+/// What is known of a file before its format.
+pub(super) struct Head<'a> {
+    name: &'a str,
+    modified: i64,
+}
+
+impl Head<'_> {
+    /// Chooses the format by the first bytes, which were unpacked.
+    pub(super) fn choose(&self, bytes: &[u8], choose: &Choose<'_>) -> Result<Chosen, String> {
+        let chosen = choose(&FileHead {
+            name: self.name,
+            bytes,
+            modified: Some(self.modified),
+            known: None,
+        });
+        chosen.map_err(|error| error.to_string())
+    }
+}
+
+/// The time of the first record that has one.
+#[derive(Default)]
+struct First(Option<i64>);
+
+impl Sink for First {
+    fn record(&mut self, _: u64, record: &Record<'_>) {
+        self.0 = self.0.or(record.at);
+    }
+
+    fn odd(&mut self, _: u64, _: Odd<'_>) {}
+}
+
 impl Search<'_> {
-    /// Looks into a file, or says why not.
+    /// Looks into a file, or says why not, or what of it was not searched.
     pub(super) fn file(&mut self, path: &Path, choose: &Choose<'_>) -> Result<(), String> {
         let file = File::open(path).map_err(|error| cause(&error))?;
         let facts = file.metadata().map_err(|error| cause(&error))?;
         let size = facts.len();
         let head = read(&file, 0, size.min(HEAD_BYTES as u64))?;
-        if compressed(&head[..head.len().min(MAGIC_BYTES)])
-            || is_archive(&mut Peeked::new(&head[..]))
-        {
-            return Err("it is compressed".to_owned());
-        }
         let name = path.display().to_string();
-        let chosen = choose(&FileHead {
+        let facts = Head {
             name: &name,
-            bytes: &head,
-            modified: Some(facts.mtime()),
-            known: None,
-        });
-        let chosen = chosen.map_err(|error| error.to_string())?;
+            modified: facts.mtime(),
+        };
+        if compressed(&head[..head.len().min(MAGIC_BYTES)]) {
+            return self.packed(&file, &facts, choose);
+        }
+        if is_archive(&mut Peeked::new(&head[..])) {
+            return Err("it is an archive".to_owned());
+        }
+        let chosen = facts.choose(&head, choose)?;
+        if self.is_late(&chosen, &head) {
+            return Ok(());
+        }
+        self.plain(&file, size, &chosen)
+    }
+
+    /// Says whether all of a file was written after what is wanted, by its first bytes.
+    pub(super) fn is_late(&self, chosen: &Chosen, head: &[u8]) -> bool {
+        if self.wanted.until.is_none() {
+            return false;
+        }
+        let mut first = First::default();
+        let mut scanner = (chosen.make)();
+        scanner.scan(head, 0, head.len(), false, &mut first);
+        self.late(first.0)
+    }
+
+    /// Says whether what follows a record of some time is later than what is wanted.
+    pub(super) fn late(&self, at: Option<i64>) -> bool {
+        let until = self.wanted.until;
+        let until = until.map(|until| until.saturating_add(DISORDER_MICROSECONDS));
+        until.is_some() && at >= until
+    }
+
+    /// Looks into a file that is not compressed, from its end.
+    fn plain(&mut self, file: &File, size: u64, chosen: &Chosen) -> Result<(), String> {
         let (mut end, mut length) = (size, STRETCH_BYTES);
         while end > 0 && self.found.cut.is_none() {
             let start = end.saturating_sub(length);
-            let bytes = read(&file, start, end - start)?;
+            let bytes = read(file, start, end - start)?;
             self.found.bytes += bytes.len() as u64;
+            self.read_bytes += bytes.len() as u64;
             let scanner = (chosen.make)();
             let skip = match start {
                 0 => Some(0),
@@ -97,7 +158,7 @@ impl Search<'_> {
     pub(super) fn limit(&mut self) {
         self.found.cut = if self.found.records.len() >= self.limits.records {
             Some(Cut::Records)
-        } else if self.found.bytes >= self.limits.bytes {
+        } else if self.read_bytes >= self.limits.bytes {
             Some(Cut::Bytes)
         } else if (self.limits.stop)() {
             Some(Cut::Time)

@@ -1,11 +1,12 @@
 //! Finds single records in the files of a log, newest first: what is behind a number of a report, and what was written last.
 //!
-//! It reads files from their ends, so that the newest records cost little however large a file is; compressed files are left out and
-//! named.
+//! It reads files from their ends, so that the newest records cost little however large a file is. Compressed files are read from their
+//! beginning, within the same limits; what of them was not searched is named.
 
 mod file;
 mod matching;
 mod needle;
+mod packed;
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -48,7 +49,7 @@ pub struct Wanted {
 pub struct Limits<'a> {
     /// Records that are found at most.
     pub records: usize,
-    /// Bytes that are read at most.
+    /// Bytes of files that are read at most; what compressed ones unpack to may be more, by a factor that is bounded too.
     pub bytes: u64,
     /// Says whether time is up.
     pub stop: &'a dyn Fn() -> bool,
@@ -71,12 +72,14 @@ pub enum Cut {
 pub struct Found {
     /// The records, newest first.
     pub records: Vec<Line>,
-    /// Bytes that were read.
+    /// Bytes of the log that were searched, unpacked.
     pub bytes: u64,
     /// Why older ones were not looked for; none when all files were read as far as asked for.
     pub cut: Option<Cut>,
-    /// Files that were not looked into, with why.
+    /// Files that were not searched, or not whole, with why.
     pub left_out: Vec<(PathBuf, String)>,
+    /// Files that may have older records and were not opened, since the search was cut before.
+    pub unopened: usize,
 }
 
 /// Returns 16 hexadecimal digits that mean an error of a report whose secrets were removed: its SQLSTATE and its text.
@@ -97,11 +100,15 @@ pub fn search(
         wanted,
         limits,
         found: Found::default(),
+        read_bytes: 0,
     };
     for path in newest_first(files, wanted) {
-        search.limit();
+        if search.found.cut.is_none() {
+            search.limit();
+        }
         if search.found.cut.is_some() {
-            break;
+            search.found.unopened += 1;
+            continue;
         }
         if let Err(why) = search.file(&path, choose) {
             search.found.left_out.push((path, why));
@@ -140,6 +147,8 @@ struct Search<'a> {
     wanted: &'a Wanted,
     limits: &'a Limits<'a>,
     found: Found,
+    /// Bytes of files that were read.
+    read_bytes: u64,
 }
 
 /// What one stretch of a file has, in its order: the last ones that match.

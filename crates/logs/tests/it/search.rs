@@ -1,6 +1,7 @@
 //! Single records behind a number of the report, from the ends of files.
 
 use std::fmt::Write as _;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use pawang_logs::choose::{Wish, choose};
@@ -58,6 +59,18 @@ fn found(files: &[PathBuf], wanted: &Wanted, records: usize, bytes: u64) -> Foun
         stop: &|| false,
     };
     search(files, &chosen, wanted, Masked::default(), &limits)
+}
+
+/// Finds records of a server that tells its prefix, which is quicker than to guess it.
+fn found_told(files: &[PathBuf], wanted: &Wanted, records: usize) -> Found {
+    let wish = Wish::told(Some("%m [%p] %q%u@%d "), Some("UTC"));
+    let limits = Limits {
+        records,
+        bytes: u64::MAX,
+        stop: &|| false,
+    };
+    let choose = |head: &pawang_logs::engine::FileHead<'_>| choose(head, &wish);
+    search(files, &choose, wanted, Masked::default(), &limits)
 }
 
 fn report(files: &[PathBuf]) -> Report {
@@ -158,24 +171,177 @@ fn the_newest_come_first_within_the_limits() {
     assert_eq!((texts.records.len(), texts.cut), (1, None));
 }
 
+/// Compresses a file into one beside it, of each compression.
+fn pack(path: &Path) -> Vec<PathBuf> {
+    let bytes = std::fs::read(path).unwrap();
+    let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gz.write_all(&bytes).unwrap();
+    let mut bz2 = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
+    bz2.write_all(&bytes).unwrap();
+    let mut lz4 = lz4_flex::frame::FrameEncoder::new(Vec::new());
+    lz4.write_all(&bytes).unwrap();
+    let packed = [
+        ("gz", gz.finish().unwrap()),
+        ("bz2", bz2.finish().unwrap()),
+        ("lz4", lz4.finish().unwrap()),
+        ("zst", zstd::encode_all(&bytes[..], 1).unwrap()),
+    ];
+    let write = |(name, packed): (&str, Vec<u8>)| {
+        let path = path.with_extension(format!("log.{name}"));
+        std::fs::write(&path, packed).unwrap();
+        path
+    };
+    packed.into_iter().map(write).collect()
+}
+
+#[test]
+fn a_compressed_file_has_the_records_of_the_plain_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a.log");
+    log(&path, 0, 2_000);
+    let at = |second: i64| Some(MIDNIGHT + second * SECOND);
+    let packed = pack(&path);
+    let window = Wanted {
+        since: at(100),
+        until: at(200),
+        ..Wanted::default()
+    };
+    let text = Wanted {
+        text: "connection 6 ".to_owned(),
+        severity: Some(Severity::Fatal),
+        ..Wanted::default()
+    };
+    for (wanted, most, count) in [
+        (Wanted::default(), 10, 10),
+        (window, 10_000, 100),
+        (text, 10_000, 1),
+    ] {
+        let plain = found_told(std::slice::from_ref(&path), &wanted, most);
+        assert_eq!(plain.records.len(), count, "{wanted:?}");
+        for file in &packed {
+            let packed = found_told(std::slice::from_ref(file), &wanted, most);
+            assert_eq!(packed.records, plain.records, "{file:?} {wanted:?}");
+            assert_eq!(packed.left_out, []);
+            let cut = (count == most).then_some(Cut::Records);
+            assert_eq!(packed.cut, cut, "{file:?} {wanted:?}");
+        }
+    }
+    let wanted = Wanted {
+        until: at(100),
+        ..Wanted::default()
+    };
+    let early = found_told(&packed[..1], &wanted, 10);
+    assert_eq!(early.cut, Some(Cut::Records));
+}
+
+#[test]
+fn what_of_a_compressed_file_was_not_searched_is_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a.log");
+    log(&path, 0, 14_000);
+    let oldest = directory.path().join("0.log");
+    log(&oldest, 0, 5);
+    let old = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000);
+    let file = std::fs::File::options().append(true).open(&oldest).unwrap();
+    file.set_modified(old).unwrap();
+    // The others differ in nothing but what unpacks them.
+    for packed in pack(&path)
+        .into_iter()
+        .filter(|path| path.extension().is_some_and(|name| name == "gz"))
+    {
+        let files = [packed, oldest.clone()];
+        let limited = found(&files, &Wanted::default(), usize::MAX, 1);
+        assert_eq!((limited.cut, limited.unopened), (Some(Cut::Bytes), 1));
+        assert!((1..14_000).contains(&limited.records.len()));
+        let [(path, why)] = &limited.left_out[..] else {
+            panic!("{:?}", limited.left_out)
+        };
+        assert_eq!(*path, files[0]);
+        assert!(why.contains("what follows was not"), "{why}");
+        assert!(why.contains("up to 2026-11-21 0"), "{why}");
+        let late = Limits {
+            records: 10,
+            bytes: u64::MAX,
+            stop: &counted(2),
+        };
+        let late = search(
+            &files,
+            &chosen,
+            &Wanted::default(),
+            Masked::default(),
+            &late,
+        );
+        assert_eq!(
+            (late.cut, late.unopened, late.left_out.len()),
+            (Some(Cut::Time), 1, 1)
+        );
+        let whole = std::fs::read(&files[0]).unwrap();
+        std::fs::write(&files[0], &whole[..whole.len() / 2]).unwrap();
+        let short = found(&files, &Wanted::default(), usize::MAX, u64::MAX);
+        assert_eq!((short.cut, short.left_out.len()), (None, 1));
+        let why = &short.left_out[0].1;
+        assert!(
+            why.contains("cut short or damaged") && why.contains("bytes were read"),
+            "{why}"
+        );
+        assert!(short.records.len() < 14_005);
+    }
+}
+
+/// Says at the look with that number that time is up.
+fn counted(looks: u32) -> impl Fn() -> bool {
+    let left = std::cell::Cell::new(looks);
+    move || {
+        left.set(left.get().saturating_sub(1));
+        left.get() == 0
+    }
+}
+
+#[test]
+fn a_file_that_unpacks_to_more_than_any_log_is_left() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a.log.zst");
+    let line = "2026-11-21 00:00:00.000 UTC [1] LOG:  again\n";
+    let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 1).unwrap();
+    for _ in 0..8 {
+        encoder
+            .write_all(line.repeat(1 << 20 >> 6).as_bytes())
+            .unwrap();
+    }
+    std::fs::write(&path, encoder.finish().unwrap()).unwrap();
+    let size = std::fs::metadata(&path).unwrap().len();
+    assert!(size < 64 << 10, "{size}");
+    let found = found(&[path], &Wanted::default(), 10, 64 << 10);
+    assert_eq!((found.cut, found.records.len()), (Some(Cut::Bytes), 10));
+    assert!(found.bytes < 4 << 20, "{}", found.bytes);
+}
+
 #[test]
 fn what_cannot_be_searched_is_told() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("a.log");
     log(&path, 0, 50);
     let packed = directory.path().join("b.log.zst");
-    std::fs::write(&packed, zstd::encode_all(&b"text"[..], 1).unwrap()).unwrap();
+    let garbage = zstd::encode_all(&[0xff_u8, 0xfe, 1, 2, 0][..], 1).unwrap();
+    std::fs::write(&packed, garbage).unwrap();
+    let archive = directory.path().join("d.tar");
+    let mut tar = tar::Builder::new(std::fs::File::create(&archive).unwrap());
+    tar.append_path_with_name(&path, "a.log").unwrap();
+    tar.finish().unwrap();
     let missing = directory.path().join("c.log");
-    let files = [path, packed.clone(), missing.clone()];
+    let files = [path, packed.clone(), missing.clone(), archive.clone()];
     let found = found(&files, &Wanted::default(), 100, u64::MAX);
     assert_eq!(found.records.len(), 50);
     let mut left_out = found.left_out;
     left_out.sort();
+    let whys: Vec<(&PathBuf, &str)> = left_out
+        .iter()
+        .map(|(path, why)| (path, why.as_str()))
+        .collect();
+    assert!(whys[0].1.contains("was not recognised"), "{whys:?}");
+    assert_eq!(*whys[0].0, packed);
     assert_eq!(
-        left_out,
-        [
-            (packed, "it is compressed".to_owned()),
-            (missing, "no such file".to_owned())
-        ]
+        whys[1..],
+        [(&missing, "no such file"), (&archive, "it is an archive"),]
     );
 }

@@ -17,7 +17,7 @@ use pawang_logs::input::Input;
 use pawang_logs::resume::{Bound, RealDisk, Step, Store, directory_of, set_aside};
 use pawang_logs::search;
 use pawang_logs::tally::Tally;
-use pawang_store::live::{LogStatus, Present};
+use pawang_store::live::{LogError, LogPosition, LogStatus, Present};
 use tokio::sync::watch;
 use tokio::task::{Id, JoinSet};
 use tokio::time::{MissedTickBehavior, interval};
@@ -33,6 +33,8 @@ const AT_ONCE_MAX: usize = 2;
 const TURN_BYTES_MAX: u64 = 64 << 20;
 /// Bytes after which a turn keeps what it has.
 const STEP_BYTES: u64 = 16 << 20;
+/// Files whose positions are told: the newest ones.
+const POSITIONS_MAX: usize = 50;
 /// Files with trouble that are told.
 const TROUBLES_MAX: usize = 10;
 const HOUR_SECONDS: i64 = 3_600;
@@ -234,6 +236,7 @@ impl Book {
                 return self;
             }
         }
+        self.status.troubles.clear();
         let outcome = self
             .read(turn)
             .or_else(|error| self.begin_anew(turn, error));
@@ -247,7 +250,17 @@ impl Book {
             );
         }
         self.status.blind = outcome.err();
+        self.remember(turn.now);
         self
+    }
+
+    /// Remembers what went wrong in this turn, so that it is told after it is right again too.
+    fn remember(&mut self, now: Timestamp) {
+        let status = &mut self.status;
+        let blind = status.blind.as_ref().map(Blind::sentence);
+        if let Some(what) = blind.or_else(|| status.troubles.first().cloned()) {
+            status.last_error = Some(LogError { at: now, what });
+        }
     }
 
     /// Finds out where the log is; false while nobody knows yet.
@@ -371,9 +384,29 @@ impl Book {
             .map(|file| file.records)
             .sum::<u64>();
         status.behind_bytes = store.behind_bytes();
+        status.positions = positions(&store);
+        status.lost_files = step.gaps.len();
+        status.lost_bytes = step.gaps.iter().map(|gap| gap.bytes).sum();
         status.troubles = troubles(self.aside.as_ref(), &step);
         Ok(())
     }
+}
+
+/// Returns how far the newest files were read.
+fn positions(store: &Store<Tally>) -> Vec<LogPosition> {
+    let mut positions: Vec<LogPosition> = store
+        .progress()
+        .map(|file| LogPosition {
+            name: file.name,
+            bytes: file.bytes,
+            read_to: file.read_to,
+            compressed: file.compressed,
+            whole: file.whole,
+        })
+        .collect();
+    let older = positions.len().saturating_sub(POSITIONS_MAX);
+    positions.drain(..older);
+    positions
 }
 
 /// Returns what was not read, and why.

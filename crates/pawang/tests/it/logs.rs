@@ -42,8 +42,9 @@ fn files_are_read_and_what_is_not_read_is_said() {
     );
     assert!(desk.read("a.html").contains("<html"));
 
-    desk.pawang(&["logs", "report", "missing.log"])
-        .is_clear_error(3, &["missing.log", "no such file"]);
+    let missing = desk.pawang(&["logs", "report", "missing.log"]);
+    missing.is_clear_error(3, &["missing.log", "no such file"]);
+    assert!(!missing.stderr.contains("--prefix"), "{missing:?}");
     desk.pawang(&["logs", "report"])
         .is_clear_error(2, &["no log was named", "pawang logs report"]);
     desk.write("junk.log", "\0\u{1}\u{2}nothing\n".repeat(50).as_str());

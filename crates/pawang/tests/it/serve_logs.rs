@@ -1,10 +1,15 @@
 //! The daemon reads the log of a real server: killed at any time, its numbers are those of one reading of all files.
 
+use std::time::{Duration, Instant};
+
 use pawang_testbed::{Cluster, Setup, until};
 use serde_json::Value;
 
 use crate::program::{Desk, instance};
 use crate::serve_daemon::Daemon;
+
+/// How long the end may take while a log is read.
+const END_MAX: Duration = Duration::from_secs(1);
 
 /// The parts of a report that do not say how it was read.
 const PARTS: [&str; 6] = [
@@ -106,6 +111,33 @@ async fn a_killed_daemon_goes_on_where_it_was() {
     assert!(screen.stdout.contains("log in "), "{screen:?}");
     daemon.signal("TERM");
     assert_eq!(daemon.ended().await, 0);
+}
+
+#[tokio::test]
+async fn a_daemon_that_catches_up_with_a_large_log_ends_within_a_second() {
+    let desk = Desk::new();
+    std::fs::create_dir(desk.path("log")).unwrap();
+    let line = "2026-11-21 08:00:00.000 UTC [7] 42P01 app@shop ERROR:  relation \"missing\" does not exist\n";
+    let block = line.repeat(10_000);
+    let mut log = std::fs::File::create(desk.path("log/server.log")).unwrap();
+    for _ in 0..200 {
+        std::io::Write::write_all(&mut log, block.as_bytes()).unwrap();
+    }
+    let gone = "postgresql://u@127.0.0.1:1/postgres?connect_timeout=1";
+    let text = format!(
+        "state_directory = \"state\"\n[[instance]]\nname = \"dwh-1\"\nurl = \"{gone}\"\nlog_directory = {:?}\n",
+        desk.path("log")
+    );
+    desk.write("pawang.toml", &text);
+    let daemon = Daemon::start(&desk).await;
+    let kept = desk.path("state/data/logs/dwh-1/manifest");
+    until("a part of it is kept", async || kept.exists()).await;
+    let behind = daemon.instance("dwh-1")["log"]["behind_bytes"].clone();
+    assert_ne!(behind, 0, "it was read already");
+    let began = Instant::now();
+    daemon.signal("TERM");
+    assert_eq!(daemon.ended().await, 0);
+    assert!(began.elapsed() < END_MAX, "{:?}", began.elapsed());
 }
 
 #[tokio::test]

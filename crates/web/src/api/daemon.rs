@@ -1,10 +1,14 @@
 //! The daemon itself, and its journal.
 
+use std::collections::BTreeMap;
+
 use pawang_core::Timestamp;
+use pawang_store::live::Live;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::logs::Reading;
 use super::{limit, paged, reply};
 use crate::page::parts::without_secrets;
 use crate::problem::Problem;
@@ -32,6 +36,8 @@ pub(crate) struct Daemon {
     store: Store,
     /// The remote stores.
     remote_writes: Vec<RemoteWrite>,
+    /// How reading the log of each instance goes; those whose log nobody reads are absent.
+    logs: BTreeMap<String, Reading>,
     /// Things to know.
     notes: Vec<String>,
 }
@@ -148,8 +154,17 @@ pub(crate) fn daemon(look: &Look<'_>) -> Result<Reply, Problem> {
                 trouble: remote.trouble.as_deref().map(without_secrets),
             })
             .collect(),
+        logs: logs(&look.visit.site.live),
         notes: status.notes.clone(),
     })
+}
+
+fn logs(live: &Live) -> BTreeMap<String, Reading> {
+    let instances = live.instances();
+    let names = instances.iter().map(|present| &present.instance.name);
+    names
+        .filter_map(|name| Some((name.clone(), Reading::from(&*live.log(name)?))))
+        .collect()
 }
 
 /// Answers with the journal.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use pawang_core::{Blind, Timestamp};
 use pawang_logs::report::{ErrorText, KindCount, OddLine, Report, Shape, Top};
 use pawang_logs::search::{Line, error_id};
+use pawang_store::live::{LogPosition, LogStatus};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -39,6 +40,8 @@ pub(crate) struct Log {
     forged: u64,
     /// Lines outside of any record, and bytes that are no log.
     odd: u64,
+    /// Sessions whose line numbers have holes: records are missing there.
+    gaps: u64,
     /// Kinds of events, most severe and most frequent first.
     kinds: Vec<Kind>,
     /// Errors by SQLSTATE and normalised text, most frequent first.
@@ -54,7 +57,7 @@ pub(crate) struct Log {
 /// How reading a log goes.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-struct Reading {
+pub(super) struct Reading {
     /// Where its files are.
     directory: Option<String>,
     /// When it was looked for something new last.
@@ -69,6 +72,72 @@ struct Reading {
     blind: Option<Unseen>,
     /// Files of which something was not read, with why.
     troubles: Vec<String>,
+    /// How far each file was read, the newest ones last.
+    files: Vec<Position>,
+    /// Files that were gone before all of them was read.
+    lost_files: usize,
+    /// At least so many bytes of them were not read.
+    lost_bytes: u64,
+    /// What went wrong last, also when it is right again.
+    last_error: Option<LastError>,
+}
+
+/// How far a file was read.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+struct Position {
+    /// Its name.
+    name: String,
+    /// Its bytes on disk.
+    bytes: u64,
+    /// Where the next record begins, in what it unpacks to.
+    read_to: u64,
+    /// Whether it is compressed.
+    compressed: bool,
+    /// Whether nothing of it is left to be read.
+    whole: bool,
+}
+
+/// What went wrong, and when it was so last.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+struct LastError {
+    /// When.
+    at: Timestamp,
+    /// What.
+    what: String,
+}
+
+impl From<&LogStatus> for Reading {
+    fn from(status: &LogStatus) -> Reading {
+        let directory = status.directory.as_ref();
+        Reading {
+            directory: directory.map(|path| path.display().to_string()),
+            read_at: status.read_at,
+            bytes: status.bytes,
+            records: status.records,
+            behind_bytes: status.behind_bytes,
+            blind: status.blind.as_ref().map(Unseen::from),
+            troubles: status.troubles.clone(),
+            files: status.positions.iter().map(position).collect(),
+            lost_files: status.lost_files,
+            lost_bytes: status.lost_bytes,
+            last_error: status.last_error.as_ref().map(|error| LastError {
+                at: error.at,
+                what: error.what.clone(),
+            }),
+        }
+    }
+}
+
+fn position(position: &LogPosition) -> Position {
+    Position {
+        name: position.name.clone(),
+        bytes: position.bytes,
+        read_to: position.read_to,
+        compressed: position.compressed,
+        whole: position.whole,
+    }
 }
 
 /// A kind of event.
@@ -139,12 +208,14 @@ struct Statement {
 pub(crate) struct Records {
     /// The records.
     records: Vec<Record>,
-    /// Bytes of the log that were read.
+    /// Bytes of the log that were searched, unpacked.
     bytes: u64,
     /// Why older ones were not looked for: `records`, `bytes` or `time`; absent when all were.
     cut: Option<String>,
-    /// Files that were not looked into, with why.
+    /// Files that were not searched, or not whole, with why.
     left_out: BTreeMap<String, String>,
+    /// Files that may have older records and were not opened, since the search was cut before.
+    unopened: usize,
     /// Why the log is not read.
     blind: Option<Unseen>,
 }
@@ -188,18 +259,7 @@ pub(crate) fn log(look: &Look<'_>) -> Result<Reply, Problem> {
     let name = look.arguments.get("name");
     look.visit.instance(name)?;
     let summary = logs::summary(&look.visit, name);
-    let reading = summary.status.as_ref().map(|status| Reading {
-        directory: status
-            .directory
-            .as_ref()
-            .map(|path| path.display().to_string()),
-        read_at: status.read_at,
-        bytes: status.bytes,
-        records: status.records,
-        behind_bytes: status.behind_bytes,
-        blind: status.blind.as_ref().map(Unseen::from),
-        troubles: status.troubles.clone(),
-    });
+    let reading = summary.status.as_deref().map(Reading::from);
     let nothing = Report::default();
     let report = summary.report.as_deref().unwrap_or(&nothing);
     let (totals, integrity) = (&report.totals, &report.integrity);
@@ -217,6 +277,7 @@ pub(crate) fn log(look: &Look<'_>) -> Result<Reply, Problem> {
         unclassified: totals.unclassified,
         forged: lines(&integrity.forged),
         odd: lines(&integrity.raw) + lines(&integrity.malformed),
+        gaps: integrity.gaps.total,
         kinds: report.kinds.iter().map(kind).collect(),
         errors: report.errors.items.iter().map(error).collect(),
         errors_total: report.errors.total,
@@ -247,6 +308,7 @@ pub(crate) fn log_records(look: &Look<'_>) -> Result<Reply, Problem> {
             bytes: 0,
             cut: None,
             left_out: BTreeMap::new(),
+            unopened: 0,
             blind: Some(Unseen::from(&blind)),
         });
     };
@@ -261,6 +323,7 @@ pub(crate) fn log_records(look: &Look<'_>) -> Result<Reply, Problem> {
         records: found.records.iter().map(record).collect(),
         bytes: found.bytes,
         cut: cut.map(str::to_owned),
+        unopened: found.unopened,
         left_out: left_out
             .map(|(path, why)| (path.display().to_string(), why.clone()))
             .collect(),

@@ -171,9 +171,14 @@ pub(super) fn nothing_read(report: &pawang_logs::report::Report) -> Result<(), R
     if report.totals.records > 0 || troubles.len() < files.len() || troubles.is_empty() {
         return Ok(());
     }
-    Err(Report::new(Kind::Target, "no record was read")
-        .with_detail(troubles.join("; "))
-        .with_hint("--prefix gives the server's log_line_prefix: psql -c 'SHOW log_line_prefix'"))
+    let unread = Report::new(Kind::Target, "no record was read").with_detail(troubles.join("; "));
+    let unknown = |trouble: &String| trouble.contains("was not recognised");
+    Err(match troubles.iter().any(unknown) {
+        true => unread.with_hint(
+            "--prefix gives the server's log_line_prefix: psql -c 'SHOW log_line_prefix'",
+        ),
+        false => unread,
+    })
 }
 
 /// Returns the exit code of a report that was shown: files that were not read whole, and zones that are not sure, are told on

@@ -298,7 +298,7 @@ fn newest(visit: &Visit<'_>, name: &str, status: &LogStatus) -> Markup {
         section #newest {
             h2 { "Newest records" small { a href=(all) { "all, with filters" } } }
             @if found.records.is_empty() { p .muted { "None in this stretch of time." } }
-            (records::list(visit, name, &found))
+            (records::list(visit, name, &found, NEWEST))
         }
     }
 }

@@ -8,10 +8,10 @@ use pawang_logs::kind;
 use pawang_logs::search::{Cut, Found, Line, Wanted};
 use pawang_logs::severity::Severity;
 
-use crate::logs;
 use crate::page::parts::{Field, Here, filter, instance_path, path, shell};
 use crate::page::{Page, PageError, Place, Visit};
 use crate::words;
+use crate::{assets, logs};
 
 /// Files that were left out and are named.
 const LEFT_OUT_MAX: usize = 10;
@@ -65,7 +65,7 @@ pub(crate) fn render(visit: &Visit<'_>, name: &str) -> Result<Page, PageError> {
             @if found.records.is_empty() {
                 (words::empty("No record in this stretch of time is what was asked for.", None))
             }
-            (list(visit, name, &found))
+            (list(visit, name, &found, logs::RECORDS_MAX))
             (left_out(&found))
         } @else {
             (words::empty("The log is not read: reading is switched off, or the daemon has only just begun.", None))
@@ -121,6 +121,7 @@ fn said(found: &Found) -> Markup {
                 Some(Cut::Bytes) => { "; older ones were not looked for after " (ByteSize(found.bytes)) " of the log" }
                 Some(Cut::Time) => { "; older ones were not looked for: the time for one page was up after " (ByteSize(found.bytes)) " of the log" }
             }
+            @if found.unopened > 0 { "; " (found.unopened) @if found.unopened == 1 { " older file was" } @else { " older files were" } " not opened" }
             "."
         }
     }
@@ -130,7 +131,7 @@ fn left_out(found: &Found) -> Markup {
     html! {
         @if !found.left_out.is_empty() {
             details #left-out {
-                summary { (found.left_out.len()) " files were not searched" }
+                summary { (found.left_out.len()) @if found.left_out.len() == 1 { " file was" } @else { " files were" } " not searched, or not whole" }
                 ul { @for (path, why) in found.left_out.iter().take(LEFT_OUT_MAX) { li { code { (path.display()) } ": " (why) } } }
                 p { "The command line reads them too:" }
                 (words::copyable(&format!("pawang logs report {}", shell(&found.left_out[0].0.display().to_string()))))
@@ -139,10 +140,14 @@ fn left_out(found: &Found) -> Markup {
     }
 }
 
-/// Shows records.
-pub(super) fn list(visit: &Visit<'_>, name: &str, found: &Found) -> Markup {
+/// Shows records, of which there are `most` at most; the script adds new ones while the page is live, and exchanges none.
+pub(super) fn list(visit: &Visit<'_>, name: &str, found: &Found, most: usize) -> Markup {
     html! {
-        ol .records { @for line in &found.records { (record(visit, name, line)) } }
+        @if !visit.range.frozen {
+            button type="button" data-pause aria-pressed="false" hidden { "Pause" }
+            script type="module" src=(assets::tail()) {}
+        }
+        ol .records data-tail data-most=(most) { @for line in &found.records { (record(visit, name, line)) } }
     }
 }
 
@@ -165,7 +170,7 @@ fn record(visit: &Visit<'_>, name: &str, line: &Line) -> Markup {
     ];
     let key = format!("{} {} {}", line.at.unwrap_or(0), line.pid, line.message);
     html! {
-        li data-key=(key) {
+        li data-key=(key) data-at=(line.at.unwrap_or(0)) {
             p .head {
                 (instant(line.at)) " "
                 span .level.(level.as_str()) { (line.severity.as_str()) } " "

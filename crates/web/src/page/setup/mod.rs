@@ -1,6 +1,7 @@
-//! Setup: what cannot be seen, what that leaves dark, and what to run so that it can; and what observing costs.
+//! Setup: what cannot be seen, what that leaves dark, and what to run so that it can; how far the log was read; and what observing costs.
 
 mod cost;
+mod log;
 mod missing;
 
 use maud::{Markup, html};
@@ -27,6 +28,7 @@ pub(crate) fn render(visit: &Visit<'_>, name: &str) -> Result<Page, PageError> {
     let groups = missing::groups(&present);
     let body = html! {
         (gaps(name, &groups))
+        (log::section(visit, name))
         (cost::section(&here, name, &present)?)
         (words::command(&format!("pawang check -i {} --profile full", shell(name))))
     };
