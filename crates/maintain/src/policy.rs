@@ -228,6 +228,24 @@ fn rules(config: &MaintenanceConfig, name: Option<&str>) -> Vec<Rule> {
     rules.collect()
 }
 
+impl Policy {
+    /// Returns the size from which any table, and any index, is looked at: the least of all rules.
+    pub fn least_sizes(&self) -> (ByteSize, ByteSize) {
+        let rules = self.rules.iter().map(|rule| &rule.config);
+        let (tables, indexes): (Vec<_>, Vec<_>) = rules
+            .map(|rule| (rule.table.minimum_size, rule.index.minimum_size))
+            .unzip();
+        let least = |base: ByteSize, written: Vec<Option<pawang_config::Size>>| {
+            let written = written.into_iter().flatten().map(|size| size.0);
+            written.fold(base, ByteSize::min)
+        };
+        (
+            least(self.base.table_size_min, tables),
+            least(self.base.index_size_min, indexes),
+        )
+    }
+}
+
 impl Rule {
     /// Says whether the rule is about a table, named as `schema.table`.
     pub fn covers(&self, database: &str, table: &str) -> bool {
@@ -336,5 +354,14 @@ mod tests {
         );
         assert_eq!(unnamed.settings("sales", "dw.log").dead_percent, 10.0);
         assert_eq!(Policy::named("weekly", &config), None);
+    }
+
+    #[test]
+    fn the_least_size_of_all_rules_is_looked_at() {
+        let rules = "[[maintenance.rule]]\nmatch = '*'\nindex = { minimum_size = '64kB' }\n\
+             [[maintenance.rule]]\nmatch = 'dw.*'\nindex = { minimum_size = '9GB' }\n";
+        let policy = Policy::unnamed(&config(rules));
+        let expected = (policy.base.table_size_min, ByteSize(64 << 10));
+        assert_eq!(policy.least_sizes(), expected);
     }
 }

@@ -7,8 +7,9 @@ use pawang_act::session::Policy as Sessions;
 use pawang_act::{Apply, Effects, JsonLines, Limits, Mirrored, Progress, Settled};
 use pawang_collect::{Catalog, HostRequest, Request, observe};
 use pawang_config::{Area, Config, HighRisk};
+use pawang_core::bloat::PAGE_BYTES;
 use pawang_core::plan::{BuildRate, Left, Outcome, Plan, RewriteMethod, Task, World};
-use pawang_core::{Facts, Kind, Report, Timestamp};
+use pawang_core::{ByteSize, Facts, Kind, Report, Timestamp};
 use pawang_maintain::{Areas, Policy};
 use pawang_postgres::Target;
 use pawang_store::Store;
@@ -125,8 +126,7 @@ impl Basis {
         by: &str,
         clock: fn() -> Timestamp,
     ) -> Result<Plan, Report> {
-        let catalog = estate.catalog()?;
-        let facts = look(&catalog, job, &self.areas.collectors(), clock()).await;
+        let facts = self.look(&estate.catalog()?, job, clock()).await;
         let older = earlier(estate, job);
         let policy = Policy {
             build_rate: build_rate(estate, &job.instance.name),
@@ -139,6 +139,30 @@ impl Basis {
         }
         Ok(plan)
     }
+
+    /// Looks at everything that the policy wants looked at, also where checks and charts look at the largest only.
+    async fn look(&self, catalog: &Catalog, job: &Job, now: Timestamp) -> Facts {
+        let mut catalog = catalog.clone();
+        let collectors = self.areas.collectors();
+        let (tables, indexes) = self.policy.least_sizes();
+        for (shape, least) in [(TABLE_SHAPE, tables), (INDEX_SHAPE, indexes)] {
+            if collectors.contains(shape) {
+                want_whole(&mut catalog, shape, least);
+            }
+        }
+        look(&catalog, job, &collectors, now).await
+    }
+}
+
+/// The collectors of how full relations are, which see the largest unless all are wanted.
+pub(crate) const TABLE_SHAPE: &str = "table-shape";
+pub(crate) const INDEX_SHAPE: &str = "index-shape";
+
+/// Makes a collector of shapes see all relations of at least this size.
+pub(crate) fn want_whole(catalog: &mut Catalog, shape: &str, least: ByteSize) {
+    let pages = least.0.div_ceil(PAGE_BYTES).max(1);
+    let pages = u32::try_from(pages).unwrap_or(u32::MAX);
+    catalog.want_whole(shape, pages.min(i32::MAX.unsigned_abs()));
 }
 
 /// Asks a server for what these collectors see.

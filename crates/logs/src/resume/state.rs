@@ -189,15 +189,15 @@ mod tests {
             decode(path, &bytes).unwrap_err()
         };
         assert_eq!(
-            version(3).to_string(),
-            "state file \"manifest\" has version 3, this program reads up to 2"
+            version(4).to_string(),
+            "state file \"manifest\" has version 4, this program reads up to 3"
         );
         let earlier = version(1);
         assert_eq!(
             earlier.to_string(),
-            "state file \"manifest\" has version 1 of an earlier program, this one reads 2"
+            "state file \"manifest\" has version 1 of an earlier program, this one reads 3"
         );
-        assert!(earlier.begin_anew() && !version(3).begin_anew());
+        assert!(earlier.begin_anew() && !version(4).begin_anew());
     }
 
     /// The fields of each type that a tally of logs of every kind has, as `Debug` shows them.

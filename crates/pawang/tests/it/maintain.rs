@@ -73,6 +73,27 @@ async fn what_is_due_is_planned_agreed_to_done_and_written_down() {
     told(&desk);
 }
 
+#[tokio::test]
+async fn an_index_is_looked_at_from_the_size_that_the_policy_says() {
+    let cluster = Cluster::start(&Setup::default()).await;
+    let made = "CREATE TABLE kecil AS SELECT g AS id FROM generate_series(1, 40000) AS g;
+        CREATE INDEX kecil_id ON kecil (id); DELETE FROM kecil WHERE id % 10 <> 0; VACUUM ANALYZE kecil";
+    for statement in made.split(';') {
+        cluster.sql("postgres", statement).await;
+    }
+    let desk = Desk::new();
+    let plan = ["maintain", "plan", "reindex"];
+    file(&desk, &cluster, "");
+    let usual = desk.pawang(&plan);
+    assert_eq!(usual.code, 0, "{usual:?}");
+    let rule =
+        "[[maintenance.rule]]\nmatch = \"public.kecil\"\nindex = { minimum_size = \"100kB\" }\n";
+    file(&desk, &cluster, rule);
+    let small = desk.pawang(&plan);
+    assert_eq!(small.code, 1, "{small:?}");
+    assert!(small.stdout.contains("\"kecil_id\""), "{small:?}");
+}
+
 /// Looks at what the journal keeps of it.
 fn told(desk: &Desk) {
     let history = desk.pawang(&["maintain", "history", "--json"]);

@@ -5,7 +5,7 @@ mod exact;
 use std::collections::BTreeSet;
 
 use pawang_collect::{Catalog, HostRequest, Request, observe};
-use pawang_core::bloat::{PAGE_BYTES, Space, SpaceKind, index_spaces, table_spaces};
+use pawang_core::bloat::{Space, SpaceKind, index_spaces, table_spaces};
 use pawang_core::{ByteSize, Facts, Missing, Report};
 use serde::Serialize;
 
@@ -15,6 +15,7 @@ use crate::environment;
 use crate::estate::{Estate, Job, told};
 use crate::grid::Grid;
 use crate::output::{self, Exit};
+use crate::upkeep::{INDEX_SHAPE, TABLE_SHAPE, want_whole};
 
 use exact::Measured;
 
@@ -118,12 +119,9 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Report> {
 
 /// Returns the catalogue with the shapes of all relations of the wanted size.
 fn catalog(args: &Args, mut catalog: Catalog) -> Catalog {
-    let pages = args.min.0.div_ceil(PAGE_BYTES).max(1);
-    let pages = u32::try_from(pages)
-        .unwrap_or(u32::MAX)
-        .min(i32::MAX.unsigned_abs());
-    catalog.want_whole("table-shape", pages);
-    catalog.want_whole("index-shape", pages);
+    for shape in [TABLE_SHAPE, INDEX_SHAPE] {
+        want_whole(&mut catalog, shape, args.min);
+    }
     catalog
 }
 
