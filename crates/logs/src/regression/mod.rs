@@ -1,4 +1,4 @@
-//! Statements that became slower per call than they use to be at this hour of the week, and why, from hourly sums.
+//! Statements that became slower per call than they usually are at this hour of the week, and why, from hourly sums.
 //!
 //! Pure: whoever has a history hands over hours. The baseline is the median over two weeks, so that a batch that is always slow on Sunday
 //! night is no regression, and the spread is the median absolute deviation, so that one bad hour does not widen it.
@@ -192,6 +192,18 @@ pub struct Known<'a> {
     pub stale: &'a [Stale],
     /// The server's log.
     pub log: &'a Log,
+}
+
+/// Says whether the past of a statement that was called within the last hours tells how fast it usually is; `None` when it was not
+/// called often enough to tell anything.
+pub fn comparable(hours: &[Hour], newest: i64, judged: i64) -> Option<bool> {
+    let from = newest - judged + 1;
+    let telling = hours.iter().filter(|hour| hour.calls >= CALLS_MIN);
+    let (judged, before): (Vec<i64>, Vec<i64>) = telling
+        .map(|hour| hour.hour)
+        .filter(|hour| *hour <= newest)
+        .partition(|hour| *hour >= from);
+    (!judged.is_empty()).then(|| before.len() >= BASELINE_HOURS_MIN)
 }
 
 /// Finds out whether a statement became slower within the last hours.
@@ -484,6 +496,19 @@ mod tests {
 
     fn find(hours: &[Hour]) -> Option<Regression> {
         regression(hours, NEWEST, 24)
+    }
+
+    #[test]
+    fn who_has_no_past_is_not_compared_and_who_was_not_called_says_nothing() {
+        let compared = |hours: &[Hour]| comparable(hours, NEWEST, 24);
+        let now = hour(NEWEST, 1.0);
+        let past = [1, 2, 3].map(|at| hour(NEWEST - 24 - at, 1.0));
+        assert_eq!(compared(&[now]), Some(false));
+        assert_eq!(compared(&[&past[1..], &[now]].concat()), Some(false));
+        assert_eq!(compared(&[&past[..], &[now]].concat()), Some(true));
+        assert_eq!(compared(&past), None);
+        let rare = Hour { calls: 1.0, ..now };
+        assert_eq!(compared(&[&past[..], &[rare]].concat()), None);
     }
 
     #[test]

@@ -147,6 +147,14 @@ fn what_became_slower_is_told_with_its_time_and_its_cause() {
     let hours = data[0]["regression"]["calls"].as_f64().unwrap() / 2_000.0;
     assert!((3.0..=5.0).contains(&hours), "{data}");
 
+    // When all there is is judged, nothing is left to compare it with.
+    let young = desk.pawang(&["query", "regressions", "--since", "1000h"]);
+    assert_eq!(young.code, 3, "{young:?}");
+    assert!(
+        young.stderr.contains("none has a past of 3 hours"),
+        "{young:?}"
+    );
+
     let one = desk.pawang(&["query", "show", "-22", "--since", "6h"]);
     assert_eq!(one.code, 0, "{one:?}");
     assert!(one.stdout.starts_with("SELECT * FROM orders"), "{one:?}");

@@ -1,4 +1,4 @@
-//! Slower: which statements became slower than they use to be at this hour of the week, since when, and why.
+//! Slower: which statements became slower than they usually are at this hour of the week, since when, and why.
 
 use maud::{Markup, html};
 use pawang_logs::regression::history::{Asked, Found, Slower, kept_log, slower};
@@ -29,8 +29,10 @@ pub(crate) fn render(visit: &Visit<'_>, name: &str) -> Result<Page, PageError> {
     let back = path(visit, &instance_path(name, "queries"), &[]);
     let body = html! {
         p .muted { a href=(back) { "Queries" } " › slower" }
-        @if found.slower.is_empty() {
-            p { "None of " (found.looked_at) " statements became slower than it uses to be at this hour of the week." }
+        @if let Some(why) = found.unknown() {
+            p { "Unknown: " (why) "." }
+        } @else if found.slower.is_empty() {
+            p { (sentence(&found.nothing())) }
         } @else {
             (table(visit, name, &found.slower))
         }
@@ -100,6 +102,11 @@ fn table(visit: &Visit<'_>, name: &str, all: &[Slower]) -> Markup {
             } } }
         } } }
     }
+}
+
+fn sentence(words: &str) -> String {
+    let (first, rest) = words.split_at(words.chars().next().map_or(0, char::len_utf8));
+    format!("{}{rest}.", first.to_uppercase())
 }
 
 fn link(visit: &Visit<'_>, name: &str, slower: &Slower) -> Markup {

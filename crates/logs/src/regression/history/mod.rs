@@ -15,7 +15,8 @@ use pawang_store::history::{Reader, Rows, Span};
 use serde::Serialize;
 
 use super::{
-    Cause, CauseKind, HOUR_SECONDS, Hour, Known, Log, Mark, Regression, Trail, regression,
+    BASELINE_HOURS_MIN, Cause, CauseKind, HOUR_SECONDS, Hour, Known, Log, Mark, Regression, Trail,
+    comparable, regression,
 };
 use crate::resume::kept_hours;
 use crate::tally::Tally;
@@ -45,8 +46,37 @@ pub struct Slower {
 pub struct Found {
     /// The slower ones, the costliest first.
     pub slower: Vec<Slower>,
-    /// How many statements were looked at.
-    pub looked_at: usize,
+    /// How many statements the history knows of.
+    pub seen: usize,
+    /// How many of them were compared with their past.
+    pub compared: usize,
+    /// How many were called but have no past yet.
+    pub without_past: usize,
+}
+
+impl Found {
+    /// Says why nothing can be told, when nothing was compared that should have been.
+    pub fn unknown(&self) -> Option<String> {
+        if self.seen == 0 {
+            let why = "no statement was seen at that time: it takes pg_stat_statements and a daemon that observes it";
+            return Some(why.to_owned());
+        }
+        (self.compared == 0 && self.without_past > 0).then(|| {
+            format!(
+                "{} statements were called, and none has a past of {BASELINE_HOURS_MIN} hours to compare with yet",
+                self.without_past
+            )
+        })
+    }
+
+    /// Says in a sentence that nothing became slower, and of how much that is known.
+    pub fn nothing(&self) -> String {
+        let mut words = format!("none of {} statements became slower", self.compared);
+        if self.without_past > 0 {
+            words += &format!("; {} have no past to compare with yet", self.without_past);
+        }
+        words
+    }
 }
 
 /// Which statements are looked at, and when.
@@ -91,7 +121,16 @@ pub fn slower(
     let happened = marks::happened(reader, instance, since(1))?;
     let mut marks = happened.marks;
     let renamed = joined(reader, &mut all, &marks)?;
-    let looked_at = all.len();
+    let verdicts = all
+        .values()
+        .filter_map(|hours| comparable(hours, newest, judged));
+    let (compared, without_past): (Vec<bool>, Vec<bool>) = verdicts.partition(|past| *past);
+    let mut answer = Found {
+        slower: Vec::new(),
+        seen: all.len(),
+        compared: compared.len(),
+        without_past: without_past.len(),
+    };
     let judge = |(queryid, hours): (String, Vec<Hour>)| {
         Some((queryid, regression(&hours, newest, judged)?))
     };
@@ -130,7 +169,8 @@ pub fn slower(
         }
     }
     slower.sort_by(|a, b| b.regression.extra_ms.total_cmp(&a.regression.extra_ms));
-    Ok(Found { slower, looked_at })
+    answer.slower = slower;
+    Ok(answer)
 }
 
 /// Returns what the hours of a log say that a daemon keeps in a directory.

@@ -1,4 +1,4 @@
-//! `pawang query regressions`: statements that became slower than they use to be at this hour of the week.
+//! `pawang query regressions`: statements that became slower than they usually are at this hour of the week.
 
 use std::ops::Range;
 
@@ -19,7 +19,7 @@ use crate::grid::Grid;
 use crate::output::{self, Exit};
 use crate::{environment, when};
 
-/// Show statements that became slower than they use to be at this hour of the week
+/// Show statements that became slower than they usually are at this hour of the week
 ///
 /// The baseline of an hour is the median of the same hour in the two weeks before (of other days or of all hours while
 /// there is less history). A statement is told when every hour since some hour is slower than the baseline allows, at
@@ -47,7 +47,7 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Report> {
         let hint = format!("pawang query regressions -i {} --log FILE", instances[0]);
         return Err(Report::new(Kind::Usage, what).with_hint(hint));
     }
-    let (mut lines, mut looked_at, mut refused) = (Vec::new(), 0, None);
+    let (mut lines, mut told, mut refused) = (Vec::new(), Vec::new(), None);
     for instance in instances {
         let log = |hours| match args.log.is_empty() {
             true => kept(&history, &instance, hours),
@@ -59,7 +59,12 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Report> {
         };
         let found = slower(&history.reader, &everything(&instance, judged), log);
         let found = found.map_err(|error| error.report())?;
-        looked_at += found.looked_at;
+        let unknown = found.unknown();
+        told.push((
+            unknown.is_some(),
+            instance,
+            unknown.unwrap_or_else(|| found.nothing()),
+        ));
         lines.extend(found.slower);
     }
     if let Some(report) = refused {
@@ -68,15 +73,19 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Report> {
     lines.sort_by(|a, b| b.regression.extra_ms.total_cmp(&a.regression.extra_ms));
     if global.json {
         output::json("pawang.query.regressions/1", &lines)?;
-    } else if lines.is_empty() {
-        output::talk(&format!("none of {looked_at} statements became slower"));
-    } else {
+    } else if !lines.is_empty() {
         output::data(&table(&lines))?;
     }
-    Ok(if lines.is_empty() {
-        Exit::Good
-    } else {
-        Exit::Answer
+    let unseen = told.iter().any(|(unknown, ..)| *unknown);
+    for (unknown, instance, words) in told {
+        if unknown || lines.is_empty() {
+            output::talk(&format!("{instance}: {words}"));
+        }
+    }
+    Ok(match (unseen, lines.is_empty()) {
+        (true, _) => Exit::Target,
+        (false, true) => Exit::Good,
+        (false, false) => Exit::Answer,
     })
 }
 
