@@ -203,7 +203,7 @@ pub fn comparable(hours: &[Hour], newest: i64, judged: i64) -> Option<bool> {
         .map(|hour| hour.hour)
         .filter(|hour| *hour <= newest)
         .partition(|hour| *hour >= from);
-    (!judged.is_empty()).then(|| before.len() >= BASELINE_HOURS_MIN)
+    (!judged.is_empty()).then_some(before.len() >= BASELINE_HOURS_MIN)
 }
 
 /// Finds out whether a statement became slower within the last hours.
