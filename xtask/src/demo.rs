@@ -235,7 +235,18 @@ async fn tell(cluster: &Cluster, binary: &Path, folder: &Path) -> Result<(), Str
     show(&check, &["--json", "--output", "answer.json"]).await?;
     let answer = fs::read_to_string(folder.join("answer.json"))
         .map_err(|error| format!("the answer was not written: {error}"))?;
-    count(&answer)
+    count(&answer)?;
+    println!("\n=== A backup, and what it is worth");
+    let grant = "ALTER ROLE monitor REPLICATION";
+    cluster.sql("postgres", grant).await;
+    for words in [
+        &["backup", "setup", "-i", "demo", "--repo", "repository"][..],
+        &["backup", "list", "-i", "demo"],
+        &["backup", "check", "-i", "demo"],
+    ] {
+        show(words, &[]).await?;
+    }
+    Ok(())
 }
 
 /// Tells which of the faults were found.

@@ -7,6 +7,7 @@
     reason = "tasks start programs and talk to the person who runs them"
 )]
 
+mod backup_ledger;
 mod bench;
 mod demo;
 mod docs;
@@ -32,6 +33,8 @@ usage: cargo xtask <task>
   bench logs [report|follow|normaliser] [--write]  measure reports beside pgBadger, following, shapes
   bench act [harm|kills|kill-guard] [--write]  measure what changing a server does to others; with --write into docs/benchmarks.md
   bench maintain [bloat|night] [--write]  measure estimates of bloat, and a night beside vacuumdb and reindexdb
+  bench backup [base|table|push|stream|load] [--write]  measure backups, restores and WAL beside pgBackRest and pg_basebackup
+  backup-ledger [targets]           restore to so many points (200) of a night in which everything was killed, on each server version
   test --step <name>                run one step of it alone
   fuzz [target] [--seconds N] [--keep]  fuzz the log parsers with cargo-fuzz; --keep packs the corpus that it found
   tidy                              check the rules that no compiler checks
@@ -56,9 +59,12 @@ fn main() -> ExitCode {
         ["bench", "serve", only] => bench::serve(Some(only)),
         ["bench", "alert", ref words @ ..] => bench::alert(words),
         ["bench", "act", ref words @ ..] => bench::act(words),
+        ["bench", "backup", ref words @ ..] => bench::backup(words),
         ["bench", "logs", ref words @ ..] => bench::logs(words),
         ["fuzz", ref words @ ..] => fuzz::run(words),
         ["bench", "maintain", ref words @ ..] => bench::maintain(words),
+        ["backup-ledger"] => backup_ledger::run("200"),
+        ["backup-ledger", targets] => backup_ledger::run(targets),
         ["tidy"] => tidy::run(),
         ["docs"] => docs::run(false),
         ["docs", "--check"] => docs::run(true),

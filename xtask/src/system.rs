@@ -36,6 +36,12 @@ pub(crate) enum Need {
     Partman,
     /// pgBadger.
     PgBadger,
+    /// pgBackRest.
+    PgBackRest,
+    /// Barman, and rsync by which it restores.
+    Barman,
+    /// The programs age and zstd, by which repositories are read by hand.
+    Age,
     /// The mail server of the tests.
     Mail,
     /// Chromium and its driver, for the tests of the dashboard.
@@ -55,6 +61,9 @@ impl Need {
             Need::Repack => &["postgresql-15-repack"],
             Need::Partman => &["postgresql-15-partman"],
             Need::PgBadger => &["pgbadger"],
+            Need::PgBackRest => &["pgbackrest"],
+            Need::Barman => &["barman", "rsync"],
+            Need::Age => &["age", "zstd"],
             Need::Mail => &["python3-aiosmtpd"],
             Need::Browser => &["chromium", "chromium-driver"],
             Need::Npm => &["nodejs", "npm"],
@@ -87,6 +96,9 @@ impl Need {
                 Path::new("/usr/share/postgresql/15/extension/pg_partman.control").is_file()
             }
             Need::PgBadger => found("pgbadger"),
+            Need::PgBackRest => found("pgbackrest"),
+            Need::Barman => found("barman") && found("rsync"),
+            Need::Age => found("age") && found("zstd"),
             Need::Mail => run::works("/usr/bin/python3", &["-c", "import aiosmtpd"]),
             Need::Browser => found("chromium") && found("chromedriver"),
             Need::Npm => run::works("node", &["--version"]) && run::works("npm", &["--version"]),

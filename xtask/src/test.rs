@@ -13,9 +13,10 @@ use crate::run::{built, cargo, command, loud, quiet, runtime, typed, works};
 use crate::system::{Need, provide, servers, versions};
 use crate::{docs, tidy};
 
-/// The release binary must stay small enough to be copied to a server without a thought. The goal is 20 MB; what reads logs and
-/// changes servers took it here, with everything made small that does not work all the time.
-const BINARY_BYTES_MAX: u64 = 24_000_000;
+/// The release binary must stay small enough to be copied to a server without a thought. The goal is 20 MB. What reads logs and
+/// changes servers took it to 24; repositories, WAL, backups, restores and S3 to 30: object_store with its signatures and tables of
+/// checksums is 1.1 MB of that, the duty itself 1.3, its commands 0.6, sorts and maps of its types 1. Nearly all else is made small.
+const BINARY_BYTES_MAX: u64 = 30_000_000;
 
 /// The feature that people build without, and that is tested all the same.
 const PARQUET: &str = "pawang/parquet";
@@ -68,6 +69,9 @@ pub(crate) fn run(wanted: Option<&str>) -> Result<(), String> {
             Need::Pooler,
             Need::Repack,
             Need::Partman,
+            Need::PgBackRest,
+            Need::Barman,
+            Need::Age,
             Need::Patroni,
             Need::Prometheus,
             Need::Alertmanager,

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use pawang_core::plan::{Action, Left, PLAN_FORMAT, Plan, Proposal, World};
+use pawang_core::plan::{Action, Left, PLAN_FORMAT, Plan, Proposal, Task, World};
 use sha2::{Digest, Sha256};
 
 use crate::{Error, task};
@@ -72,7 +72,17 @@ pub fn read_plan(text: &str) -> Result<Plan, Error> {
             wanted: PLAN_FORMAT,
         });
     }
-    let plan = serde_json::from_value(value).map_err(Error::PlanText)?;
+    let plan: Plan = serde_json::from_value(value).map_err(Error::PlanText)?;
+    // Its statements hold words of another catalogue: nobody could tell them from words that somebody put into the file.
+    let copies = |action: &&Action| matches!(action.task, Task::CopyTables { .. });
+    if let Some(action) = plan.actions.iter().find(copies) {
+        return Err(Error::PlanChanged {
+            problem: format!(
+                "\"{}\" is only applied by the command that reads the tables: pawang restore --table",
+                action.id
+            ),
+        });
+    }
     verify(&plan)?;
     Ok(plan)
 }

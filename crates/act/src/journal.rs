@@ -150,7 +150,7 @@ struct Inner {
 
 impl Inner {
     /// Appends an entry to what is there now; the file is locked meanwhile.
-    fn append(&mut self, entry: &Entry) -> std::io::Result<()> {
+    fn append(&mut self, entry: &Entry, durable: bool) -> std::io::Result<()> {
         if self.file.metadata()?.len() != self.length {
             self.read_again()?;
         }
@@ -163,7 +163,9 @@ impl Inner {
             serde_json::to_string(&line).expect("an entry is texts, an instant and JSON");
         text.push('\n');
         self.file.write_all(text.as_bytes())?;
-        self.file.sync_data()?;
+        if durable {
+            self.file.sync_data()?;
+        }
         self.hash = hash;
         self.length = self.file.metadata()?.len();
         Ok(())
@@ -226,6 +228,17 @@ impl JsonLines {
         Walk::of(&mut inner.file).map_err(|source| self.could_not(source))
     }
 
+    /// Appends an entry; one that is not `durable` outlives us, but not the machine.
+    fn add(&self, entry: &Entry, durable: bool) -> Result<(), Error> {
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        inner.file.lock().map_err(|source| self.could_not(source))?;
+        let appended = inner.append(entry, durable);
+        let unlocked = inner.file.unlock();
+        appended
+            .and(unlocked)
+            .map_err(|source| self.could_not(source))
+    }
+
     fn could_not(&self, source: std::io::Error) -> Error {
         Error::Lines {
             path: self.path.clone(),
@@ -236,13 +249,7 @@ impl JsonLines {
 
 impl Journal for JsonLines {
     fn write(&self, entry: &Entry) -> Result<(), Error> {
-        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        inner.file.lock().map_err(|source| self.could_not(source))?;
-        let appended = inner.append(entry);
-        let unlocked = inner.file.unlock();
-        appended
-            .and(unlocked)
-            .map_err(|source| self.could_not(source))
+        self.add(entry, true)
     }
 
     fn open_intents(&self) -> Result<Vec<Intent>, Error> {
@@ -312,7 +319,8 @@ pub struct Mirrored {
 impl Journal for Mirrored {
     fn write(&self, entry: &Entry) -> Result<(), Error> {
         Journal::write(&self.state, entry)?;
-        self.lines.write(entry)
+        // The state is on disk already; waiting for the copy as well would cost each short action as much again.
+        self.lines.add(entry, false)
     }
 
     fn open_intents(&self) -> Result<Vec<Intent>, Error> {

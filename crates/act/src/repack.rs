@@ -3,13 +3,12 @@
 //! `--no-kill-backend` always: it never ends the session of another, and gives up instead. The password never stands in
 //! an argument.
 
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
 use pawang_core::plan::Relation;
-use pawang_postgres::{RootCertificate, Ssl, SslMode};
+use pawang_postgres::Ssl;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, Command};
@@ -100,40 +99,6 @@ fn parameter(value: &str) -> String {
     format!("'{}'", value.replace('\\', "\\\\").replace('\'', "\\'"))
 }
 
-/// Returns the variables by which the program protects its connections as Pawang protects its own.
-fn protection(ssl: &Ssl) -> Vec<(&'static str, OsString)> {
-    let mode = match ssl.mode {
-        SslMode::Disable => "disable",
-        SslMode::Allow => "allow",
-        SslMode::Prefer => "prefer",
-        SslMode::Require => "require",
-        SslMode::VerifyCa => "verify-ca",
-        SslMode::VerifyFull => "verify-full",
-    };
-    let root = match &ssl.root {
-        RootCertificate::None => None,
-        RootCertificate::Default(path) | RootCertificate::File(path) => Some(path.into()),
-        RootCertificate::System => Some("system".into()),
-    };
-    let client = ssl.client.as_ref();
-    let files = [
-        ("PGSSLROOTCERT", root),
-        ("PGSSLCRL", ssl.revoked.as_ref().map(Into::into)),
-        (
-            "PGSSLCERT",
-            client.map(|client| (&client.certificate).into()),
-        ),
-        ("PGSSLKEY", client.map(|client| (&client.key).into())),
-    ];
-    let files = files
-        .into_iter()
-        .filter_map(|(name, file)| Some((name, file?)));
-    [("PGSSLMODE", mode.into())]
-        .into_iter()
-        .chain(files)
-        .collect()
-}
-
 /// Writes a table anew, until it is done or `stop` becomes true; dropped half-way, the group is killed.
 ///
 /// # Errors
@@ -151,7 +116,7 @@ pub async fn repack(
         .env_clear()
         .env("PATH", PATH)
         .env("PGAPPNAME", reach.application)
-        .envs(protection(reach.ssl))
+        .envs(reach.ssl.variables())
         .current_dir("/")
         .process_group(0)
         .stdin(Stdio::null())
@@ -251,6 +216,8 @@ async fn drain(from: Option<impl AsyncRead + Unpin>, kept: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
+    use pawang_postgres::{RootCertificate, SslMode};
+
     use super::*;
 
     #[test]
@@ -273,7 +240,7 @@ mod tests {
             },
             application: "pawang:rewrite",
         };
-        let protection = protection(reach.ssl);
+        let protection = reach.ssl.variables();
         assert!(protection.contains(&("PGSSLMODE", "verify-full".into())));
         assert!(protection.contains(&("PGSSLROOTCERT", "/etc/ca.crt".into())));
         let arguments = arguments(&table, &reach, Duration::from_secs(60));

@@ -10,12 +10,14 @@ mod scale;
 mod shape;
 mod spark;
 mod thin;
+mod timeline;
 pub mod words;
 
 use maud::{Markup, PreEscaped, html};
 use pawang_core::{Level, Series, Span, Timestamp};
 
 pub use spark::sparkline;
+pub use timeline::{Stretch, Timeline, TimelineRow};
 
 /// The stylesheet of colours and fonts, for light and dark.
 pub const PALETTE: &str = include_str!("../assets/palette.css");

@@ -1,5 +1,7 @@
 //! Backups, and what they could restore.
 
+mod repository;
+
 use pawang_core::{Blind, ByteSize, Level, Missing, Row, Snapshot, Timestamp, Unit};
 
 use crate::security::{number, setting, setting_row};
@@ -22,8 +24,9 @@ pub(crate) static CHECKS: &[Check] = &[
         unit: Unit::Seconds,
         warning: Some(26.0 * HOUR_SECONDS),
         critical: Some(50.0 * HOUR_SECONDS),
-        what: "Time since the newest backup that is whole, per source of [[instance.backup]]: files in a directory, a pgBackRest \
-               repository, or a query. Backups that failed, are too small or are still being written do not count.",
+        what: "Time since the newest backup that is whole, per [[repository]] and per source of [[instance.backup]]: files in a \
+               directory, a pgBackRest repository, or a query. Backups that failed, have wrong pages, are too small or are still being \
+               written do not count.",
         why: "What happened since the newest whole backup is lost with the server, unless its WAL is archived.",
         fix: "Look at the log of the backup job and run it by hand; nothing older may be deleted before a new one is whole.",
         observe: backup_age,
@@ -32,8 +35,8 @@ pub(crate) static CHECKS: &[Check] = &[
     Check {
         id: "backup-failed",
         title: "the last backup was whole",
-        what: "Whether the newest finished backup of each source is whole: ok by its query, without error in pgBackRest, not empty and \
-               not below minimum_size in a directory.",
+        what: "Whether the newest finished backup of each source is whole: without wrong pages or failed tests in a repository, ok by \
+               its query, without error in pgBackRest, not empty and not below minimum_size in a directory.",
         why: "A job that writes a stub and reports success hides the failure until a restore is needed, and retention then deletes the \
               good ones.",
         fix: "Look at the log of the backup job (disk full, password, version of pg_dump), remove the stub and run the job again.",
@@ -54,7 +57,7 @@ pub(crate) static CHECKS: &[Check] = &[
             ignores: "sources whose backups are usually smaller than this",
         }],
         what: "Size of the newest finished backup as a share of the median of the whole ones before it (at least two), per source. \
-               Sources that mix full and incremental backups need one pattern for each.",
+               In a [[repository]] full backups are compared with full ones; other sources that mix kinds need one pattern for each.",
         why: "A dump that suddenly is a fraction of yesterday's lacks tables or was cut off, whatever its exit code was.",
         fix: "List both (pg_restore --list) and compare; keep the older ones until it is explained.",
         observe: backup_size,
@@ -99,6 +102,86 @@ pub(crate) static CHECKS: &[Check] = &[
         observe: recovery_point,
         ..BACKUP
     },
+    Check {
+        id: "wal-gap",
+        title: "WAL that is missing in a repository",
+        unit: Unit::Count,
+        what: "Stretches of WAL that a kept backup of a [[repository]] needs for later moments and that are not there, and segments \
+               that came in with two contents. Counted from the objects themselves, per repository. Critical until a later backup \
+               begins behind the hole, then a warning as long as an older backup is kept.",
+        why: "No restore gets past a hole: what happened behind it is lost until the next backup. Two contents mean that two \
+              servers, such as a cloned machine, write into the same archive.",
+        fix: "Take a backup at once, so that there is something to restore from behind the hole: pawang backup create. Then find out why \
+              WAL was not stored: pawang wal gaps; pawang check archiver-failing",
+        observe: repository::wal_gap,
+        ..BACKUP
+    },
+    Check {
+        id: "slot-risk",
+        title: "the slot through which WAL is received",
+        unit: Unit::Percent,
+        needs: &["slots", "host-filesystem", "host-paths"],
+        warning: Some(50.0),
+        critical: Some(80.0),
+        what: "WAL that the slot of [backup] keeps on the server because it is not stored yet, as a share of what it may keep: \
+               safe_wal_size of pg_replication_slots, or the free space of pg_wal where that is on this machine, whichever is less. \
+               A slot that is missing or lost is critical.",
+        why: "When its limit is reached the server gives the slot up and WAL is missing in the repository; without limit the disk fills \
+              and the server stops.",
+        fix: "See whether WAL is received and stored fast enough: pawang wal status. Do not drop the slot: what it keeps is nowhere else.",
+        observe: repository::slot_risk,
+        ..BACKUP
+    },
+    Check {
+        id: "drill-age",
+        title: "age of the last proof by a restore",
+        unit: Unit::Seconds,
+        what: "Time since a backup of each [[repository]] was last restored, started and asked, against drill_every of [backup]: a \
+               warning when it is older, critical when it is twice as old or the last restore failed.",
+        why: "A backup that was never restored is a hope. What makes a restore fail, such as a missing library, a wrong key or a damaged \
+              part, does not show before.",
+        fix: "pawang drill run",
+        observe: repository::drill_age,
+        ..BACKUP
+    },
+    Check {
+        id: "repository-space",
+        title: "room in the repository",
+        unit: Unit::Percent,
+        warning: Some(80.0),
+        critical: Some(90.0),
+        what: "What a [[repository]] takes as a share of what it may take: its key \"space\", or what is free where it lies, whichever is \
+               less.",
+        why: "When it is full no backup can be taken, WAL stays on the server, and its disk fills too.",
+        fix: "See what goes next and why: pawang backup expire --dry-run. Then give it more room, or keep less.",
+        observe: repository::repository_space,
+        ..BACKUP
+    },
+    Check {
+        id: "rpo",
+        title: "what a disaster now would lose",
+        unit: Unit::Seconds,
+        needs: &["settings", "wal"],
+        warning: Some(RECOVERY_POINT_SECONDS),
+        critical: Some(4.0 * RECOVERY_POINT_SECONDS),
+        what: "Time since the newest WAL of the instance was stored in a [[repository]], zero when all that the server wrote is there; the \
+               best repository counts. Held against rpo of [backup] where it is promised, else against the limits.",
+        why: "It is the work that would have to be done again, or that nobody can do again.",
+        fix: "Receive WAL as it is written, stream = true in [backup], or set archive_timeout: pawang backup check",
+        observe: repository::rpo,
+        ..BACKUP
+    },
+    Check {
+        id: "rto",
+        title: "how long the last restore took",
+        unit: Unit::Seconds,
+        what: "How long the last restore from each [[repository]] took until the server answered, as a drill measured it, held \
+               against rto of [backup] where it is promised.",
+        why: "Whoever promised an hour wants to know before the disaster that it takes four.",
+        fix: "See which phase takes long: pawang drill history. Take full backups more often, or keep a standby.",
+        observe: repository::rto,
+        ..BACKUP
+    },
 ];
 
 const BACKUP: Check = Check {
@@ -122,6 +205,8 @@ const BACKUP: Check = Check {
 struct Source<'a> {
     name: &'a str,
     backups: Vec<Backup<'a>>,
+    /// Whether it tells full backups from incremental ones.
+    kinds: bool,
 }
 
 /// One finished backup.
@@ -143,7 +228,17 @@ impl<'a> Source<'a> {
         });
         let mut backups: Vec<Backup<'_>> = finished.collect();
         backups.sort_by_key(|backup| backup.finished_at);
-        Source { name, backups }
+        let kinds = snapshot.columns.iter().any(|column| column.name == "kind");
+        Source {
+            name,
+            backups,
+            kinds,
+        }
+    }
+
+    /// Returns whether a backup is a full one or not, where the source tells.
+    fn kind(&self, backup: Backup<'a>) -> Option<&'a str> {
+        self.kinds.then(|| backup.row.text("kind")).flatten()
     }
 
     fn newest_whole(&self) -> Option<Backup<'a>> {
@@ -172,11 +267,11 @@ fn sources(
         return Ok(observations);
     }
     if view.check != "backup-age" {
-        let reason = "no [[instance.backup]] is configured";
+        let reason = "neither [[repository]] nor [[instance.backup]] is configured";
         return Err(Missing::NotApplicable(reason.to_owned()));
     }
     Err(Blind::NotConfigured {
-        key: "[[instance.backup]]".to_owned(),
+        key: "[[repository]] or [[instance.backup]]".to_owned(),
         what: "where backups lie, and so whether there are any".to_owned(),
     }
     .into())
@@ -264,7 +359,8 @@ fn backup_failed(view: &View<'_>) -> Result<Vec<Observation>, Missing> {
 fn backup_size(view: &View<'_>) -> Result<Vec<Observation>, Missing> {
     sources(view, |source| {
         let (newest, before) = source.backups.split_last()?;
-        let whole = before.iter().filter(|backup| backup.ok);
+        let alike = |backup: &&Backup<'_>| source.kind(**backup) == source.kind(*newest);
+        let whole = before.iter().filter(|backup| backup.ok).filter(alike);
         let sizes: Vec<f64> = whole
             .filter_map(|backup| backup.row.float("size_bytes"))
             .collect();

@@ -4,6 +4,7 @@
 
 mod act;
 mod alert;
+mod backup;
 mod limits;
 mod maintenance;
 mod pattern;
@@ -26,6 +27,10 @@ pub use alert::{
     PolicyConfig, PriorityName, Response, RotaConfig, RouteConfig, RuleConfig, ServiceConfig,
     SmtpConfig, SmtpTls, StatusPageConfig, StepConfig, SubstituteConfig, SyslogConfig,
     TelegramConfig, WebhookConfig, WindowConfig,
+};
+pub use backup::{
+    BackupPolicy, BackupRetention, BackupSettings, Encryption, ProbeConfig, RepositoryConfig,
+    RepositoryPlace,
 };
 pub use limits::{Place, Resolved};
 pub use maintenance::{

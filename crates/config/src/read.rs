@@ -9,6 +9,7 @@ use std::string::FromUtf8Error;
 use serde::Deserialize;
 use toml::de::{DeTable, Deserializer};
 
+use crate::backup::RepositoryPlace;
 use crate::problem::{Draft, Errors, Origin};
 use crate::schema::SCHEMA;
 use crate::sense;
@@ -39,6 +40,11 @@ pub fn load(path: &Path) -> Result<Config, Errors> {
     let folder = path.parent().unwrap_or(Path::new(""));
     for path in paths(&mut config) {
         *path = folder.join(&path);
+    }
+    for repository in &mut config.repositories {
+        if let Some(RepositoryPlace::Directory(path)) = repository.location() {
+            repository.place = folder.join(path).display().to_string();
+        }
     }
     Ok(config)
 }
@@ -141,6 +147,11 @@ fn paths(config: &mut Config) -> Vec<&mut PathBuf> {
     }
     for policy in config.maintenance.policies.values_mut() {
         paths.extend(&mut policy.cleanup.archive_directory);
+    }
+    for repository in &mut config.repositories {
+        paths.extend(&mut repository.secret_key_file);
+        paths.extend(&mut repository.identity_file);
+        paths.extend(&mut repository.ca_file);
     }
     for channel in &mut config.alert.channels {
         paths.extend(channel.files());

@@ -1,6 +1,7 @@
 //! What the schema cannot say: limits the wrong way round, things worth a warning.
 
 mod alert;
+mod backup;
 mod maintenance;
 mod serve;
 
@@ -29,6 +30,7 @@ pub(crate) fn problems(config: &Config) -> Vec<Draft> {
     }
     drafts.extend(serve::problems(config));
     drafts.extend(maintenance::problems(config));
+    drafts.extend(backup::problems(config));
     let mistakes = config.alert.mistakes().into_iter();
     drafts.extend(mistakes.map(|mistake| origin.draft(mistake)));
     drafts
@@ -40,6 +42,7 @@ pub(crate) fn warnings(config: &Config) -> Vec<String> {
         .chain(serve::warnings(config))
         .chain(alert::warnings(config))
         .chain(maintenance::warnings(config))
+        .chain(backup::warnings(config))
         .chain(idle_overrides(config))
         .chain(empty_selections(config));
     texts

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::act::ActConfig;
 use crate::alert::AlertConfig;
+use crate::backup::{BackupPolicy, RepositoryConfig};
 use crate::maintenance::MaintenanceConfig;
 use crate::problem::Origin;
 use crate::quantity::{Period, Quantity, Size};
@@ -51,6 +52,11 @@ pub struct Config {
     pub act: ActConfig,
     /// What `pawang maintain` looks after, when, and how far it may go.
     pub maintenance: MaintenanceConfig,
+    /// Places that hold backups and WAL, one `[[repository]]` each.
+    #[serde(rename = "repository")]
+    pub repositories: Vec<RepositoryConfig>,
+    /// When and how backups are taken, how long they are kept, and what is promised.
+    pub backup: BackupPolicy,
     /// Things to know about the file that are no errors, such as a password inside a URL.
     #[serde(skip)]
     pub warnings: Vec<String>,
@@ -101,9 +107,12 @@ pub struct InstanceConfig {
     #[serde(default, skip_serializing_if = "no_secret")]
     #[schemars(with = "Option<String>")]
     pub patroni: Option<Secret<String>>,
-    /// Where proof of its backups is found, one `[[instance.backup]]` each.
+    /// Where proof of backups by other programs is found, one `[[instance.backup]]` each.
     #[serde(default)]
     pub backup: Vec<BackupSource>,
+    /// What holds for its backups in the repositories where that differs from `[backup]`.
+    #[serde(default)]
+    pub backup_policy: BackupPolicy,
     /// Loads that must arrive on time, one `[[instance.load]]` each.
     #[serde(default, rename = "load")]
     pub loads: Vec<LoadSource>,

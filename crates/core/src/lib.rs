@@ -4,6 +4,7 @@
 
 pub mod alert;
 mod autovacuum;
+pub mod backup;
 mod blind;
 pub mod bloat;
 mod down;

@@ -4,27 +4,22 @@
 
 use std::future::{Future, poll_fn};
 use std::path::Path;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::Method;
-use hyper::body::Bytes;
-use hyper::client::conn::http1::{self, SendRequest};
+use hyper::body::{Bytes, Incoming};
 use hyper::header::{HOST, LOCATION, RETRY_AFTER, USER_AGENT};
-use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
-use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
 
 use crate::base64::base64;
-use crate::error::{chain, is_certificate};
+use crate::connection::{Open, broken};
 use crate::{Error, Place, tls};
 
+/// What Pawang calls itself.
+pub(crate) const AGENT: &str = concat!("pawang/", env!("CARGO_PKG_VERSION"));
 /// So much of an answer is read; it is only shown to people.
 const ANSWER_BYTES_MAX: usize = 16 * 1024;
 
@@ -62,18 +57,13 @@ impl Answer {
 /// One connection, opened when it is needed.
 pub struct Client {
     address: Address,
-    open: Option<Open>,
+    open: Option<Open<Full<Bytes>>>,
 }
 
 /// How to get there; apart from the connection, which only one task at a time may touch.
 struct Address {
     place: Place,
     tls: Option<Arc<ClientConfig>>,
-}
-
-struct Open {
-    sender: SendRequest<Full<Bytes>>,
-    connection: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
 impl std::fmt::Debug for Client {
@@ -135,31 +125,15 @@ impl Client {
 }
 
 impl Address {
-    async fn connect(&self) -> Result<Open, Error> {
-        let host = self.place.host.trim_matches(['[', ']']);
-        let found = tokio::net::lookup_host((host, self.place.port)).await;
-        let addresses: Vec<_> = found
-            .map_err(|error| Error::Name {
-                host: host.to_owned(),
-                problem: error.to_string(),
-            })?
-            .collect();
-        let stream = TcpStream::connect(&*addresses).await;
-        let stream = stream.map_err(|error| Error::Connect {
-            problem: error.to_string(),
-        })?;
-        let Some(tls) = &self.tls else {
-            return handshake(stream).await;
-        };
-        let name = ServerName::try_from(host.to_owned()).map_err(|error| Error::Tls {
-            problem: error.to_string(),
-            certificate: false,
-        })?;
-        let stream = TlsConnector::from(Arc::clone(tls)).connect(name, stream);
-        handshake(stream.await.map_err(|error| tls_error(&error))?).await
+    async fn connect(&self) -> Result<Open<Full<Bytes>>, Error> {
+        Open::connect(&self.place.host, self.place.port, self.tls.as_ref()).await
     }
 
-    async fn ask(&self, open: &mut Open, request: &Request<'_>) -> Result<Answer, Error> {
+    async fn ask(
+        &self,
+        open: &mut Open<Full<Bytes>>,
+        request: &Request<'_>,
+    ) -> Result<Answer, Error> {
         let (method, body) = match request.body {
             Some(body) => (Method::POST, Bytes::copy_from_slice(body)),
             None => (Method::GET, Bytes::new()),
@@ -168,52 +142,22 @@ impl Address {
             .method(method)
             .uri(&self.place.path)
             .header(HOST, self.place.shown())
-            .header(USER_AGENT, concat!("pawang/", env!("CARGO_PKG_VERSION")));
+            .header(USER_AGENT, AGENT);
         for (name, value) in request.headers {
             built = built.header(*name, *value);
         }
         let request = built
             .body(Full::new(body))
             .map_err(|error| broken(&error))?;
-        let Open { sender, connection } = open;
-        let mut answer = pin!(answer(sender, request));
-        let mut running = true;
-        poll_fn(|context| {
-            if let Poll::Ready(result) = answer.as_mut().poll(context) {
-                return Poll::Ready(result);
-            }
-            if running {
-                // Its error, if any, comes out of the answer as well.
-                running = connection.as_mut().poll(context).is_pending();
-            }
-            answer.as_mut().poll(context)
-        })
-        .await
+        let response = open.send(request).await?;
+        answer(open, response).await
     }
 }
 
-async fn handshake<S>(stream: S) -> Result<Open, Error>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let opened = http1::handshake(TokioIo::new(stream)).await;
-    let (sender, connection) = opened.map_err(|error| broken(&error))?;
-    Ok(Open {
-        sender,
-        connection: Box::pin(async {
-            // Whoever waits for an answer is told.
-            let _ended = connection.await;
-        }),
-    })
-}
-
 async fn answer(
-    sender: &mut SendRequest<Full<Bytes>>,
-    request: hyper::Request<Full<Bytes>>,
+    open: &mut Open<Full<Bytes>>,
+    response: hyper::Response<Incoming>,
 ) -> Result<Answer, Error> {
-    sender.ready().await.map_err(|error| broken(&error))?;
-    let response = sender.send_request(request).await;
-    let response = response.map_err(|error| broken(&error))?;
     let header = |name| {
         Some(
             response
@@ -228,30 +172,21 @@ async fn answer(
     let retry_after = header(RETRY_AFTER).and_then(|after| after.parse().ok());
     let location = header(LOCATION);
     let status = response.status().as_u16();
-    let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX)
-        .collect()
-        .await;
+    let mut collected = pin!(Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect());
+    let body = poll_fn(|context| {
+        open.poll_moving(context);
+        collected.as_mut().poll(context)
+    });
     // The status says what to do; a text that cannot be read changes nothing.
-    let body = body.map_or(Vec::new(), |body| body.to_bytes().to_vec());
+    let body = body
+        .await
+        .map_or(Vec::new(), |body| body.to_bytes().to_vec());
     Ok(Answer {
         status,
         body: String::from_utf8_lossy(&body).into_owned(),
         retry_after: retry_after.map(Duration::from_secs),
         location,
     })
-}
-
-fn broken(error: &dyn std::error::Error) -> Error {
-    Error::Broken {
-        problem: chain(error),
-    }
-}
-
-fn tls_error(error: &std::io::Error) -> Error {
-    Error::Tls {
-        problem: error.to_string(),
-        certificate: is_certificate(error),
-    }
 }
 
 /// Returns the header for a name and its password.

@@ -3,6 +3,7 @@
 //! Never asks a server: everything comes from the last snapshot.
 
 mod alert;
+mod backup;
 mod choice;
 mod compatible;
 mod error;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use pawang_core::{Column, ColumnKind, Cost, Level, Outcome, Role, Snapshot, Timestamp, Value};
 use pawang_store::live::{CollectorStatus, DaemonStatus, Present};
 
+use crate::backup;
 use crate::layout::{Family, Kind, Layout, Read};
 use crate::name::{self, Scale};
 use crate::sheet::Sheet;
@@ -291,6 +292,7 @@ pub(crate) fn parts<'a>(
     presents: &[&'a Present],
     daemon: &DaemonStatus,
     dropped: &mut Dropped,
+    now: Timestamp,
 ) -> Vec<Part<'a>> {
     let mut pawang = of_daemon(presents.len(), daemon);
     let mut checks = Vec::new();
@@ -313,6 +315,13 @@ pub(crate) fn parts<'a>(
             group: "checks",
             sheets: checks,
         },
+        Part {
+            group: "backups",
+            sheets: presents
+                .iter()
+                .filter_map(|present| backup::of_backups(present, now))
+                .collect(),
+        },
     ]
 }
 
@@ -324,6 +333,7 @@ pub(crate) fn of_present<'a>(present: &'a Present, dropped: &mut Dropped) -> Vec
         of_collectors(present),
     ];
     sheets.extend(of_checks(present, dropped));
+    sheets.extend(backup::of_backups(present, present.facts.at));
     sheets
 }
 
@@ -548,7 +558,7 @@ pub(crate) fn whole(number: u64) -> Value {
     Value::Int(i64::try_from(number).unwrap_or(i64::MAX))
 }
 
-fn seconds(at: Option<Timestamp>) -> Value {
+pub(crate) fn seconds(at: Option<Timestamp>) -> Value {
     at.map_or(Value::Null, |at| {
         Value::Float(at.as_microsecond() as f64 / 1e6)
     })

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use pawang_core::Column;
 
 use crate::alert;
+use crate::backup;
 use crate::choice;
 use crate::compatible::{EXTRAS, TWINS};
 use crate::fold;
@@ -29,7 +30,7 @@ pub fn reference<'a>(
     let _ = writeln!(out, "\n## Pawang itself\n");
     let _ = writeln!(
         out,
-        "`collect[]=pawang` asks for these, but for verdicts and findings: those are `collect[]=checks`.\n"
+        "`collect[]=pawang` asks for these, but for verdicts and findings, which are `collect[]=checks`, and for what could be restored, `collect[]=backups`.\n"
     );
     table(&mut out);
     for (metrics, labels) in [
@@ -48,6 +49,7 @@ pub fn reference<'a>(
         (&own::CHECK, "server, check"),
         (&own::FINDINGS, "server, level"),
         (&own::FINDING, "server, check, database, object, level"),
+        (&backup::BACKUPS, "server, repository"),
         (&own::DROPPED, "server, collector"),
     ] {
         for (base, kind, _, help) in metrics {

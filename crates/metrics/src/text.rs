@@ -10,6 +10,7 @@ use pawang_core::alert::AlertsPresent;
 use pawang_store::live::{DaemonStatus, Present};
 
 use crate::alert;
+use crate::backup;
 use crate::compatible;
 use crate::layout::{Family, Kind, Number, Read, native};
 use crate::own::{self, Dropped};
@@ -73,8 +74,8 @@ impl Format {
 pub struct Scrape<'a> {
     /// In which language.
     pub format: Format,
-    /// The values of `collect[]`: collectors, with `*`, and `pawang` and `checks` for what Pawang says of itself and
-    /// what it found; everything when absent.
+    /// The values of `collect[]`: collectors, with `*`, and `pawang`, `checks` and `backups` for what Pawang says of
+    /// itself, what it found, and what could be restored; everything when absent.
     pub collect: Option<Vec<String>>,
     /// What may be shown.
     pub config: &'a MetricsConfig,
@@ -107,7 +108,7 @@ pub fn write(
     let collect = scrape.collect.as_deref();
     let wanted = |name: &str| sheet::wanted(name, scrape.config, collect);
     let presents = once_each(presents);
-    for mut part in own::parts(&presents, daemon, &mut dropped) {
+    for mut part in own::parts(&presents, daemon, &mut dropped, scrape.now) {
         if sheet::asked(part.group, collect) {
             writer.sheets(&mut part.sheets)?;
         }
@@ -192,6 +193,7 @@ pub(crate) fn collectors<'a>(presents: &[&'a Present]) -> BTreeSet<&'a str> {
     let sightings = presents.iter().flat_map(|present| &present.facts.sightings);
     sightings
         .map(|sighting| sighting.collector.as_str())
+        .filter(|collector| !backup::is_repository(collector))
         .collect()
 }
 

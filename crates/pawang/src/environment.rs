@@ -14,9 +14,19 @@ pub(crate) fn now() -> Timestamp {
     Timestamp::now()
 }
 
+/// Returns the words of the command line, the program's own name first.
+pub(crate) fn words() -> impl Iterator<Item = std::ffi::OsString> {
+    std::env::args_os()
+}
+
 /// Returns a variable that is set and not empty.
 pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// Returns the path of this program, by which a server calls it.
+pub(crate) fn program() -> Option<PathBuf> {
+    std::env::current_exe().ok()
 }
 
 /// Returns what libpq would look at.
@@ -54,6 +64,25 @@ pub(crate) fn config_candidates() -> Vec<PathBuf> {
 pub(crate) fn person() -> String {
     let behind = variable("SUDO_USER").filter(|_| rustix::process::geteuid().is_root());
     behind.unwrap_or_else(os_user)
+}
+
+/// Returns a word for this machine since it was started, and for the space of process numbers that this process is in: whoever
+/// finds it with a number knows whether that process is there still.
+pub(crate) fn machine() -> String {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let name = rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned();
+    let boot = read("/proc/sys/kernel/random/boot_id");
+    let boot: String = boot.chars().take(8).collect();
+    let space = std::fs::read_link("/proc/self/ns/pid").unwrap_or_default();
+    let space: String = space
+        .to_string_lossy()
+        .chars()
+        .filter(char::is_ascii_digit)
+        .collect();
+    format!("{name} {boot}-{space}")
 }
 
 fn home() -> Option<PathBuf> {

@@ -19,6 +19,7 @@ use crate::output;
 const QUESTION_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The configuration of a run and where it came from.
+#[derive(Default)]
 pub(crate) struct Estate {
     /// The configuration; the default one when there is no file.
     pub config: Config,
@@ -48,10 +49,7 @@ impl Estate {
             .into_iter()
             .find(|path| path.exists());
         let Some(file) = file.map(Path::to_owned).or(found) else {
-            return Ok(Estate {
-                config: Config::default(),
-                file: None,
-            });
+            return Ok(Estate::default());
         };
         let config = pawang_config::load(&file).map_err(|errors| errors.reports())?;
         let wrong = config.verify(&known_checks());

@@ -39,6 +39,8 @@ pub(crate) enum Exit {
     Interrupted,
     /// The code of a Nagios plugin, 0 to 3.
     Plugin(u8),
+    /// PostgreSQL's recovery must stop: it takes every code from 1 to 125 for the end of the archive.
+    Withheld,
 }
 
 impl From<Exit> for ExitCode {
@@ -51,6 +53,7 @@ impl From<Exit> for ExitCode {
             Exit::Refused => 4,
             Exit::Interrupted => 130,
             Exit::Plugin(code) => code,
+            Exit::Withheld => 200,
         })
     }
 }
@@ -110,6 +113,26 @@ pub(crate) fn envelope(schema: &str, value: &impl serde::Serialize) -> Result<St
         .map_err(|error| {
             Report::new(Kind::Usage, "could not write JSON").with_detail(error.to_string())
         })
+}
+
+/// Writes a file that must not be there yet and that only its owner may read; it is durable when this returns.
+///
+/// # Errors
+/// It is there, or cannot be written.
+pub(crate) fn new_secret_file(path: &Path, text: &str) -> std::io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut options = std::fs::File::options();
+    let mut file = options
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    std::fs::File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 /// Replaces a file whole; nobody ever reads half of it. A link keeps pointing to its file, and a file its permissions.

@@ -78,7 +78,7 @@ fn find<'a>(view: &'a View, name: &str) -> Result<&'a Process, Report> {
 }
 
 /// Returns which server a plan is for.
-fn world(job: &Job, session: &Session) -> World {
+pub(crate) fn world(job: &Job, session: &Session) -> World {
     let epoch = &session.server.epoch;
     let known = epoch.system_identifier != 0;
     World {

@@ -8,14 +8,37 @@ use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls::pki_types::{CertificateDer, SignatureVerificationAlgorithm, UnixTime};
 use rustls::{CertificateError, DigitallySignedStruct, PeerMisbehaved};
+use sha2::{Digest, Sha256, Sha384, Sha512};
 use x509_cert::Certificate;
 use x509_cert::certificate::Version;
 use x509_cert::der::asn1::{Ia5StringRef, PrintableStringRef, Utf8StringRef};
 use x509_cert::der::oid::db::rfc4519::CN;
+use x509_cert::der::oid::db::rfc5912::{
+    ECDSA_WITH_SHA_256, ECDSA_WITH_SHA_384, ECDSA_WITH_SHA_512, SHA_1_WITH_RSA_ENCRYPTION,
+    SHA_256_WITH_RSA_ENCRYPTION, SHA_384_WITH_RSA_ENCRYPTION, SHA_512_WITH_RSA_ENCRYPTION,
+};
 use x509_cert::der::{Decode, Encode};
 use x509_cert::ext::pkix::name::GeneralName;
 use x509_cert::ext::pkix::{BasicConstraints, NameConstraints, SubjectAltName};
 use x509_cert::spki::SubjectPublicKeyInfoOwned;
+
+/// Returns the digest of a certificate by which SCRAM binds itself to TLS; `None` where RFC 5929 names no digest.
+pub(crate) fn end_point(certificate: &CertificateDer<'_>) -> Option<Vec<u8>> {
+    let algorithm = Certificate::from_der(certificate).ok()?.signature_algorithm;
+    match algorithm.oid {
+        // The RFC takes SHA-256 where the certificate was signed with a weaker digest.
+        SHA_1_WITH_RSA_ENCRYPTION | SHA_256_WITH_RSA_ENCRYPTION | ECDSA_WITH_SHA_256 => {
+            Some(Sha256::digest(certificate).to_vec())
+        }
+        SHA_384_WITH_RSA_ENCRYPTION | ECDSA_WITH_SHA_384 => {
+            Some(Sha384::digest(certificate).to_vec())
+        }
+        SHA_512_WITH_RSA_ENCRYPTION | ECDSA_WITH_SHA_512 => {
+            Some(Sha512::digest(certificate).to_vec())
+        }
+        _ => None,
+    }
+}
 
 /// Says whether a certificate carries a host's name: in its alternative names, else, if it has none, in its subject.
 pub(crate) fn is_for(certificate: &CertificateDer<'_>, host: &str) -> bool {

@@ -1,25 +1,25 @@
 //! From a target to a logged-in connection: hosts in order, TLS as demanded, one time limit per host.
 
+use std::future::Future;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio_postgres::config::{ChannelBinding as Binding, SslMode as RawSslMode, SslNegotiation};
-use tokio_postgres::tls::MakeTlsConnect;
-use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage, SimpleQueryRow};
-use tokio_postgres_rustls::MakeRustlsConnect;
+use tokio_postgres::{Client, Config, SimpleQueryMessage, SimpleQueryRow};
+use tokio_rustls::TlsConnector;
 
+use crate::channel::{Channel, Settled};
 use crate::driver::Driver;
 use crate::explain::{self, Peer};
 use crate::target::{ChannelBinding, Host, SessionAttributes, SslMode, Target};
 use crate::tls;
-use crate::wire::{Address, SslAnswer, Wire};
+use crate::wire::{Address, Heard, SslAnswer, Wire};
 use crate::{Error, TlsProblem};
 
 /// A logged-in connection.
-pub(crate) struct Connected {
-    // Dropped in this order, as in a session.
-    pub(crate) client: Client,
-    pub(crate) driver: Driver,
+pub(crate) struct Connected<T> {
+    /// What it is used by.
+    pub(crate) talk: T,
     /// `host:port`.
     pub(crate) name: String,
     /// `server_version` as the server reported it.
@@ -32,10 +32,34 @@ pub(crate) struct Connected {
     recovering: Option<bool>,
 }
 
+/// What an open channel is used by: SQL, or the replication protocol.
+pub(crate) trait Talk: Sized + Send {
+    /// Logs in.
+    fn log_in(
+        attempt: &Attempt<'_>,
+        channel: Channel,
+        heard: Heard,
+    ) -> impl Future<Output = Result<(Self, Reported), Error>> + Send;
+
+    /// Asks for what servers report at log-in and poolers keep to themselves: whether it is in recovery, and whether
+    /// it accepts writes.
+    fn ask_role(
+        &mut self,
+        address: &str,
+    ) -> impl Future<Output = Result<[Option<bool>; 2], Error>> + Send;
+}
+
+/// Both halves of a connection for SQL.
+pub(crate) struct Sql {
+    // Dropped in this order, as in a session.
+    pub(crate) client: Client,
+    pub(crate) driver: Driver,
+}
+
 /// The way to one server, once found.
 pub(crate) struct Route {
     address: Address,
-    tls: Option<MakeRustlsConnect>,
+    tls: Option<TlsConnector>,
     direct: bool,
     host: String,
 }
@@ -62,7 +86,10 @@ impl Stage {
 }
 
 /// Connects to the first host that will do.
-pub(crate) async fn connect(target: &Target, application: &str) -> Result<Connected, Error> {
+pub(crate) async fn connect<T: Talk>(
+    target: &Target,
+    application: &str,
+) -> Result<Connected<T>, Error> {
     let passes: &[SessionAttributes] = match target.target_session_attrs {
         SessionAttributes::PreferStandby => &[SessionAttributes::Standby, SessionAttributes::Any],
         _ => std::slice::from_ref(&target.target_session_attrs),
@@ -112,7 +139,7 @@ fn name_of(wanted: SessionAttributes) -> &'static str {
     }
 }
 
-fn suits(connected: Connected, wanted: SessionAttributes) -> Result<Connected, Error> {
+fn suits<T>(connected: Connected<T>, wanted: SessionAttributes) -> Result<Connected<T>, Error> {
     let (suits, found) = match (wanted, connected.recovering, connected.writable) {
         (SessionAttributes::Any | SessionAttributes::PreferStandby, ..) => (true, ""),
         (SessionAttributes::ReadWrite, _, writable) => (writable == Some(true), "read-only"),
@@ -130,40 +157,23 @@ fn suits(connected: Connected, wanted: SessionAttributes) -> Result<Connected, E
     })
 }
 
-/// Asks for what servers report at log-in and poolers keep to themselves.
-async fn ask_role(connected: &mut Connected) -> Result<(), Error> {
-    if connected.recovering.is_some() && connected.writable.is_some() {
-        return Ok(());
-    }
-    let lost = |error: tokio_postgres::Error| Error::Lost {
-        address: connected.name.clone(),
-        message: error.to_string(),
-    };
-    let ask = async { connected.client.simple_query(ROLE).await.map_err(lost) };
-    let messages = connected.driver.run(&connected.name, ask).await?;
-    let flag = |row: &SimpleQueryRow, index: usize| {
-        let text = row.try_get(index).ok().flatten();
-        text.map(|text| text == "t")
-    };
-    for message in messages {
-        if let SimpleQueryMessage::Row(row) = message {
-            connected.recovering = flag(&row, 0);
-            connected.writable = flag(&row, 1);
-        }
-    }
-    Ok(())
-}
-
 const ROLE: &str = "SELECT pg_catalog.pg_is_in_recovery(),
     pg_catalog.current_setting('transaction_read_only') OPERATOR(pg_catalog.=) 'off'";
 
-async fn connect_host(target: &Target, host: &Host, application: &str) -> Result<Connected, Error> {
+async fn connect_host<T: Talk>(
+    target: &Target,
+    host: &Host,
+    application: &str,
+) -> Result<Connected<T>, Error> {
     let stage = Stage::default();
     let limit = target.connect_timeout;
     let attempt = async {
-        let mut connected = connect_addresses(target, host, application, &stage).await?;
-        if target.target_session_attrs != SessionAttributes::Any {
-            ask_role(&mut connected).await?;
+        let mut connected: Connected<T> =
+            connect_addresses(target, host, application, &stage).await?;
+        let told = connected.recovering.is_some() && connected.writable.is_some();
+        if target.target_session_attrs != SessionAttributes::Any && !told {
+            [connected.recovering, connected.writable] =
+                connected.talk.ask_role(&connected.name).await?;
         }
         Ok(connected)
     };
@@ -177,12 +187,12 @@ async fn connect_host(target: &Target, host: &Host, application: &str) -> Result
     }
 }
 
-async fn connect_addresses(
+async fn connect_addresses<T: Talk>(
     target: &Target,
     host: &Host,
     application: &str,
     stage: &Stage,
-) -> Result<Connected, Error> {
+) -> Result<Connected<T>, Error> {
     let addresses = match host {
         Host::Socket { directory, port } => {
             vec![Address::Socket(directory.join(format!(".s.PGSQL.{port}")))]
@@ -233,15 +243,16 @@ fn unreachable_host(host: &Host, source: std::io::Error) -> Error {
     }
 }
 
-struct Attempt<'a> {
-    target: &'a Target,
-    host: &'a Host,
-    application: &'a str,
+/// One attempt at one host.
+pub(crate) struct Attempt<'a> {
+    pub(crate) target: &'a Target,
+    pub(crate) host: &'a Host,
+    pub(crate) application: &'a str,
     stage: &'a Stage,
 }
 
 impl Attempt<'_> {
-    async fn at(&self, address: &Address) -> Result<Connected, Error> {
+    async fn at<T: Talk>(&self, address: &Address) -> Result<Connected<T>, Error> {
         if matches!(address, Address::Socket(_)) {
             return self.plain(address).await;
         }
@@ -273,32 +284,23 @@ impl Attempt<'_> {
             .map_err(|source| unreachable_host(self.host, source))
     }
 
-    async fn plain(&self, address: &Address) -> Result<Connected, Error> {
+    async fn plain<T: Talk>(&self, address: &Address) -> Result<Connected<T>, Error> {
         let wire = self.open(address).await?;
         self.log_in_plain(wire, address).await
     }
 
-    async fn log_in_plain(&self, wire: Wire, address: &Address) -> Result<Connected, Error> {
+    async fn log_in_plain<T: Talk>(
+        &self,
+        wire: Wire,
+        address: &Address,
+    ) -> Result<Connected<T>, Error> {
         self.stage.enter(3);
         let (heard, local) = (wire.heard(), wire.local());
-        let config = self.config(RawSslMode::Disable);
-        match config.connect_raw(wire, NoTls).await {
-            Ok((client, connection)) => {
-                let reported = Reported::new(|name| connection.parameter(name).map(str::to_owned));
-                Ok(self.connected(
-                    client,
-                    Driver::new(connection),
-                    reported,
-                    local,
-                    address,
-                    None,
-                ))
-            }
-            Err(error) => Err(explain::log_in(error, &self.peer(), heard.bytes())),
-        }
+        let logged = T::log_in(self, Channel::Plain(wire), heard).await?;
+        Ok(self.connected(logged, local, address, None))
     }
 
-    async fn tls(&self, address: &Address) -> Result<Connected, Error> {
+    async fn tls<T: Talk>(&self, address: &Address) -> Result<Connected<T>, Error> {
         let ssl = &self.target.ssl;
         let mut wire = self.open(address).await?;
         if !ssl.direct {
@@ -320,41 +322,24 @@ impl Attempt<'_> {
         }
         self.stage.enter(3);
         let local = wire.local();
-        let name = self.host_name();
-        let mut make = tls::connector(ssl, &self.host.to_string())?;
-        let connector = match MakeTlsConnect::<Wire>::make_tls_connect(&mut make, &name) {
-            Ok(connector) => connector,
-            Err(never) => match never {},
-        };
-        let config = self.config(RawSslMode::Require);
-        match config.connect_raw(wire, connector).await {
-            Ok((client, connection)) => {
-                let reported = Reported::new(|name| connection.parameter(name).map(str::to_owned));
-                Ok(self.connected(
-                    client,
-                    Driver::new(connection),
-                    reported,
-                    local,
-                    address,
-                    Some(make),
-                ))
-            }
-            Err(error) => Err(explain::log_in(error, &self.peer(), None)),
-        }
+        let connector = tls::connector(ssl, &self.host.to_string())?;
+        let stream = tls::handshake(&connector, &self.host_name(), wire)
+            .await
+            .map_err(|error| explain::broken(&error, &self.peer(), None))?;
+        // What was heard is encrypted and says nothing.
+        let logged = T::log_in(self, Channel::Tls(Box::new(stream)), Heard::default()).await?;
+        Ok(self.connected(logged, local, address, Some(connector)))
     }
 
-    fn connected(
+    fn connected<T>(
         &self,
-        client: Client,
-        driver: Driver,
-        reported: Reported,
+        (talk, reported): (T, Reported),
         local: bool,
         address: &Address,
-        tls: Option<MakeRustlsConnect>,
-    ) -> Connected {
+        tls: Option<TlsConnector>,
+    ) -> Connected<T> {
         Connected {
-            client,
-            driver,
+            talk,
             name: self.host.to_string(),
             version: reported.version,
             local,
@@ -369,15 +354,15 @@ impl Attempt<'_> {
         }
     }
 
-    fn config(&self, mode: RawSslMode) -> Config {
+    fn config(&self) -> Config {
         let mut config = Config::new();
         config
             .user(&self.target.user)
             .dbname(&self.target.database)
             .application_name(self.application)
-            .ssl_mode(mode)
-            // The request for TLS was made above, where its answer can be told from another protocol's; what
-            // tokio-postgres calls direct is to begin with the handshake at once.
+            // TLS is settled above, where its answers can be told from another protocol's; what tokio-postgres calls
+            // required and direct is to ask for the stream at once.
+            .ssl_mode(RawSslMode::Require)
             .ssl_negotiation(SslNegotiation::Direct)
             .channel_binding(match self.target.ssl.channel_binding {
                 ChannelBinding::Disable => Binding::Disable,
@@ -393,13 +378,15 @@ impl Attempt<'_> {
         config
     }
 
-    fn peer(&self) -> Peer<'_> {
+    /// Returns whom it is about, for messages.
+    pub(crate) fn peer(&self) -> Peer<'_> {
         Peer {
             address: self.host.to_string(),
             host: self.host_name(),
             user: &self.target.user,
             database: &self.target.database,
             password: self.target.password_for(self.host).is_some(),
+            replication: false,
         }
     }
 
@@ -418,15 +405,51 @@ impl Attempt<'_> {
     }
 }
 
+impl Talk for Sql {
+    async fn log_in(
+        attempt: &Attempt<'_>,
+        channel: Channel,
+        heard: Heard,
+    ) -> Result<(Sql, Reported), Error> {
+        match attempt.config().connect_raw(channel, Settled).await {
+            Ok((client, connection)) => {
+                let reported = Reported::new(|name| connection.parameter(name).map(str::to_owned));
+                let driver = Driver::new(connection);
+                Ok((Sql { client, driver }, reported))
+            }
+            Err(error) => Err(explain::log_in(error, &attempt.peer(), heard.bytes())),
+        }
+    }
+
+    async fn ask_role(&mut self, address: &str) -> Result<[Option<bool>; 2], Error> {
+        let lost = |error: tokio_postgres::Error| Error::Lost {
+            address: address.to_owned(),
+            message: error.to_string(),
+        };
+        let ask = async { self.client.simple_query(ROLE).await.map_err(lost) };
+        let messages = self.driver.run(address, ask).await?;
+        let flag = |row: &SimpleQueryRow, index: usize| {
+            let text = row.try_get(index).ok().flatten();
+            text.map(|text| text == "t")
+        };
+        let row = messages.iter().find_map(|message| match message {
+            SimpleQueryMessage::Row(row) => Some([flag(row, 0), flag(row, 1)]),
+            _ => None,
+        });
+        Ok(row.unwrap_or_default())
+    }
+}
+
 /// What the server told about itself at log-in.
-struct Reported {
-    version: String,
+pub(crate) struct Reported {
+    pub(crate) version: String,
     writable: Option<bool>,
     recovering: Option<bool>,
 }
 
 impl Reported {
-    fn new(parameter: impl Fn(&str) -> Option<String>) -> Reported {
+    /// Reads the parameters that the server reported.
+    pub(crate) fn new(parameter: impl Fn(&str) -> Option<String>) -> Reported {
         let flag = |name: &str| parameter(name).map(|value| value == "on");
         let recovering = flag("in_hot_standby");
         Reported {
@@ -461,14 +484,16 @@ impl Route {
         token: &tokio_postgres::CancelToken,
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         let mut wire = Wire::open(&self.address).await?;
-        let Some(make) = &self.tls else {
-            return Ok(token.cancel_query_raw(wire, NoTls).await?);
+        let channel = match &self.tls {
+            None => Channel::Plain(wire),
+            Some(connector) => {
+                if !self.direct && !matches!(wire.ask_for_tls().await?, SslAnswer::Yes) {
+                    return Err("the server no longer offers TLS".into());
+                }
+                let stream = tls::handshake(connector, &self.host, wire).await?;
+                Channel::Tls(Box::new(stream))
+            }
         };
-        if !self.direct && !matches!(wire.ask_for_tls().await?, SslAnswer::Yes) {
-            return Err("the server no longer offers TLS".into());
-        }
-        let mut make = make.clone();
-        let connector = MakeTlsConnect::<Wire>::make_tls_connect(&mut make, &self.host)?;
-        Ok(token.cancel_query_raw(wire, connector).await?)
+        Ok(token.cancel_query_raw(channel, Settled).await?)
     }
 }

@@ -117,12 +117,21 @@ impl std::fmt::Display for State {
 
 /// Reads the control file of a data directory.
 pub fn read(data_directory: &Path) -> Result<ControlFile, Error> {
+    whole(data_directory).map(|(_, file)| file)
+}
+
+/// Reads the bytes of the control file of a data directory, as they were whole.
+pub fn read_bytes(data_directory: &Path) -> Result<Vec<u8>, Error> {
+    whole(data_directory).map(|(bytes, _)| bytes)
+}
+
+fn whole(data_directory: &Path) -> Result<(Vec<u8>, ControlFile), Error> {
     let path = data_directory.join("global").join("pg_control");
     let mut problem = String::new();
     for _ in 0..READS_MAX {
         let bytes = crate::file::read(&path, FILE_BYTES_MAX)?;
         match parse(&bytes) {
-            Ok(file) => return Ok(file),
+            Ok(file) => return Ok((bytes, file)),
             Err(found) => problem = found,
         }
     }

@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use pawang_core::{Blind, Kind, Report};
 
+/// What pg_hba.conf and password files call the database of the replication protocol.
+pub(crate) const REPLICATION: &str = "replication";
+
 /// Why a server, a pooler or a file beside it could not be read.
 ///
 /// No variant carries a password.
@@ -237,6 +240,90 @@ pub enum Error {
         /// Why, in the words of the server or the operating system.
         message: String,
     },
+    /// The role may not use the replication protocol.
+    #[error("user \"{user}\" is not allowed to replicate")]
+    NoReplication {
+        /// The role.
+        user: String,
+        /// The server's words.
+        message: String,
+    },
+    /// All WAL senders are taken, or the server has none, as with `wal_level = minimal`.
+    #[error("\"{address}\" has no free WAL sender")]
+    NoWalSender {
+        /// `host:port`.
+        address: String,
+        /// The server's words.
+        message: String,
+    },
+    /// All replication slots are taken.
+    #[error("the server has no free replication slot")]
+    NoFreeSlot {
+        /// The server's words.
+        message: String,
+    },
+    /// A slot of that name exists.
+    #[error("replication slot \"{slot}\" exists already")]
+    SlotExists {
+        /// The slot.
+        slot: String,
+    },
+    /// No slot of that name exists.
+    #[error("replication slot \"{slot}\" does not exist")]
+    NoSlot {
+        /// The slot.
+        slot: String,
+    },
+    /// Somebody else uses the slot.
+    #[error("replication slot \"{slot}\" is in use")]
+    SlotActive {
+        /// The slot.
+        slot: String,
+        /// The server's words, with the process that uses it.
+        message: String,
+    },
+    /// The slot was invalidated, or is a logical one.
+    #[error("cannot stream from replication slot \"{slot}\"")]
+    SlotUnusable {
+        /// The slot.
+        slot: String,
+        /// The server's words.
+        message: String,
+    },
+    /// The server has removed WAL that was asked for.
+    #[error("the server no longer has the WAL that was asked for")]
+    WalRemoved {
+        /// The server's words, with the segment.
+        message: String,
+    },
+    /// The server ends streams because it shuts down.
+    #[error("\"{address}\" is shutting down and ended the stream")]
+    ShutDown {
+        /// `host:port`.
+        address: String,
+    },
+    /// The server is too old for what was asked.
+    #[error("\"{address}\" runs PostgreSQL {version}, and {what} needs {needed}")]
+    NeedsVersion {
+        /// `host:port`.
+        address: String,
+        /// What was asked for.
+        what: &'static str,
+        /// The oldest major version that can do it.
+        needed: u32,
+        /// Its `server_version`.
+        version: String,
+    },
+    /// Any other error of a replication command.
+    #[error("the server refused {command} ({sqlstate})")]
+    Replication {
+        /// The command's first word.
+        command: &'static str,
+        /// The five-character code.
+        sqlstate: String,
+        /// The server's words.
+        message: String,
+    },
     /// A statement returned more rows than anybody should read.
     #[error("a statement returned more than {limit} rows")]
     TooManyRows {
@@ -389,6 +476,9 @@ impl Error {
                 | Error::Pooled { .. }
                 | Error::Tls { .. }
                 | Error::Lost { .. }
+                | Error::NoReplication { .. }
+                | Error::NoWalSender { .. }
+                | Error::ShutDown { .. }
                 | Error::Http { .. }
         )
     }
@@ -433,6 +523,13 @@ impl Error {
             | Error::Cancelled { message }
             | Error::Undefined { message, .. }
             | Error::Sql { message, .. }
+            | Error::NoReplication { message, .. }
+            | Error::NoWalSender { message, .. }
+            | Error::NoFreeSlot { message }
+            | Error::SlotActive { message, .. }
+            | Error::SlotUnusable { message, .. }
+            | Error::WalRemoved { message }
+            | Error::Replication { message, .. }
             | Error::Lost { message, .. } => Some(message.clone()),
             _ => None,
         }
@@ -467,7 +564,48 @@ impl Error {
             Error::Timeout { .. } | Error::LockTimeout { .. } | Error::Cancelled { .. } => {
                 "look for load or locks on the server: pawang check locks".to_owned()
             }
-            _ => return self.connection_hint(),
+            _ => return self.replication_hint().or_else(|| self.connection_hint()),
+        };
+        Some(hint)
+    }
+
+    fn replication_hint(&self) -> Option<String> {
+        let hint = match self {
+            Error::NoReplication { user, .. } => {
+                format!("ALTER ROLE {} REPLICATION;", quote(user))
+            }
+            Error::Refused { user, database, sqlstate, .. }
+                if database == REPLICATION && sqlstate != "28P01" =>
+            {
+                format!(
+                    "add to pg_hba.conf on the server: host replication {} samenet scram-sha-256; then SELECT pg_reload_conf();",
+                    quote(user)
+                )
+            }
+            Error::NoWalSender { .. } => {
+                "who has them: SELECT * FROM pg_stat_replication; then ALTER SYSTEM SET max_wal_senders = 20 with wal_level = replica, and restart the server"
+                    .to_owned()
+            }
+            Error::NoFreeSlot { .. } => {
+                "who has them: SELECT * FROM pg_replication_slots; then drop one, or ALTER SYSTEM SET max_replication_slots = 20 and restart the server"
+                    .to_owned()
+            }
+            Error::SlotExists { slot } | Error::NoSlot { slot } | Error::SlotActive { slot, .. } => {
+                format!("SELECT * FROM pg_replication_slots WHERE slot_name = '{slot}';")
+            }
+            Error::SlotUnusable { slot, .. } => format!(
+                "see wal_status: SELECT * FROM pg_replication_slots; a lost slot can only be dropped: SELECT pg_drop_replication_slot('{slot}');"
+            ),
+            Error::WalRemoved { .. } => {
+                "the hole stays; a slot prevents the next one: SELECT slot_name, wal_status FROM pg_replication_slots; SHOW max_slot_wal_keep_size;"
+                    .to_owned()
+            }
+            Error::ShutDown { .. } => "try again when it runs: pg_isready".to_owned(),
+            Error::NeedsVersion { .. } => "https://www.postgresql.org/support/versioning/".to_owned(),
+            Error::Replication { .. } => {
+                "the server's log says more: SELECT pg_current_logfile();".to_owned()
+            }
+            _ => return None,
         };
         Some(hint)
     }

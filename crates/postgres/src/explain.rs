@@ -16,6 +16,16 @@ pub(crate) struct Peer<'a> {
     pub(crate) user: &'a str,
     pub(crate) database: &'a str,
     pub(crate) password: bool,
+    /// Whether the replication protocol is spoken.
+    pub(crate) replication: bool,
+}
+
+/// What a server says when it refuses.
+pub(crate) struct Refusal {
+    /// The five-character code.
+    pub(crate) sqlstate: String,
+    /// The server's message with its detail, hint and position; never the statement.
+    pub(crate) message: String,
 }
 
 /// Explains what went wrong before anything was sent by the server that could be understood.
@@ -52,7 +62,7 @@ pub(crate) fn log_in(
 ) -> Error {
     let address = peer.address.clone();
     if let Some(refusal) = error.as_db_error() {
-        return refused(refusal, peer);
+        return refused(Refusal::new(refusal), peer);
     }
     if let Some(bytes) = heard.as_deref().filter(|bytes| !is_greeting(bytes)) {
         return Error::NotPostgres {
@@ -88,16 +98,38 @@ pub(crate) fn log_in(
     }
 }
 
-fn refused(refusal: &DbError, peer: &Peer<'_>) -> Error {
+/// Explains what went wrong with the connection itself before the log-in was done.
+pub(crate) fn broken(error: &io::Error, peer: &Peer<'_>, heard: Option<Vec<u8>>) -> Error {
     let address = peer.address.clone();
-    let message = words(refusal);
-    match refusal.code().code() {
+    if let Some(bytes) = heard.filter(|bytes| !is_greeting(bytes)) {
+        let heard = show(&bytes);
+        return Error::NotPostgres { address, heard };
+    }
+    if let Some(problem) = tls::problem(error, &peer.host) {
+        return Error::Tls { address, problem };
+    }
+    if is_hang_up(error) {
+        return Error::Closed { address };
+    }
+    let source = io::Error::new(error.kind(), error.to_string());
+    Error::Unreachable { address, source }
+}
+
+/// Explains why the server refused a log-in.
+pub(crate) fn refused(refusal: Refusal, peer: &Peer<'_>) -> Error {
+    let address = peer.address.clone();
+    let Refusal { sqlstate, message } = refusal;
+    let user = peer.user.to_owned();
+    match sqlstate.as_str() {
+        "42501" if peer.replication => Error::NoReplication { user, message },
+        // WAL senders have slots of their own, apart from max_connections.
+        "53300" if peer.replication => Error::NoWalSender { address, message },
         // PgBouncer refuses log-ins with 08P01.
-        sqlstate @ ("28P01" | "28000" | "08P01") => Error::Refused {
+        "28P01" | "28000" | "08P01" => Error::Refused {
             address,
-            user: peer.user.to_owned(),
+            user,
             database: peer.database.to_owned(),
-            sqlstate: sqlstate.to_owned(),
+            sqlstate,
             message,
         },
         "3D000" => Error::NoDatabase {
@@ -106,7 +138,47 @@ fn refused(refusal: &DbError, peer: &Peer<'_>) -> Error {
         },
         "53300" => Error::TooManyConnections { address, message },
         "57P01" | "57P02" | "57P03" => Error::StartingUp { address, message },
-        _ => statement_refused(refusal, peer.user, &address, None),
+        _ => statement_refused(Refusal { sqlstate, message }, peer.user, &address, None),
+    }
+}
+
+/// Explains why the server refused a replication command.
+pub(crate) fn replication(
+    refusal: Refusal,
+    command: &'static str,
+    slot: Option<&str>,
+    user: &str,
+    address: &str,
+) -> Error {
+    let Refusal { sqlstate, message } = refusal;
+    let slot = slot.map(str::to_owned);
+    let starting = command == "START_REPLICATION";
+    match (sqlstate.as_str(), slot) {
+        ("42501", _) => Error::NoReplication {
+            user: user.to_owned(),
+            message,
+        },
+        // No slot is free, or the server has none at all.
+        ("53400", _) => Error::NoFreeSlot { message },
+        ("55000", Some(_)) if command == "CREATE_REPLICATION_SLOT" => Error::NoFreeSlot { message },
+        ("42710", Some(slot)) => Error::SlotExists { slot },
+        ("42704", Some(slot)) => Error::NoSlot { slot },
+        ("55006", Some(slot)) => Error::SlotActive { slot, message },
+        ("55000" | "0A000", Some(slot)) => Error::SlotUnusable { slot, message },
+        ("58P01", _) if starting => Error::WalRemoved { message },
+        // The check after the segment was read goes by a stale error number of the operating system.
+        ("XX000", _) if starting && message.contains("has already been removed") => {
+            Error::WalRemoved { message }
+        }
+        ("57P01" | "57P02" | "57P03", _) => Error::Lost {
+            address: address.to_owned(),
+            message,
+        },
+        _ => Error::Replication {
+            command,
+            sqlstate,
+            message,
+        },
     }
 }
 
@@ -126,7 +198,7 @@ pub(crate) fn statement(
     limits: Limits,
 ) -> Error {
     match error.as_db_error() {
-        Some(refusal) => statement_refused(refusal, user, address, Some(limits)),
+        Some(refusal) => statement_refused(Refusal::new(refusal), user, address, Some(limits)),
         None => Error::Lost {
             address: address.to_owned(),
             message: match error.source() {
@@ -137,14 +209,8 @@ pub(crate) fn statement(
     }
 }
 
-fn statement_refused(
-    refusal: &DbError,
-    user: &str,
-    address: &str,
-    limits: Option<Limits>,
-) -> Error {
-    let sqlstate = refusal.code().code().to_owned();
-    let message = words(refusal);
+fn statement_refused(refusal: Refusal, user: &str, address: &str, limits: Option<Limits>) -> Error {
+    let Refusal { sqlstate, message } = refusal;
     match (sqlstate.as_str(), limits) {
         ("42501", _) => Error::Privilege {
             user: user.to_owned(),
@@ -172,14 +238,31 @@ fn statement_refused(
     }
 }
 
-/// The server's message with its detail, hint and position; never the statement.
-fn words(refusal: &DbError) -> String {
-    let mut words = refusal.message().to_owned();
-    for more in [refusal.detail(), refusal.hint()].into_iter().flatten() {
+impl Refusal {
+    fn new(error: &DbError) -> Refusal {
+        let position = match error.position() {
+            Some(ErrorPosition::Original(position)) => Some(position.to_string()),
+            _ => None,
+        };
+        Refusal {
+            sqlstate: error.code().code().to_owned(),
+            message: words(
+                error.message(),
+                [error.detail(), error.hint()],
+                position.as_deref(),
+            ),
+        }
+    }
+}
+
+/// Joins what a server says into one line.
+pub(crate) fn words(message: &str, more: [Option<&str>; 2], position: Option<&str>) -> String {
+    let mut words = message.to_owned();
+    for more in more.into_iter().flatten() {
         words.push_str("; ");
         words.push_str(more);
     }
-    if let Some(ErrorPosition::Original(position)) = refusal.position() {
+    if let Some(position) = position {
         words.push_str(&format!("; at character {position}"));
     }
     words

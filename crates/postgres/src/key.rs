@@ -2,8 +2,6 @@
 //!
 //! The driver keeps it to itself except in the cancel request that it writes; so it writes one into a buffer.
 
-use std::convert::Infallible;
-use std::future::{Ready, ready};
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,12 +9,14 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_postgres::CancelToken;
-use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
+use tokio_postgres::tls::{ChannelBinding, TlsStream};
+
+use crate::channel::Settled;
 
 /// Returns the process id that came with the session's cancel key; a pooler invents one.
 pub(crate) async fn process_id(token: &CancelToken) -> i32 {
     let buffer = Buffer::default();
-    let written = token.cancel_query_raw(buffer.clone(), Unencrypted).await;
+    let written = token.cancel_query_raw(buffer.clone(), Settled).await;
     let bytes = buffer.0.lock().unwrap_or_else(PoisonError::into_inner);
     // Length, code, process id, secret.
     match (written, bytes.get(8..12)) {
@@ -27,18 +27,6 @@ pub(crate) async fn process_id(token: &CancelToken) -> i32 {
 
 #[derive(Clone, Default)]
 struct Buffer(Arc<Mutex<Vec<u8>>>);
-
-struct Unencrypted;
-
-impl TlsConnect<Buffer> for Unencrypted {
-    type Stream = Buffer;
-    type Error = Infallible;
-    type Future = Ready<Result<Buffer, Infallible>>;
-
-    fn connect(self, stream: Buffer) -> Self::Future {
-        ready(Ok(stream))
-    }
-}
 
 impl TlsStream for Buffer {
     fn channel_binding(&self) -> ChannelBinding {

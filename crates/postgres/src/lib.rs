@@ -4,8 +4,10 @@
 //! may name.
 
 mod certificate;
+mod channel;
 mod connect;
 pub mod control_file;
+mod copy;
 mod decode;
 mod driver;
 mod error;
@@ -15,6 +17,8 @@ mod key;
 mod parameters;
 mod passfile;
 pub mod patroni;
+mod program;
+pub mod replication;
 mod service;
 mod session;
 mod target;

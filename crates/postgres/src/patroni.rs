@@ -12,7 +12,6 @@ use hyper::{Request, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 
 use crate::target::{RootCertificate, Ssl, SslMode};
 use crate::{Error, tls};
@@ -99,12 +98,8 @@ async fn fetch(place: &Place, root: &RootCertificate) -> Result<serde_json::Valu
         root: root.clone(),
         ..Ssl::default()
     };
-    let mut make = tls::connector(&ssl, &place.shown())?;
-    let connector = match MakeTlsConnect::<TcpStream>::make_tls_connect(&mut make, &name) {
-        Ok(connector) => connector,
-        Err(never) => match never {},
-    };
-    match connector.connect(stream).await {
+    let connector = tls::connector(&ssl, &place.shown())?;
+    match tls::handshake(&connector, &name, stream).await {
         Ok(stream) => ask(place, stream).await,
         Err(error) => Err(match tls::problem(&error, &name) {
             Some(problem) => Error::Tls {

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, SimpleQueryMessage};
 
-use crate::connect::{self, Connected, Route};
+use crate::connect::{self, Connected, Route, Sql};
 use crate::driver::Driver;
 use crate::explain::{self, Limits};
 use crate::{Error, Target, decode, key};
@@ -72,7 +72,8 @@ pub async fn console(target: &Target, purpose: &str) -> Result<Console, Error> {
     })
 }
 
-fn application_name(purpose: &str) -> String {
+/// The name by which administrators see what a connection is for.
+pub(crate) fn application_name(purpose: &str) -> String {
     format!("pawang:{purpose}")
 }
 
@@ -100,7 +101,7 @@ impl Session {
         }
     }
 
-    async fn set_up(connected: Connected, target: &Target) -> Result<Session, Error> {
+    async fn set_up(connected: Connected<Sql>, target: &Target) -> Result<Session, Error> {
         check_version(&connected.version, &connected.name)?;
         let local = connected.local;
         let link = Link::new(connected, target);
@@ -228,13 +229,17 @@ impl Session {
     pub async fn cancel(&self) {
         self.link.cancel().await;
     }
+
+    pub(crate) fn link(&self) -> &Link {
+        &self.link
+    }
 }
 
 impl Link {
-    pub(crate) fn new(connected: Connected, target: &Target) -> Link {
+    pub(crate) fn new(connected: Connected<Sql>, target: &Target) -> Link {
         Link {
-            client: connected.client,
-            driver: Mutex::new(connected.driver),
+            client: connected.talk.client,
+            driver: Mutex::new(connected.talk.driver),
             route: connected.route,
             address: connected.name,
             user: target.user.clone(),
@@ -339,7 +344,7 @@ impl Link {
         Ok(rows)
     }
 
-    fn explain(
+    pub(crate) fn explain(
         &self,
         error: &tokio_postgres::Error,
         started: Instant,
@@ -366,7 +371,7 @@ impl Rows {
 }
 
 /// Sets `statement_timeout` of the session; the search path is empty, so the function is named in full.
-fn timeout(limit: Duration) -> String {
+pub(crate) fn timeout(limit: Duration) -> String {
     let limit = limit.as_millis();
     format!("SELECT pg_catalog.set_config('statement_timeout', '{limit}', false)")
 }

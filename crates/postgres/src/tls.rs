@@ -17,7 +17,9 @@ use rustls::{
     AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore,
     SignatureScheme,
 };
-use tokio_postgres_rustls::MakeRustlsConnect;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use crate::target::{ClientCertificate, RootCertificate, Ssl, SslMode};
 use crate::{Error, TlsProblem, certificate};
@@ -25,7 +27,7 @@ use crate::{Error, TlsProblem, certificate};
 const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 /// Prepares TLS for one server.
-pub(crate) fn connector(ssl: &Ssl, address: &str) -> Result<MakeRustlsConnect, Error> {
+pub(crate) fn connector(ssl: &Ssl, address: &str) -> Result<TlsConnector, Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let verifier = Arc::new(Verifier::new(ssl, address, &provider)?);
     let builder = ClientConfig::builder_with_provider(provider)
@@ -51,7 +53,18 @@ pub(crate) fn connector(ssl: &Ssl, address: &str) -> Result<MakeRustlsConnect, E
     if ssl.direct {
         config.alpn_protocols = vec![b"postgresql".to_vec()];
     }
-    Ok(MakeRustlsConnect::new(config))
+    Ok(TlsConnector::from(Arc::new(config)))
+}
+
+/// Does the handshake with the server that `name` names.
+pub(crate) async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(
+    connector: &TlsConnector,
+    name: &str,
+    stream: S,
+) -> io::Result<TlsStream<S>> {
+    let name = ServerName::try_from(name.to_owned())
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+    connector.connect(name, stream).await
 }
 
 fn client_certificate(

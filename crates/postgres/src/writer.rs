@@ -1,18 +1,20 @@
 //! A session that can change a server: only crate `act` may name it.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::future;
 use pawang_core::{Server, Timestamp, Value};
 
-use crate::connect::{self, Connected};
+use crate::connect::{self, Connected, Sql};
 use crate::session::{self, Link, Rows};
 use crate::{Error, SessionAttributes, Target, key};
 
 /// The server cuts `application_name` here.
 const APPLICATION_BYTES_MAX: usize = 63;
 /// How long we wait for a statement that has no limit of its own: as good as for ever, and still an instant.
-const FOREVER: Duration = Duration::from_secs(10 * 366 * 86_400);
+pub(crate) const FOREVER: Duration = Duration::from_secs(10 * 366 * 86_400);
 
 /// A session that can change a server; each statement is a message of its own, so VACUUM and CONCURRENTLY work.
 ///
@@ -26,8 +28,18 @@ pub struct Writer {
     /// When its backend began; with the process id it names the session for ever.
     pub backend_start: Timestamp,
     link: Link,
-    /// What the session's timeouts are set to.
-    limits: Mutex<Option<Limits>>,
+    settings: Mutex<Settings>,
+    /// What streams into the server looks at it: the server is not heard before the end.
+    cancelled: AtomicBool,
+}
+
+/// How the session is set.
+#[derive(Debug, Default)]
+struct Settings {
+    /// What its timeouts are set to.
+    limits: Option<Limits>,
+    /// The name that it takes with the next statement.
+    name: Option<String>,
 }
 
 /// The limits of one statement.
@@ -54,7 +66,7 @@ impl Writer {
         Writer::set_up(connected, &target).await
     }
 
-    async fn set_up(connected: Connected, target: &Target) -> Result<Writer, Error> {
+    async fn set_up(connected: Connected<Sql>, target: &Target) -> Result<Writer, Error> {
         session::check_version(&connected.version, &connected.name)?;
         let local = connected.local;
         let link = Link::new(connected, target);
@@ -81,16 +93,14 @@ impl Writer {
             backend: backend.0,
             backend_start: backend.1,
             link,
-            limits: Mutex::new(None),
+            settings: Mutex::default(),
+            cancelled: AtomicBool::new(false),
         })
     }
 
-    /// Gives the session the name of another action.
-    ///
-    /// # Errors
-    /// The connection is lost.
-    pub async fn rename(&self, action: &str) -> Result<(), Error> {
-        self.set("application_name", &application(action)).await
+    /// Gives the session the name of another action, with the next statement.
+    pub fn rename(&self, action: &str) {
+        self.settings().name = Some(application(action));
     }
 
     /// Sets a parameter of the session; `DEFAULT` is what it was at log-in.
@@ -100,7 +110,7 @@ impl Writer {
     pub async fn set(&self, name: &str, value: &str) -> Result<(), Error> {
         let value = match value {
             "DEFAULT" => value.to_owned(),
-            value => format!("'{}'", value.replace('\'', "''")),
+            value => literal(value),
         };
         let name = name.replace('"', "\"\"");
         let sql = format!("SET \"{name}\" = {value}");
@@ -116,10 +126,20 @@ impl Writer {
     /// # Errors
     /// Whatever the server says.
     pub async fn run(&self, sql: &str, limits: Limits) -> Result<Rows, Error> {
-        self.limit(limits).await?;
+        self.cancelled.store(false, Ordering::Relaxed);
         let patience = limits.statement.unwrap_or(FOREVER);
         let statement = self.link.read_text_within(sql, patience, limits.lock);
-        self.link.run(statement, patience).await
+        let Some(settings) = self.due(limits) else {
+            return self.link.run(statement, patience).await;
+        };
+        // A message of their own, which the server reads first, but no round trip: each action needs them three times.
+        let both = future::join(self.link.read_text(&settings), statement);
+        let (set, result) = self.link.run(async { Ok(both.await) }, patience).await?;
+        if set.is_ok() {
+            let limits = Some(limits);
+            *self.settings() = Settings { limits, name: None };
+        }
+        result.and_then(|rows| set.map(|_| rows))
     }
 
     /// Ends a transaction without effect, also one that an error has broken.
@@ -128,7 +148,7 @@ impl Writer {
     /// The connection is lost.
     pub async fn roll_back(&self) -> Result<(), Error> {
         // The timeouts go back to those before the transaction, whatever they were.
-        *self.known() = None;
+        self.settings().limits = None;
         let limit = self.link.statement_timeout;
         self.link
             .run(self.link.read_text("ROLLBACK"), limit)
@@ -150,26 +170,44 @@ impl Writer {
     ///
     /// Nothing is reported: the statement that runs says how it ended.
     pub async fn cancel(&self) {
+        self.cancelled.store(true, Ordering::Relaxed);
         self.link.cancel().await;
     }
 
-    async fn limit(&self, limits: Limits) -> Result<(), Error> {
-        if *self.known() == Some(limits) {
-            return Ok(());
-        }
-        let statement = limits.statement.map_or(0, |limit| limit.as_millis());
-        let lock = limits.lock.as_millis();
-        // Costs the server a tenth of what `set_config` does, and each action needs it twice.
-        let sql = format!("SET statement_timeout = {statement}; SET lock_timeout = {lock}");
-        let limit = self.link.statement_timeout;
-        self.link.run(self.link.read_text(&sql), limit).await?;
-        *self.known() = Some(limits);
-        Ok(())
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Relaxed)
     }
 
-    fn known(&self) -> std::sync::MutexGuard<'_, Option<Limits>> {
-        self.limits.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn link(&self) -> &Link {
+        &self.link
     }
+
+    /// Returns what has to be set before a statement under these limits.
+    fn due(&self, limits: Limits) -> Option<String> {
+        let settings = self.settings();
+        let mut due = Vec::new();
+        if let Some(name) = &settings.name {
+            due.push(format!("SET application_name = {}", literal(name)));
+        }
+        if settings.limits != Some(limits) {
+            let statement = limits.statement.map_or(0, |limit| limit.as_millis());
+            let lock = limits.lock.as_millis();
+            // Costs the server a tenth of what `set_config` does.
+            due.push(format!(
+                "SET statement_timeout = {statement}; SET lock_timeout = {lock}"
+            ));
+        }
+        (!due.is_empty()).then(|| due.join("; "))
+    }
+
+    fn settings(&self) -> MutexGuard<'_, Settings> {
+        self.settings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Returns a text as SQL spells it; the session's strings conform to the standard.
+fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
 }
 
 /// What makes every statement mean the same everywhere; the role's own settings must not change it.

@@ -8,6 +8,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use pawang_core::alert::AlertsPresent;
+use pawang_core::backup::BackupFacts;
 use pawang_core::plan::{Outcome, Plan};
 use pawang_core::{Blind, Evaluation, Facts, Instance, Report, Snapshot, Timestamp};
 use serde::Serialize;
@@ -20,6 +21,7 @@ pub struct Live {
     alerts: RwLock<Arc<AlertsPresent>>,
     logs: RwLock<BTreeMap<String, Arc<LogStatus>>>,
     upkeep: RwLock<BTreeMap<String, Arc<Upkeep>>>,
+    backups: RwLock<BTreeMap<String, Arc<BackupsPresent>>>,
     changes: watch::Sender<u64>,
 }
 
@@ -198,6 +200,34 @@ pub struct Upkeep {
     pub running: Option<Running>,
 }
 
+/// What is known of the backups of one instance, when they are taken, and what is being done.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct BackupsPresent {
+    /// What is in the repositories.
+    pub facts: Arc<BackupFacts>,
+    /// The window as the configuration writes it; without one only people take backups.
+    pub window: Option<String>,
+    /// Until when the window is open now.
+    pub open_until: Option<Timestamp>,
+    /// When it opens next.
+    pub opens_at: Option<Timestamp>,
+    /// What is being done.
+    pub running: Vec<BackupWork>,
+}
+
+/// One kind of work on backups while it is done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct BackupWork {
+    /// The work: `backup`, `wal`, `expire`, `verify`, `drill`.
+    pub work: String,
+    /// The repository.
+    pub repository: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// How far it is, in words; empty when nobody can tell.
+    pub progress: String,
+}
+
 /// When a policy runs on one instance.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct PolicyStatus {
@@ -257,6 +287,7 @@ impl Default for Live {
             alerts: RwLock::default(),
             logs: RwLock::default(),
             upkeep: RwLock::default(),
+            backups: RwLock::default(),
             changes: watch::Sender::new(0),
         }
     }
@@ -295,7 +326,7 @@ impl Live {
         let mut upkeep = self.upkeep.write().unwrap_or_else(PoisonError::into_inner);
         upkeep.remove(name);
         drop(upkeep);
-        self.changed();
+        self.put_backups(name, None);
     }
 
     /// Returns how reading the log of an instance goes; none when nobody reads it.
@@ -340,6 +371,23 @@ impl Live {
         let mut upkeep = self.upkeep.write().unwrap_or_else(PoisonError::into_inner);
         upkeep.insert(name.to_owned(), Arc::new(status));
         drop(upkeep);
+        self.changed();
+    }
+
+    /// Returns what is known of the backups of one instance; none when no repository holds any.
+    pub fn backups(&self, name: &str) -> Option<Arc<BackupsPresent>> {
+        let backups = self.backups.read().unwrap_or_else(PoisonError::into_inner);
+        backups.get(name).cloned()
+    }
+
+    /// Replaces what is known of the backups of one instance; none when no repository holds any now.
+    pub fn put_backups(&self, name: &str, present: Option<BackupsPresent>) {
+        let mut backups = self.backups.write().unwrap_or_else(PoisonError::into_inner);
+        match present {
+            Some(present) => backups.insert(name.to_owned(), Arc::new(present)),
+            None => backups.remove(name),
+        };
+        drop(backups);
         self.changed();
     }
 

@@ -40,6 +40,8 @@ pub struct Setup<'a> {
     pub hba: Option<&'a str>,
     /// Whether it listens on 127.0.0.1 too, on a free port.
     pub tcp: bool,
+    /// Size of a WAL segment; 1 MB when not given.
+    pub wal_segment_mb: Option<u32>,
 }
 
 /// How a server is told to stop.
@@ -67,7 +69,7 @@ impl Cluster {
     /// Starts a new cluster with superuser "postgres" and database "postgres", and waits until it accepts connections.
     pub async fn start(setup: &Setup<'_>) -> Cluster {
         let installation = version::find(setup.version);
-        let template = template::of(installation);
+        let template = template::of(installation, setup.wal_segment_mb.unwrap_or(1));
         let mut cluster = Cluster::prepare(installation, setup.tcp);
         owner::copy(&template, &cluster.data);
         if let Some(hba) = setup.hba {
@@ -91,6 +93,17 @@ impl Cluster {
         copy.configure(&[]);
         copy.start_again().await;
         copy
+    }
+
+    /// Starts a server of this one's version on a copy of a data directory that anybody made, such as a restored backup.
+    ///
+    /// Until it accepts connections it may recover, as a standby if the directory says so.
+    pub async fn start_from(&self, data: &Path, settings: &[(&str, &str)]) -> Cluster {
+        let mut cluster = Cluster::prepare(self.installation, self.tcp);
+        owner::take_over(data, &cluster.data);
+        cluster.configure(settings);
+        cluster.start_again().await;
+        cluster
     }
 
     /// Returns the superuser's URL of a database over the Unix socket.
@@ -270,6 +283,27 @@ impl Cluster {
             text.push_str(&format!("{name} = '{}'\n", value.replace('\'', "''")));
         }
         owner::write(&path, &text);
+    }
+
+    /// Starts the server, and waits until it accepts connections as no standby or has ended; returns the end of its log then.
+    pub(crate) async fn start_or_end(&mut self) -> Option<String> {
+        let postgres = self.installation.bin.join("postgres");
+        let [postgres, data] = [&postgres, &self.data].map(|path| path.to_string_lossy());
+        self.guard.start(&[&postgres, "-D", &data]);
+        let deadline = Instant::now() + DEADLINE;
+        while !self.accepts_connections() {
+            if !self.guard.alive() {
+                self.guard.ended().await;
+                return Some(self.guard.log_tail());
+            }
+            assert!(
+                Instant::now() < deadline,
+                "the server does neither end nor accept connections\n{}",
+                self.guard.log_tail()
+            );
+            sleep(POLL).await;
+        }
+        None
     }
 
     /// Waits by the status that the postmaster writes, because a refused connection is a line in the server's log.

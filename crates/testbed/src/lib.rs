@@ -10,6 +10,7 @@
 
 mod alertmanager;
 mod browser;
+mod bucket;
 mod cluster;
 mod guard;
 mod owner;
@@ -17,6 +18,8 @@ mod patroni;
 mod pooler;
 mod prometheus;
 mod receiver;
+mod recovery;
+mod request;
 mod session;
 mod smtp;
 mod standby;
@@ -27,11 +30,13 @@ mod version;
 
 pub use alertmanager::Alertmanager;
 pub use browser::{Browser, CONTROL, ENTER, ESCAPE};
+pub use bucket::{Bucket, Fault, Rule};
 pub use cluster::{Cluster, Setup, Stop};
 pub use patroni::PatroniNode;
 pub use pooler::Pooler;
 pub use prometheus::{PostgresExporter, Prometheus, promtool};
 pub use receiver::{Heard, Receiver, Reply};
+pub use recovery::{Recovery, age_installed, barman_installed, pgbackrest_installed};
 pub use smtp::MailServer;
 pub use tangle::{Fate, Tangle, Tangled};
 pub use tokio_postgres::Client;

@@ -78,6 +78,18 @@ pub(crate) fn create_directory(path: &Path) {
     give(path);
 }
 
+/// Copies a directory that anybody made into one that belongs to the owner.
+pub(crate) fn take_over(from: &Path, to: &Path) {
+    run(Command::new("cp")
+        .args(["-a", "--reflink=auto", "--"])
+        .args([from, to]));
+    if let Some(owner) = owner() {
+        let names = format!("{}:{}", owner.uid, owner.gid);
+        run(Command::new("chown").args(["-R", "-h", &names]).arg(to));
+    }
+    run(command("chmod").arg("0700").arg(to));
+}
+
 fn give(path: &Path) {
     if let Some(owner) = owner() {
         chown(path, Some(owner.uid), Some(owner.gid))

@@ -51,7 +51,7 @@ impl PatroniNode {
     /// Starts the first node of a Patroni cluster and waits until it leads.
     pub async fn start(name: &str) -> PatroniNode {
         let mut node = PatroniNode::prepare();
-        let template = template::of(node.installation);
+        let template = template::of(node.installation, 1);
         owner::copy(&template, &node.data);
         // Patroni takes its dynamic configuration from here when it adopts a cluster that it did not create.
         owner::write(&node.data.join("patroni.dynamic.json"), DYNAMIC);

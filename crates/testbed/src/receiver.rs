@@ -4,13 +4,12 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 
+use crate::request::{self, Request};
 use crate::until::until;
-
-const REQUEST_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// How one request is answered.
 #[derive(Clone, Debug)]
@@ -127,7 +126,18 @@ async fn accept(listener: TcpListener, shared: Arc<Mutex<Shared>>) {
 }
 
 async fn serve(mut stream: TcpStream, shared: Arc<Mutex<Shared>>) {
-    while let Some(heard) = read(&mut stream).await {
+    while let Some(request) = request::read(&mut stream).await {
+        let Request {
+            line,
+            headers,
+            body,
+        } = request;
+        let body = String::from_utf8_lossy(&body).into_owned();
+        let heard = Heard {
+            line,
+            headers,
+            body,
+        };
         let reply = {
             let mut shared = lock(&shared);
             shared.heard.push(heard);
@@ -147,36 +157,4 @@ async fn serve(mut stream: TcpStream, shared: Arc<Mutex<Shared>>) {
             return;
         }
     }
-}
-
-async fn read(stream: &mut TcpStream) -> Option<Heard> {
-    let mut bytes = Vec::new();
-    let head = loop {
-        if let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
-            break end;
-        }
-        if bytes.len() > REQUEST_BYTES_MAX || stream.read_buf(&mut bytes).await.ok()? == 0 {
-            return None;
-        }
-    };
-    let text = String::from_utf8_lossy(&bytes[..head]).into_owned();
-    let mut lines = text.lines();
-    let line = lines.next()?.trim_end_matches(" HTTP/1.1").to_owned();
-    let headers: Vec<(String, String)> = lines
-        .filter_map(|line| line.split_once(':'))
-        .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
-        .collect();
-    let length = headers.iter().find(|(name, _)| name == "content-length");
-    let length = length.map_or(0, |(_, value)| value.parse().unwrap_or(0));
-    let mut body = bytes.split_off(head + 4);
-    while body.len() < length {
-        if body.len() > REQUEST_BYTES_MAX || stream.read_buf(&mut body).await.ok()? == 0 {
-            return None;
-        }
-    }
-    Some(Heard {
-        line,
-        headers,
-        body: String::from_utf8_lossy(&body).into_owned(),
-    })
 }

@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+use tokio_postgres::Client;
+
 use crate::cluster::Cluster;
 use crate::until::until;
 use crate::{owner, session};
@@ -19,6 +21,23 @@ impl Cluster {
     ///
     /// The standby gets this server's settings. Tablespaces outside the data directory are not supported.
     pub async fn standby(&self, application_name: &str) -> Cluster {
+        // The slot lives as long as this session, which is until the standby streams: no WAL that it needs can be recycled.
+        let (mut standby, _session) = self.copied_online().await;
+        owner::write(&standby.data_directory().join("standby.signal"), "");
+        let conninfo = format!(
+            "host={} port={} user=postgres application_name='{}'",
+            self.socket_directory().display(),
+            self.port(),
+            application_name.replace('\\', r"\\").replace('\'', r"\'")
+        );
+        standby.configure(&[("primary_conninfo", &conninfo)]);
+        standby.start_again().await;
+        self.streaming_to(application_name).await;
+        standby
+    }
+
+    /// Copies this running server as a backup does, without WAL; the session holds a slot for it.
+    pub(crate) async fn copied_online(&self) -> (Cluster, Client) {
         let session = self.connect("postgres").await;
         let query = async |sql: &str| {
             session::rows(&session, sql)
@@ -26,7 +45,6 @@ impl Cluster {
                 .unwrap_or_else(|error| panic!("{}\n{sql}", session::explain(&error)))
         };
         let old = self.version().0 < 15;
-        // The slot lives as long as this session, which is until the standby streams: no WAL that it needs can be recycled.
         query("SELECT pg_create_physical_replication_slot('testbed_' || pg_backend_pid(), true, true)").await;
         query(if old {
             "SELECT pg_start_backup('testbed', true, false)"
@@ -34,8 +52,8 @@ impl Cluster {
             "SELECT pg_backup_start('testbed', true)"
         })
         .await;
-        let mut standby = Cluster::prepare(self.installation, self.tcp);
-        copy(self.data_directory(), standby.data_directory());
+        let copied = Cluster::prepare(self.installation, self.tcp);
+        copy(self.data_directory(), copied.data_directory());
         let label = query(if old {
             "SELECT labelfile FROM pg_stop_backup(false, false)"
         } else {
@@ -48,18 +66,8 @@ impl Cluster {
             .next()
             .flatten()
             .expect("the backup has a label");
-        owner::write(&standby.data_directory().join("backup_label"), &label);
-        owner::write(&standby.data_directory().join("standby.signal"), "");
-        let conninfo = format!(
-            "host={} port={} user=postgres application_name='{}'",
-            self.socket_directory().display(),
-            self.port(),
-            application_name.replace('\\', r"\\").replace('\'', r"\'")
-        );
-        standby.configure(&[("primary_conninfo", &conninfo)]);
-        standby.start_again().await;
-        self.streaming_to(application_name).await;
-        standby
+        owner::write(&copied.data_directory().join("backup_label"), &label);
+        (copied, session)
     }
 
     /// Waits until a standby of this name streams from this server.

@@ -7,12 +7,11 @@ use crate::owner;
 use crate::version::{Installation, pawang_cache};
 
 /// Small, fast and the same on every version: checksums are off by default before 18.
-const OPTIONS: [&str; 8] = [
+const OPTIONS: [&str; 7] = [
     "--username=postgres",
     "--auth=trust",
     "--encoding=UTF8",
     "--locale=C.UTF-8",
-    "--wal-segsize=1",
     "--data-checksums",
     SINCE_14,
     "--no-sync",
@@ -20,9 +19,11 @@ const OPTIONS: [&str; 8] = [
 const SINCE_14: &str = "--no-instructions";
 
 /// Returns the data directory to copy for a server, and makes it when nobody has made it yet.
-pub(crate) fn of(server: &Installation) -> PathBuf {
+pub(crate) fn of(server: &Installation, segment_mb: u32) -> PathBuf {
     let directory = pawang_cache().join("templates");
-    let made_by = format!("{} {}", server.bin.display(), OPTIONS.join(" "));
+    let size = format!("--wal-segsize={segment_mb}");
+    let options: Vec<&str> = OPTIONS.iter().copied().chain([size.as_str()]).collect();
+    let made_by = format!("{} {}", server.bin.display(), options.join(" "));
     let name = format!("{}-{:016x}", server.release, hash(&made_by));
     let ready = directory.join(&name);
     if ready.is_dir() {
@@ -31,19 +32,20 @@ pub(crate) fn of(server: &Installation) -> PathBuf {
     owner::create_directory(&directory);
     let lock = lock(&directory.join(format!("{name}.lock")));
     if !ready.is_dir() {
-        build(server, &directory.join(format!("{name}.new")), &ready);
+        let unfinished = directory.join(format!("{name}.new"));
+        build(server, &options, &unfinished, &ready);
     }
     drop(lock);
     ready
 }
 
 /// Builds beside the final name and renames, so that a template with that name is always whole.
-fn build(server: &Installation, unfinished: &Path, ready: &Path) {
+fn build(server: &Installation, options: &[&str], unfinished: &Path, ready: &Path) {
     if unfinished.exists() {
         fs::remove_dir_all(unfinished).expect("a template that was left unfinished can be removed");
     }
     let mut initdb = owner::command(server.bin.join("initdb"));
-    let options = OPTIONS
+    let options = options
         .iter()
         .filter(|option| server.version.0 >= 14 || **option != SINCE_14);
     owner::run(initdb.args(options).arg("--pgdata").arg(unfinished));

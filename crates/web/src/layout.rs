@@ -226,7 +226,7 @@ fn mark() -> Markup {
 }
 
 /// The pages of one instance: place, address below the instance, name, key.
-const PAGES: [(Place, &str, &str, &str); 11] = [
+const PAGES: [(Place, &str, &str, &str); 12] = [
     (Place::Instance, "", "Overview", "g o"),
     (Place::Activity, "/activity", "Activity", "g a"),
     (Place::Queries, "/queries", "Queries", "g q"),
@@ -235,6 +235,7 @@ const PAGES: [(Place, &str, &str, &str); 11] = [
     (Place::Replication, "/replication", "Replication", "g r"),
     (Place::Storage, "/storage", "Storage", "g d"),
     (Place::Logs, "/logs", "Logs", "g l"),
+    (Place::Backups, "/backups", "Backups", "g b"),
     (Place::Maintenance, "/maintenance", "Maintenance", "g m"),
     (Place::Settings, "/settings", "Settings", "g s"),
     (Place::Setup, "/setup", "Setup", "g u"),

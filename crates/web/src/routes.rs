@@ -337,6 +337,11 @@ static ROUTES: &[Route] = &[
         |visit, at| page::logs::records(visit, at.get("name")),
     ),
     page(
+        "/instances/{name}/backups",
+        "What could be restored, how far that is proven, and why each backup stays or goes",
+        |visit, at| page::backups::render(visit, at.get("name")),
+    ),
+    page(
         "/instances/{name}/maintenance",
         "What is due, what is being done, and what was done",
         |visit, at| page::maintenance::render(visit, at.get("name")),

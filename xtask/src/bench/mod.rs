@@ -2,6 +2,7 @@
 
 mod act;
 mod alert;
+mod backup;
 mod check;
 mod database;
 pub(crate) mod http;
@@ -12,10 +13,12 @@ mod others;
 mod page;
 mod parts;
 mod process;
+mod program;
 mod serve;
 
 pub(crate) use act::run as act;
 pub(crate) use alert::run as alert;
+pub(crate) use backup::run as backup;
 pub(crate) use check::run as check;
 pub(crate) use logs::run as logs;
 pub(crate) use maintain::run as maintain;

@@ -26,7 +26,7 @@ const XTASK: &str = "xtask";
 /// Crates of other people that only some of ours may use.
 const RESERVED: [(&str, &[&str]); 3] = [
     ("tokio-postgres", &["postgres", TESTBED]),
-    ("tokio-postgres-rustls", &["postgres"]),
+    ("postgres-protocol", &["postgres"]),
     ("clap", &["pawang"]),
 ];
 

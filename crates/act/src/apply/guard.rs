@@ -3,8 +3,10 @@
 use std::pin::pin;
 use std::time::Duration;
 
-use pawang_core::plan::{Action, GuardProfile, Impact, IndexCleanup, Relation, State, Task};
-use pawang_postgres::{Error, Limits, Writer};
+use pawang_core::plan::{
+    Action, GuardProfile, Impact, IndexCleanup, Relation, RowSource, State, Task,
+};
+use pawang_postgres::{Environment, Error, Host, Limits, Session, Target, Writer};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{Apply, Effects, Progress, Step};
@@ -262,13 +264,13 @@ LIMIT 1"
     /// Runs one statement, and cancels it when it must not go on.
     async fn supervise(&self, sql: &str, profile: &Profile) -> Result<usize, Fault> {
         let mut looks = self.monitor.looks();
-        let mut work = pin!(self.writer.run(sql, profile.limits));
+        let mut work = pin!(self.send(sql, profile));
         let mut fault: Option<Fault> = None;
         let mut given_up = pin!(sleep(Duration::MAX));
         loop {
             tokio::select! {
                 result = &mut work => return match (result, fault) {
-                    (Ok(rows), _) => Ok(rows.rows.len()),
+                    (Ok(rows), _) => Ok(rows),
                     (Err(Error::Cancelled { .. }), Some(fault)) => Err(fault),
                     (Err(error), _) => Err(Fault::Server(error)),
                 },
@@ -280,6 +282,21 @@ LIMIT 1"
                     }
                 }
                 () = &mut given_up => return Err(Fault::Hung),
+            }
+        }
+    }
+
+    /// Sends one statement, with rows of another server where it takes some; returns how many rows there were.
+    async fn send(&self, sql: &str, profile: &Profile) -> Result<usize, Error> {
+        match (task::feeds(&self.action.task, sql), &self.action.task) {
+            (Some(out), Task::CopyTables { source, .. }) => {
+                let session = Session::connect(&reach(source)?, "act").await?;
+                let rows = self.writer.feed(sql, &session, &out).await?;
+                Ok(usize::try_from(rows).unwrap_or(usize::MAX))
+            }
+            _ => {
+                let rows = self.writer.run(sql, profile.limits).await?;
+                Ok(rows.rows.len())
             }
         }
     }
@@ -344,6 +361,22 @@ WHERE l.granted AND l.locktype = 'relation' AND l.relation = ANY ('{{{}}}'::pg_c
             _ => "nobody holds it now".to_owned(),
         }
     }
+}
+
+/// Returns how a throw-away server is reached.
+fn reach(source: &RowSource) -> Result<Target, Error> {
+    let nobody = Environment {
+        variables: std::collections::BTreeMap::new(),
+        home: None,
+        os_user: source.role.clone(),
+    };
+    let mut target = Target::parse("", &nobody)?;
+    target.hosts = vec![Host::Socket {
+        directory: source.folder.clone().into(),
+        port: source.port,
+    }];
+    target.user.clone_from(&source.role);
+    Ok(target.with_database(&source.database))
 }
 
 impl Fault {

@@ -292,7 +292,7 @@ impl Run<'_> {
         }
         let (_, writer) = kept.as_ref().expect("it was just put there");
         if usable {
-            writer.rename(id).await?;
+            writer.rename(id);
         }
         Ok(writer)
     }

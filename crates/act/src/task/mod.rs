@@ -3,6 +3,7 @@
 //! Everything here is pure: it makes texts. Only the engine sends them.
 
 mod backend;
+mod copy;
 mod extension;
 mod file;
 mod index;
@@ -15,6 +16,7 @@ use std::collections::BTreeMap;
 
 use pawang_core::plan::{Relation, RewriteMethod, Task};
 
+pub(crate) use copy::feeds;
 pub(crate) use file::{delete, describe};
 pub(crate) use index::{SIBLINGS, leftovers};
 pub(crate) use partition::default_rows;
@@ -80,6 +82,7 @@ pub(crate) fn recipe(task: &Task, version: u32) -> Result<Recipe, String> {
         | Task::CompressChunk { .. }
         | Task::DropChunks { .. }
         | Task::RunJob { .. } => Ok(extension::recipe(task)),
+        Task::CopyTables { .. } | Task::MergeRows { .. } => copy::recipe(task),
         Task::DeleteFile { path, .. } => Ok(file::recipe(path)),
         Task::CancelBackend { .. } | Task::TerminateBackend { .. } => Ok(backend::recipe(task)),
     }
@@ -104,6 +107,7 @@ pub(crate) fn probe(task: &Task, version: u32) -> Probe {
         | Task::CompressChunk { .. }
         | Task::DropChunks { .. }
         | Task::RunJob { .. } => extension::probe(task),
+        Task::CopyTables { .. } | Task::MergeRows { .. } => copy::probe(task),
         Task::DeleteFile { .. } => Probe {
             facts: None,
             numbers: None,
@@ -141,6 +145,7 @@ pub(crate) fn refusal(task: &Task, facts: &Facts) -> Option<String> {
             Some("it is no table".to_owned())
         }
         Task::CreatePartition { .. } => partition::refusal(facts),
+        Task::MergeRows { .. } => copy::refusal(facts),
         _ => None,
     }
 }
@@ -177,6 +182,7 @@ pub(crate) fn relation(task: &Task) -> Option<&Relation> {
         | Task::DropTable { table }
         | Task::SetStorageParameters { table, .. }
         | Task::SetStatisticsTarget { table, .. }
+        | Task::MergeRows { table, .. }
         | Task::CreateStatistics { table, .. } => Some(table),
         Task::Reindex { index, .. }
         | Task::DropInvalidIndex { index, .. }
@@ -191,6 +197,7 @@ pub(crate) fn relation(task: &Task) -> Option<&Relation> {
         Task::DropChunks { hypertable, .. } => Some(hypertable),
         Task::RunJob { .. }
         | Task::DeleteFile { .. }
+        | Task::CopyTables { .. }
         | Task::CancelBackend { .. }
         | Task::TerminateBackend { .. } => None,
     }
@@ -237,6 +244,7 @@ pub(crate) fn holds_long(task: &Task) -> bool {
         } | Task::PartmanMaintenance { .. }
             | Task::CompressChunk { .. }
             | Task::DropChunks { .. }
+            | Task::MergeRows { .. }
             | Task::RunJob { .. }
     )
 }

@@ -3,6 +3,7 @@
 
 mod availability;
 mod backup;
+mod backup_repository;
 mod bloat_corpus;
 mod connections;
 mod disk;

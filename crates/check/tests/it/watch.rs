@@ -6,6 +6,7 @@ use std::path::Path;
 
 use pawang_check::{CHECKS, Check, Policy, evaluate_all, find};
 use pawang_collect::{BackupPlace, Catalog, HostRequest, Question, Request, observe};
+use pawang_core::backup::BackupFacts;
 use pawang_core::{Evaluation, Facts, Finding, Instance, Level, Timestamp, Verdict};
 use pawang_postgres::{Environment, Target};
 use pawang_testbed::Cluster;
@@ -23,6 +24,7 @@ pub(crate) struct Watch {
     pub(crate) host: HostRequest,
     pub(crate) questions: Vec<Question>,
     pub(crate) backups: Vec<BackupPlace>,
+    pub(crate) repositories: BackupFacts,
     pub(crate) older: Option<Facts>,
 }
 
@@ -48,6 +50,7 @@ impl Watch {
             host: HostRequest::default(),
             questions: Vec::new(),
             backups: Vec::new(),
+            repositories: BackupFacts::default(),
             older: None,
         }
     }
@@ -81,7 +84,8 @@ impl Watch {
             backups: &self.backups,
             now: now(),
         };
-        let facts = observe(&request).await;
+        let mut facts = observe(&request).await;
+        facts.sightings.extend(self.repositories.sightings());
         let evaluation = evaluate_all(&checks, &facts, self.older.as_ref(), &());
         record(&evaluation);
         self.older = Some(facts);

@@ -95,6 +95,10 @@ fn the_example_shows_every_table_of_the_format() {
         "[serve.logs]",
         "[serve.metrics]",
         "[[serve.remote_write]]",
+        "[[repository]]",
+        "[backup]",
+        "[[backup.probe]]",
+        "[instance.backup_policy]",
     ] {
         assert!(example().contains(table), "{table}");
     }

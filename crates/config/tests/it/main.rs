@@ -1,6 +1,7 @@
 //! Tests of reading, verifying and documenting `pawang.toml`, one module per verb.
 
 mod alert;
+mod backup;
 mod document;
 mod limits;
 mod load;

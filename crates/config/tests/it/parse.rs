@@ -61,7 +61,7 @@ fn a_misspelt_key_gets_its_nearest_name() {
     assert_eq!(
         errors("[[instance]]\nname = \"dwh-1\"\nexpected_standby = [\"dwh-2\"]\n"),
         r#"error: pawang.toml:3:1: key "expected_standby" does not exist in [[instance]]
-detail: expected one of "backup", "data_directory", "databases", "expected_standbys", "freshness", "group", "labels", "load", "log_directory", "name", "password_file", "patroni", "pgbouncer", "url"
+detail: expected one of "backup", "backup_policy", "data_directory", "databases", "expected_standbys", "freshness", "group", "labels", "load", "log_directory", "name", "password_file", "patroni", "pgbouncer", "url"
 3 | expected_standby = ["dwh-2"]
   | ^^^^^^^^^^^^^^^^
 hint: did you mean "expected_standbys"?"#
@@ -85,12 +85,12 @@ databases = "postgres"
     assert_eq!(
         errors,
         r#"error: pawang.toml:1:1: key "statment" does not exist in the file
-detail: expected one of "act", "alert", "check", "collectors", "defaults", "instance", "maintenance", "override", "serve", "state_directory", "user_check"
+detail: expected one of "act", "alert", "backup", "check", "collectors", "defaults", "instance", "maintenance", "override", "repository", "serve", "state_directory", "user_check"
 1 | statment = 1
   | ^^^^^^^^
 
 error: pawang.toml:2:1: key "url" does not exist in the file
-detail: expected one of "act", "alert", "check", "collectors", "defaults", "instance", "maintenance", "override", "serve", "state_directory", "user_check"
+detail: expected one of "act", "alert", "backup", "check", "collectors", "defaults", "instance", "maintenance", "override", "repository", "serve", "state_directory", "user_check"
 2 | url = "postgres://u:******@h/d"
   | ^^^
 hint: "url" belongs to [[instance]]
@@ -101,7 +101,7 @@ detail: expected a text without spaces, found an integer
   |        ^
 
 error: pawang.toml:6:1: key "password" does not exist in [[instance]]
-detail: expected one of "backup", "data_directory", "databases", "expected_standbys", "freshness", "group", "labels", "load", "log_directory", "name", "password_file", "patroni", "pgbouncer", "url"
+detail: expected one of "backup", "backup_policy", "data_directory", "databases", "expected_standbys", "freshness", "group", "labels", "load", "log_directory", "name", "password_file", "patroni", "pgbouncer", "url"
 6 | password = "******"
   | ^^^^^^^^
 hint: write the password into a file and set password_file to its path

@@ -2,6 +2,7 @@
 //!
 //! A duty makes [`Proposal`]s; `act` alone turns them into a [`Plan`], with the exact statements, and applies it.
 
+mod copied;
 mod cost;
 mod outcome;
 mod task;
@@ -11,6 +12,10 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use copied::{
+    ColumnDefault, ColumnShape, IndexShape, MergeShape, RowSource, SequenceOptions, SequenceShape,
+    TableShape,
+};
 pub use cost::{BuildRate, Cost, Risk};
 pub use outcome::{Done, Impact, Outcome, State};
 pub use task::{

@@ -6,7 +6,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::Risk;
+use super::{MergeShape, Risk, RowSource, TableShape};
 use crate::ByteSize;
 
 /// A relation by its identity and its name: both must still belong together at apply.
@@ -251,6 +251,22 @@ pub enum Task {
         /// When it was last written.
         modified_at: Timestamp,
     },
+    /// Makes tables of a throw-away server again in a new schema, with their rows, in one transaction.
+    CopyTables {
+        /// The schema, which must not be there yet.
+        schema: String,
+        /// The tables, each partitioned one before its partitions.
+        tables: Vec<TableShape>,
+        /// Where the rows are.
+        source: RowSource,
+    },
+    /// Brings rows of a restored copy back into their table, by primary key, in one transaction.
+    MergeRows {
+        /// The table.
+        table: Relation,
+        /// From where, and how.
+        merge: MergeShape,
+    },
     /// Cancels what a session is running.
     CancelBackend {
         /// Which.
@@ -324,6 +340,8 @@ impl Task {
             Task::DropChunks { .. } => "drop-chunks",
             Task::RunJob { .. } => "run-job",
             Task::DeleteFile { .. } => "delete-file",
+            Task::CopyTables { .. } => "copy-tables",
+            Task::MergeRows { .. } => "merge-rows",
             Task::CancelBackend { .. } => "cancel-backend",
             Task::TerminateBackend { .. } => "terminate-backend",
         }
@@ -336,6 +354,7 @@ impl Task {
             | Task::Analyze { table, .. }
             | Task::Rewrite { table, .. }
             | Task::DropTable { table }
+            | Task::MergeRows { table, .. }
             | Task::SetStorageParameters { table, .. } => table.to_string(),
             Task::Reindex { index, .. }
             | Task::DropInvalidIndex { index, .. }
@@ -351,6 +370,7 @@ impl Task {
             Task::DropChunks { hypertable, .. } => hypertable.to_string(),
             Task::RunJob { job, .. } => format!("job {job}"),
             Task::DeleteFile { path, .. } => path.clone(),
+            Task::CopyTables { schema, .. } => schema.clone(),
             Task::CancelBackend { session, .. } | Task::TerminateBackend { session } => {
                 format!("pid {}", session.pid)
             }
@@ -367,6 +387,7 @@ impl Task {
             | Task::SetStorageParameters { table, .. }
             | Task::SetStatisticsTarget { table, .. }
             | Task::CreateStatistics { table, .. }
+            | Task::MergeRows { table, .. }
             | Task::Reindex { table, .. }
             | Task::DropInvalidIndex { table, .. }
             | Task::SummarizeBrin { table, .. } => Some(table),
@@ -378,6 +399,7 @@ impl Task {
             Task::DropChunks { hypertable, .. } => Some(hypertable),
             Task::RunJob { .. }
             | Task::DeleteFile { .. }
+            | Task::CopyTables { .. }
             | Task::CancelBackend { .. }
             | Task::TerminateBackend { .. } => None,
         }
@@ -408,7 +430,9 @@ impl Task {
             | Task::CompressChunk { .. }
             | Task::DropChunks { .. }
             | Task::RunJob { .. } => LockLevel::AccessExclusive,
+            Task::MergeRows { .. } => LockLevel::ShareRowExclusive,
             Task::DeleteFile { .. }
+            | Task::CopyTables { .. }
             | Task::CancelBackend { .. }
             | Task::TerminateBackend { .. } => LockLevel::None,
         }
@@ -450,6 +474,7 @@ impl Task {
             | Task::CompressChunk { .. }
             | Task::RunJob { .. }
             | Task::CancelBackend { .. }
+            | Task::CopyTables { .. }
             | Task::Rewrite {
                 method: RewriteMethod::Repack | RewriteMethod::PgSqueeze | RewriteMethod::PgRepack,
                 ..
@@ -457,6 +482,7 @@ impl Task {
             Task::Rewrite { .. }
             | Task::DropTable { .. }
             | Task::DropChunks { .. }
+            | Task::MergeRows { .. }
             | Task::DeleteFile { .. }
             | Task::TerminateBackend { .. } => Risk::High,
         }

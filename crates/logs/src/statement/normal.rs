@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-use super::token::{LOWER, Lexer, Token};
-use super::words::{Opening, Word, find, pack};
+use super::token::{Lexer, Token};
+use super::words::{Opening, Word, find, packed};
 
 /// Deepest brackets that are looked into; deeper lists stay as they are.
 const DEPTH_MAX: usize = 256;
@@ -31,6 +31,8 @@ struct Frame {
     comma: usize,
     /// Where its elements in `kept` begin.
     kept: usize,
+    /// Whether a list has kept a constant already.
+    constant: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,6 +129,7 @@ impl Frame {
             start,
             comma: start,
             kept,
+            constant: false,
         }
     }
 }
@@ -154,7 +157,11 @@ impl Writer<'_> {
             }
             match token {
                 Token::Word(packed) => self.word(packed, lexer.bytes()),
-                Token::Number | Token::Constant => self.constant(),
+                Token::Number | Token::Constant => {
+                    if !(self.repeats() && lexer.skip_comma()) {
+                        self.constant();
+                    }
+                }
                 Token::Quoted { closed } => self.quoted(lexer.bytes(), closed),
                 Token::Mark(mark) => self.mark(mark),
                 Token::Cast => {
@@ -201,6 +208,12 @@ impl Writer<'_> {
         }
     }
 
+    /// Whether a constant here, with a comma behind it, would be left out again.
+    #[inline]
+    fn repeats(&self) -> bool {
+        self.frame.constant && self.last == Last::Comma && self.depth_over == 0
+    }
+
     fn constant(&mut self) {
         self.space();
         self.out.push(b'?');
@@ -241,8 +254,9 @@ impl Writer<'_> {
             self.frame.kind = FrameKind::Other;
         }
         self.space();
-        self.out
-            .extend(bytes.iter().map(|&byte| LOWER[usize::from(byte)]));
+        let start = self.out.len();
+        self.out.extend_from_slice(bytes);
+        self.out[start..].make_ascii_lowercase();
         // Elsewhere the elements of a list or a row are told apart already.
         if word == Word::Values && self.frame.kind == FrameKind::Other {
             self.frame.rows = true;
@@ -389,6 +403,7 @@ impl Writer<'_> {
         {
             self.out.truncate(self.frame.comma);
         } else if kept.len() < ELEMENTS_MAX {
+            self.frame.constant |= self.frame.kind == FrameKind::List && element == b"?";
             self.kept.push((start.min(end), end));
         }
     }
@@ -476,7 +491,5 @@ fn is_plain(name: &[u8]) -> bool {
         .first()
         .is_some_and(|byte| byte.is_ascii_lowercase() || *byte == b'_');
     let rest = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || *byte == b'_';
-    first
-        && name.iter().all(rest)
-        && find(name.iter().copied().fold(0, pack), name.len()) == Word::Name
+    first && name.iter().all(rest) && find(packed(name), name.len()) == Word::Name
 }

@@ -1,11 +1,11 @@
 //! Statements to tokens, by the rules of PostgreSQL's lexer; any bytes are tokens of some kind.
 
-use super::words::pack;
+use super::words::packed;
 
 /// What a token is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Token {
-    /// A keyword or a name without quotes, with the last eight bytes of its lower-case form.
+    /// A keyword or a name without quotes, with its last eight bytes as [`packed`] makes them.
     Word(u64),
     /// A name in double quotes; `"`, where the text ends within it, is missing.
     Quoted { closed: bool },
@@ -33,14 +33,15 @@ const MARK: u8 = 5;
 const QUESTIONS: [&[u8]; 8] = [b"?|", b"?&", b"?-", b"?#", b"?||", b"?-|", b"@?", b"<?>"];
 
 static CLASS: [u8; 256] = classes();
-/// ASCII letters in lower case.
-pub(super) static LOWER: [u8; 256] = lower();
+/// What goes on a word that has begun.
+static IN_WORD: [bool; 256] = in_word();
 
-const fn lower() -> [u8; 256] {
-    let mut table = [0; 256];
+const fn in_word() -> [bool; 256] {
+    let classes = classes();
+    let mut table = [false; 256];
     let mut byte = 0;
     while byte < 256 {
-        table[byte] = (byte as u8).to_ascii_lowercase();
+        table[byte] = classes[byte] == WORD || classes[byte] == DIGIT || byte as u8 == b'$';
         byte += 1;
     }
     table
@@ -118,6 +119,19 @@ impl<'a> Lexer<'a> {
         self.at += space.count();
     }
 
+    /// Goes behind a comma, if that is what follows.
+    #[inline]
+    pub(super) fn skip_comma(&mut self) -> bool {
+        let before = self.at;
+        self.skip_space();
+        if self.peek(0) == b',' {
+            self.at += 1;
+            return true;
+        }
+        self.at = before;
+        false
+    }
+
     /// Returns the next token.
     #[inline]
     pub(super) fn next(&mut self) -> Token {
@@ -176,24 +190,22 @@ impl<'a> Lexer<'a> {
 
     #[inline]
     fn word(&mut self) -> Token {
-        let mut packed = 0;
-        let mut end = self.at;
-        while let Some(&byte) = self.text.get(end) {
-            let class = CLASS[usize::from(byte)];
-            if class != WORD && class != DIGIT && byte != b'$' {
-                break;
+        let rest = &self.text[self.at..];
+        let length = rest
+            .iter()
+            .position(|&byte| !IN_WORD[usize::from(byte)])
+            .unwrap_or(rest.len());
+        self.at += length;
+        let word = &rest[..length];
+        if length == 1 {
+            let next = self.peek(0);
+            if next == b'\'' || next == b'&' {
+                return self
+                    .prefixed(word[0] | 0x20, next)
+                    .unwrap_or(Token::Word(packed(word)));
             }
-            packed = pack(packed, LOWER[usize::from(byte)]);
-            end += 1;
         }
-        self.at = end;
-        let next = self.peek(0);
-        if end - self.start == 1 && (next == b'\'' || next == b'&') {
-            return self
-                .prefixed(packed as u8, next)
-                .unwrap_or(Token::Word(packed));
-        }
-        Token::Word(packed)
+        Token::Word(packed(word))
     }
 
     /// Reads `E'`, `B'`, `X'`, `N'`, `U&'` and `U&"` after their letter.

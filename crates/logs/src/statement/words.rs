@@ -272,7 +272,7 @@ struct Slot {
 
 static TABLE: [Slot; SLOTS] = table();
 
-/// Returns what a word means, given its lower-case form's last eight bytes and its length.
+/// Returns what a word means, given its last eight bytes, [`packed`], and its length.
 #[inline]
 pub(super) fn find(packed: u64, length: usize) -> Word {
     if length > LENGTH_MAX {
@@ -291,10 +291,21 @@ pub(super) fn find(packed: u64, length: usize) -> Word {
     }
 }
 
-/// Adds a byte to the last eight bytes of a word.
+/// Returns the last eight bytes of a word as one number. Bit 5 of each is set, which makes letters lower case and leaves apart
+/// all other bytes that a word may have.
 #[inline]
-pub(super) const fn pack(packed: u64, byte: u8) -> u64 {
-    packed << 8 | byte as u64
+pub(super) const fn packed(word: &[u8]) -> u64 {
+    const LOWER: u64 = 0x2020_2020_2020_2020;
+    if let Some(last) = word.last_chunk() {
+        return u64::from_be_bytes(*last) | LOWER;
+    }
+    let mut packed = 0;
+    let mut index = 0;
+    while index < word.len() {
+        packed = packed << 8 | (word[index] | 0x20) as u64;
+        index += 1;
+    }
+    packed
 }
 
 const fn slot_of(packed: u64, length: usize) -> usize {
@@ -331,12 +342,7 @@ const fn fill(mut slots: [Slot; SLOTS], words: &[&str], word: Word) -> [Slot; SL
 
 const fn put(mut slots: [Slot; SLOTS], text: &str, word: Word) -> [Slot; SLOTS] {
     let bytes = text.as_bytes();
-    let mut packed = 0;
-    let mut index = 0;
-    while index < bytes.len() {
-        packed = pack(packed, bytes[index]);
-        index += 1;
-    }
+    let packed = packed(bytes);
     let mut slot = slot_of(packed, bytes.len());
     while slots[slot].length != 0 {
         slot = (slot + 1) % SLOTS;
@@ -354,7 +360,7 @@ mod tests {
     use super::*;
 
     fn of(word: &str) -> Word {
-        find(word.bytes().fold(0, pack), word.len())
+        find(packed(word.as_bytes()), word.len())
     }
 
     #[test]

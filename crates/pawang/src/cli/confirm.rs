@@ -11,8 +11,8 @@ use crate::output;
 const ANSWER_BYTES_MAX: u64 = 1_000;
 
 /// How somebody agrees to a plan.
-#[derive(Debug, clap::Args)]
-pub(super) struct Agreement {
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Agreement {
     /// Agree to the plan without being asked; not enough where the instance is one of production
     #[arg(long)]
     pub(super) yes: bool,

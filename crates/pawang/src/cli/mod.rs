@@ -3,11 +3,14 @@
 mod account;
 mod alert;
 mod at;
+mod backup;
 mod bloat;
 mod check;
 mod config;
 mod confirm;
 mod diff;
+mod drill;
+mod dump;
 mod estate;
 mod explain;
 mod history;
@@ -19,7 +22,9 @@ mod maintain;
 mod notify;
 mod progress;
 mod query;
+mod recovery;
 mod reference;
+mod restore;
 mod route;
 mod rule;
 mod serve;
@@ -28,6 +33,7 @@ mod silence;
 mod statements;
 mod token;
 mod top;
+pub(crate) mod wal;
 mod window;
 
 use std::path::PathBuf;
@@ -40,7 +46,7 @@ use crate::output::{Color, Exit};
 /// Operates PostgreSQL warehouses end to end.
 #[derive(Debug, Parser)]
 #[command(name = "pawang", version, propagate_version = true, max_term_width = 100, after_long_help = EXIT_CODES)]
-#[command(before_help = EXAMPLES, disable_help_subcommand = true)]
+#[command(disable_help_subcommand = true, help_template = SCREEN)]
 struct Cli {
     #[command(flatten)]
     global: Global,
@@ -48,9 +54,14 @@ struct Cli {
     command: Command,
 }
 
-const EXAMPLES: &str = "\
-Examples:
-  pawang check postgres://monitor@db-1/dwh     judge a server; without a name that of libpq";
+/// All commands on one screen of 40 lines.
+const SCREEN: &str = "\
+Examples: pawang check postgres://monitor@db-1/dwh     judge a server; without a name that of libpq
+{usage-heading} {usage}    {about}
+{subcommands}
+Options:
+{options}{after-help}
+";
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -104,9 +115,14 @@ enum Command {
     Logs(logs::Args),
     Query(query::Args),
     Maintain(maintain::Args),
+    Backup(backup::Args),
     Session(session::Args),
     Bloat(bloat::Args),
     Progress(progress::Args),
+    Restore(Box<restore::Args>),
+    Drill(drill::Args),
+    Dump(dump::Args),
+    Recovery(recovery::Args),
     Explain(explain::Args),
     Alert(alert::Args),
     Silence(silence::Args),
@@ -120,6 +136,7 @@ enum Command {
     Account(account::Args),
     Token(token::Args),
     Journal(journal::Args),
+    Wal(wal::Args),
     Init(init::Args),
     #[command(hide = true)]
     Reference(reference::Args),
@@ -153,11 +170,16 @@ pub(crate) fn run() -> Result<Exit, Report> {
         Command::At(args) => at::run(&args, &cli.global),
         Command::Diff(args) => diff::run(&args, &cli.global),
         Command::Logs(args) => logs::run(&args, &cli.global),
+        Command::Backup(args) => backup::run(&args, &cli.global),
         Command::Maintain(args) => maintain::run(&args, &cli.global),
         Command::Query(args) => query::run(&args, &cli.global),
         Command::Session(args) => session::run(&args, &cli.global),
         Command::Bloat(args) => bloat::run(&args, &cli.global),
         Command::Progress(args) => progress::run(&args, &cli.global),
+        Command::Restore(args) => restore::run(&args, &cli.global),
+        Command::Drill(args) => drill::run(&args, &cli.global),
+        Command::Dump(args) => dump::run(&args, &cli.global),
+        Command::Recovery(args) => recovery::run(&args, &cli.global),
         Command::Explain(args) => explain::run(&args, &cli.global),
         Command::Alert(args) => alert::run(&args, &cli.global),
         Command::Silence(args) => silence::run(&args, &cli.global),
@@ -171,6 +193,7 @@ pub(crate) fn run() -> Result<Exit, Report> {
         Command::Account(args) => account::run(&args, &cli.global),
         Command::Token(args) => token::run(&args, &cli.global),
         Command::Journal(args) => journal::run(&args, &cli.global),
+        Command::Wal(args) => wal::run(&args, &cli.global),
         Command::Init(args) => init::run(&args),
         Command::Reference(args) => reference::run(&args),
     }
@@ -204,6 +227,7 @@ fn start_diagnostics(verbose: u8, explain: bool, daemon: bool) {
         "pawang_web",
         "pawang_alert",
         "pawang_act",
+        "pawang_backup",
     ] {
         targets = targets.with_target(name, level);
     }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use pawang_collect::{Catalog, Scope};
+use pawang_core::backup::{BACKUP_PREFIX, REPOSITORY_PREFIX};
 use pawang_core::{Blind, DownFacts, Facts, Instance, Server, Sighting, Timestamp};
 
 /// More databases than this are not held in memory at a time; those looked into longest ago go first, and their history
@@ -93,6 +94,26 @@ impl Known {
     pub(super) fn add(&mut self, sighting: Sighting) {
         let key = (sighting.collector.clone(), sighting.database.clone());
         self.sightings.insert(key, sighting);
+    }
+
+    /// Takes what is known of repositories in place of what was known of them before.
+    pub(super) fn replace_repositories(&mut self, sightings: Vec<Sighting>) {
+        let names: Vec<String> = self
+            .sightings
+            .keys()
+            .map(|(name, _)| name.clone())
+            .collect();
+        let gone = names
+            .iter()
+            .filter_map(|name| name.strip_prefix(REPOSITORY_PREFIX));
+        for name in gone {
+            for prefix in [REPOSITORY_PREFIX, BACKUP_PREFIX] {
+                self.sightings.remove(&(format!("{prefix}{name}"), None));
+            }
+        }
+        for sighting in sightings {
+            self.add(sighting);
+        }
     }
 
     /// Returns everything known, for checks and readers.
@@ -195,8 +216,9 @@ fn is_of_server(sighting: &Sighting, catalog: &Catalog) -> bool {
         ),
         // Backups are looked for in files, except where a statement of the user's tells about them.
         None => {
-            !sighting.collector.starts_with("backup:")
-                || sighting.collector.starts_with("backup:sql-")
+            let name = &sighting.collector;
+            let files = name.starts_with(BACKUP_PREFIX) || name.starts_with(REPOSITORY_PREFIX);
+            !files || name.starts_with("backup:sql-")
         }
     }
 }

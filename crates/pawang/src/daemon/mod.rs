@@ -5,6 +5,7 @@
 mod alarm;
 mod alerting;
 pub(crate) mod alone;
+mod backup;
 mod baselines;
 mod beat;
 mod clock;

@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::alarm::Alarm;
+use super::backup::Backups;
 use super::beat::SILENCE_MAX;
 use super::control::{self, Answer, Order, Told, Wanted};
 use super::fleet::Fleet;
@@ -72,6 +73,14 @@ pub(super) struct Parts {
     pub now: fn() -> Timestamp,
 }
 
+impl Parts {
+    /// Returns the dashboard's address as people open it.
+    fn address(&self) -> String {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.settings.listen)
+    }
+}
+
 /// The daemon while it runs.
 pub(super) struct Daemon {
     options: Options,
@@ -97,6 +106,7 @@ pub(super) struct Daemon {
     services: JoinSet<&'static str>,
     web_stop: watch::Sender<bool>,
     keeping: Keeping,
+    backups: Backups,
     orders: mpsc::Receiver<Order>,
     commands: mpsc::Receiver<Command>,
     notify: Notify,
@@ -124,6 +134,17 @@ fn start_sessions(
         "task that ends sessions"
     });
     sender
+}
+
+/// Starts the tasks that maintain and that keep backups.
+fn start_keeping(
+    services: &mut JoinSet<&'static str>,
+    setup: &Arc<Setup>,
+    shared: &Arc<Shared>,
+    directory: &Path,
+) -> (Keeping, Backups) {
+    let keeping = Keeping::start(services, setup, shared);
+    (keeping, Backups::start(services, setup, shared, directory))
 }
 
 struct Signals {
@@ -157,6 +178,7 @@ impl Daemon {
     /// The control socket or the signals cannot be had.
     pub(super) fn start(parts: Parts) -> Result<Daemon, Report> {
         let now = (parts.now)();
+        let address = parts.address();
         let (alarm, alerting) =
             Alarm::start(&parts.setup.alerts, &parts.store, &parts.live, parts.now)?;
         let shared = Arc::new(Shared {
@@ -171,8 +193,6 @@ impl Daemon {
         let (commands_sender, commands) = mpsc::channel(ORDERS_MAX);
         let (orders_sender, orders) = mpsc::channel(ORDERS_MAX);
         let (web_stop, web_stopped) = watch::channel(false);
-        let scheme = if parts.tls.is_some() { "https" } else { "http" };
-        let address = format!("{scheme}://{}", parts.settings.listen);
         let site = Arc::new(Site {
             live: parts.live,
             store: parts.store.clone(),
@@ -191,7 +211,7 @@ impl Daemon {
         });
         start_learning(&mut services, &shared, &alarm);
         let logbook = read_logs(&mut services, &parts.setup, &shared, &parts.directory);
-        let keeping = Keeping::start(&mut services, &parts.setup, &shared);
+        let kept = start_keeping(&mut services, &parts.setup, &shared, &parts.directory);
         let sessions = start_sessions(&mut services, &parts.store, parts.now);
         services.spawn(async move {
             pawang_web::serve(listener, parts.tls, site, web_stopped).await;
@@ -218,7 +238,8 @@ impl Daemon {
             sessions,
             services,
             web_stop,
-            keeping,
+            keeping: kept.0,
+            backups: kept.1,
             orders,
             commands,
             notify: Notify::from_environment(),
@@ -331,6 +352,7 @@ impl Daemon {
             mut services,
             web_stop,
             keeping,
+            backups,
             mut remotes,
             logbook,
             shared,
@@ -346,12 +368,13 @@ impl Daemon {
         web_stop.send_replace(true);
         logbook.stop();
         keeping.stop();
+        backups.stop();
         fleet.stop_all(WORKERS_END_MAX).await;
         shared.set_outlets(Vec::new());
         remotes.stop().await;
         // The control socket would listen for ever; the dashboard ends by itself, within its time.
         let drained = timeout(SERVICES_END_MAX, async {
-            let mut awaited = vec![DASHBOARD, Keeping::NAME];
+            let mut awaited = vec![DASHBOARD, Keeping::NAME, Backups::NAME];
             while !awaited.is_empty() {
                 let Some(ended) = services.join_next().await else {
                     break;
@@ -515,6 +538,7 @@ impl Daemon {
             .collect();
         let ended: Vec<String> = removed.iter().chain(&changed).cloned().collect();
         self.keeping.take_setup(&new);
+        self.backups.take_setup(&new);
         self.fleet.stop(&ended, WORKERS_END_MAX).await;
         for name in &removed {
             self.shared.forget(name).await;

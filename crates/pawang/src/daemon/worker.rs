@@ -8,6 +8,7 @@ use std::time::Duration;
 use pawang_collect::schedule::Schedule;
 use pawang_collect::{BackupPlace, HostRequest, Observer, Question, Request, activity};
 use pawang_config::QueryText;
+use pawang_core::backup::BackupFacts;
 use pawang_core::{Blind, Evaluation, Facts, Role, Sighting, Snapshot, Timestamp};
 use pawang_store::live::{BudgetStatus, CollectorStatus, Present};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -80,6 +81,8 @@ pub(super) struct Worker {
     measured_at: Timestamp,
     woken_at: Timestamp,
     places: Places,
+    /// What is known of repositories, as it was taken over last.
+    repositories: Option<Arc<BackupFacts>>,
     /// System identifier and role, as last seen.
     identity: Option<(u64, Role)>,
     /// All databases of the server, as the last round saw them.
@@ -145,6 +148,7 @@ impl Worker {
             measured_at: now,
             woken_at: now,
             places: Places::default(),
+            repositories: None,
             identity: None,
             listed: Vec::new(),
         })
@@ -215,8 +219,32 @@ impl Worker {
         if self.setup.estate.config.serve.activity_sampling {
             self.sample().await;
         }
+        self.take_repositories();
         self.judge().await;
         self.listen();
+    }
+
+    /// Takes over what is known of repositories, when that is news.
+    fn take_repositories(&mut self) {
+        let present = self.shared.live.backups(&self.name);
+        let facts = present.map(|present| Arc::clone(&present.facts));
+        let same = match (&facts, &self.repositories) {
+            (Some(new), Some(old)) => Arc::ptr_eq(new, old),
+            (None, None) => true,
+            _ => false,
+        };
+        if same {
+            return;
+        }
+        let sightings = facts.as_ref().map(|facts| facts.sightings());
+        self.known
+            .replace_repositories(sightings.unwrap_or_default());
+        self.repositories = facts;
+        self.shown.facts = Arc::new(self.known.facts(&self.setup.catalog));
+        // Checks of repositories read these besides.
+        let read = ["settings", "slots", "wal"].map(str::to_owned);
+        self.pending.collectors.extend(read);
+        self.publish();
     }
 
     /// Returns how long nothing is due.

@@ -3,9 +3,18 @@
 
 mod account;
 mod alert;
+mod backup;
+mod backup_create;
+mod backup_seal;
+#[path = "../../../backup/tests/it/world.rs"]
+#[expect(dead_code, reason = "the tests of the crate use all of it")]
+mod backup_world;
 mod browser;
+mod bucket;
 mod check;
 mod config;
+mod drill_other;
+mod dump;
 mod estate;
 mod explain;
 mod formats;
@@ -19,6 +28,8 @@ mod program;
 mod query;
 mod query_causes;
 mod query_live;
+mod restore;
+mod restore_table;
 mod rule;
 mod serve;
 mod serve_alerts;
@@ -32,5 +43,7 @@ mod session;
 mod session_audit;
 mod top;
 mod trouble;
+mod wal;
+mod wal_stream;
 mod window;
 mod wrong;

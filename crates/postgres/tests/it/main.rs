@@ -11,6 +11,7 @@ mod patroni;
 mod pooler;
 mod read;
 mod refuse;
+mod replication;
 mod target;
 mod tls;
 mod writer;

@@ -180,9 +180,9 @@ fn simulate(name: &str, steps: &[(Event, [u32; ROWS])]) -> Vec<Sample> {
     let mut samples = Vec::new();
     for (number, (event, growths)) in steps.iter().enumerate() {
         let event = if number == 0 { &Event::Nothing } else { event };
-        // The first three intervals tell what is usual; before, a gap cannot be told.
+        // The last three intervals tell what is usual: without them a gap cannot be told, and where most of them are gaps it is none.
         let event = match event {
-            Event::Gap if number < 4 => &Event::Nothing,
+            Event::Gap if number < 4 || gaps(&samples) > 1 => &Event::Nothing,
             // Before PostgreSQL 17 there is no stats_since: what comes back as large as it was looks as if it had stayed.
             Event::Evicted(row)
                 if *row > 1 && world.counters[*row].0 <= i64::from(growths[*row]) =>
@@ -204,6 +204,14 @@ fn simulate(name: &str, steps: &[(Event, [u32; ROWS])]) -> Vec<Sample> {
         });
     }
     samples
+}
+
+/// Returns how many of the last three intervals were gaps.
+fn gaps(samples: &[Sample]) -> usize {
+    let pairs = samples.windows(2).rev().take(3);
+    pairs
+        .filter(|pair| pair[1].at - pair[0].at > INTERVAL)
+        .count()
 }
 
 /// Every pair of samples by itself: growth is exactly the truth, or not told where the truth cannot be known.

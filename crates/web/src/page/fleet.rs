@@ -289,9 +289,8 @@ fn lag(present: &Present, evaluation: Option<&Evaluation>) -> Markup {
 
 fn backup(evaluation: Option<&Evaluation>) -> Markup {
     let shown = evaluation.and_then(|evaluation| measured(evaluation, "backup-age"));
-    shown.unwrap_or_else(|| {
-        dash("no backup place is configured: add [[instance.backup]] to pawang.toml")
-    })
+    shown
+        .unwrap_or_else(|| dash("no backup place is configured: add [[repository]] to pawang.toml"))
 }
 
 /// Shows the worst value of a check, in the colour of its level.

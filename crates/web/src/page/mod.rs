@@ -3,6 +3,7 @@
 pub(crate) mod account;
 pub(crate) mod activity;
 mod alert;
+pub(crate) mod backups;
 pub(crate) mod finding;
 pub(crate) mod findings;
 pub(crate) mod fleet;
@@ -107,6 +108,8 @@ pub(crate) enum Place {
     Replication,
     /// Disks, databases, growth.
     Storage,
+    /// What could be restored, and how far that is proven.
+    Backups,
     /// What is due, and what was done.
     Maintenance,
     /// Settings and how they changed.

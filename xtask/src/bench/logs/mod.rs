@@ -4,7 +4,6 @@
 mod corpus;
 mod follow;
 mod normaliser;
-mod program;
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -12,12 +11,12 @@ use std::process::Command;
 use std::time::Instant;
 
 use super::page;
+use super::program::{Run, best};
 use super::serve::{Goal, Part, section};
 use crate::run;
 use crate::system::{Need, provide};
 use crate::test::build_release;
 use corpus::{FORMATS, PREFIX};
-use program::{Run, best};
 
 /// What each format is measured on.
 const BYTES: u64 = 1_000_000_000;

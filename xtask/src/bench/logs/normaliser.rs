@@ -9,6 +9,8 @@ use crate::run;
 
 /// The goal, in nanoseconds for each statement.
 const GOAL_NS: f64 = 500.0;
+/// How long the texts were, on average, with which it was set.
+const GOAL_BYTES: f64 = 98.0;
 
 /// Builds the example and returns where it is. What it takes to build it is seen, and is much longer than to run it.
 fn built(profile: Profile) -> Result<PathBuf, String> {
@@ -36,7 +38,7 @@ pub(super) fn measure(profile: Profile) -> Result<Part, String> {
          dollar quotes), each with other constants, are normalised one after the other on one core; the best of ten rounds.\n\n\
          | statements | count | bytes each | ns each | MB/s |\n|---|---:|---:|---:|---:|\n"
         .to_owned();
-    let mut all = None;
+    let (mut all, mut scaled) = (None, 0.0);
     for line in told.lines() {
         let cells: Vec<&str> = line.split('\t').collect();
         let [name, count, bytes, nanoseconds] = cells.as_slice() else {
@@ -54,9 +56,14 @@ pub(super) fn measure(profile: Profile) -> Result<Part, String> {
         );
         if *name == "all" {
             all = Some(nanoseconds);
+            scaled = nanoseconds * GOAL_BYTES / bytes;
         }
     }
     let all = all.ok_or("the example told no sum")?;
+    let _ = writeln!(
+        text,
+        "\nThe goal was set with texts of {GOAL_BYTES:.0} bytes on average; for as many bytes it takes {scaled:.0} ns here."
+    );
     Ok(Part {
         title: "Logs: the normaliser",
         text,

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use pawang_check::{CHECKS, Check, evaluate_all};
+use pawang_check::{CHECKS, Check, Group, evaluate_all};
 use pawang_collect::{Catalog, HostRequest, Request, observe};
 use pawang_config::{KnownCheck, Quantity};
 use pawang_core::{Evaluation, Facts, Kind, Level, Outcome, Report, Unit};
@@ -16,7 +16,7 @@ use crate::estate::{
     CommandLimits, Estate, Job, Limited, known, known_checks, nearest_check, told,
 };
 use crate::output::{self, Exit};
-use crate::{alias, environment, profile};
+use crate::{alias, environment, profile, repositories};
 
 /// A sample is kept until it is this old, so that runs in quick succession do not shorten the time that rates span to
 /// nothing.
@@ -253,7 +253,8 @@ impl Plan<'_> {
             backups: &job.backups(),
             now: environment::now(),
         };
-        let facts = observe(&request).await;
+        let mut facts = observe(&request).await;
+        self.repositories(job, &mut facts).await;
         let older = sample.as_ref().map(|sample| &sample.facts);
         let policy = Limited {
             config: &self.estate.config,
@@ -266,6 +267,19 @@ impl Plan<'_> {
         evaluation.notes.append(&mut notes);
         self.keep(facts, sample.as_ref(), &mut evaluation);
         evaluation
+    }
+
+    /// Looks into the repositories of an instance, when a check of backups was chosen.
+    async fn repositories(&self, job: &Job, facts: &mut Facts) {
+        let config = &self.estate.config;
+        let wanted = self.checks.iter().any(|check| check.group == Group::Backup);
+        if !wanted || config.backup_settings(&job.config).repositories.is_empty() {
+            return;
+        }
+        let server = facts.server.as_ref().ok();
+        let looked = repositories::look_once(config, job, server, facts.at).await;
+        let sightings = looked.map(|looked| looked.sightings());
+        facts.sightings.extend(sightings.unwrap_or_default());
     }
 
     /// Returns the last sample; a note says when there is none or it cannot be read.

@@ -86,6 +86,43 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Report> {
     }
 }
 
+/// Shows a plan of one's own making, asks, and applies it whatever its risk; says what became of it and whether it was stopped.
+///
+/// # Errors
+/// Nobody agreed, or nothing was done.
+pub(crate) fn agreed(
+    plan: &Plan,
+    job: &Job,
+    (agreement, why): (&Agreement, &str),
+    estate: &Estate,
+    global: &Global,
+) -> Result<(Outcome, bool), Report> {
+    let args = Args {
+        plan: None,
+        policy: None,
+        window: false,
+        dry_run: false,
+        allow_high_risk: true,
+        why: why.to_owned(),
+        agreement: agreement.clone(),
+    };
+    let work = Work {
+        args: &args,
+        global,
+        estate,
+    };
+    if !global.json {
+        show(plan, false, global)?;
+    }
+    agreement.ask(job)?;
+    let done = work.carry_out(plan, job, None, 1, true)?;
+    look_again(estate, job);
+    if !global.json {
+        work.tell(plan, Some(&done.0))?;
+    }
+    Ok(done)
+}
+
 fn read(file: &std::path::Path) -> Result<Plan, Report> {
     let could_not = |detail: String| {
         Report::new(

@@ -11,6 +11,9 @@ use pawang_core::Report;
 use crate::cli::Global;
 use crate::output::Exit;
 
+pub(crate) use apply::agreed;
+pub(crate) use plan::write;
+
 const EXAMPLES: &str = "\
 Examples:
   pawang maintain plan -i dwh-1                        what is due, and why

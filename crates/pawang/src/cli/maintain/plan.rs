@@ -130,7 +130,11 @@ pub(super) fn worse(one: Exit, other: Exit) -> Exit {
     if rank(other) > rank(one) { other } else { one }
 }
 
-fn write(plan: &Plan, file: &std::path::Path) -> Result<(), Report> {
+/// Writes a plan into a file, for `pawang maintain apply`.
+///
+/// # Errors
+/// The disk refuses.
+pub(crate) fn write(plan: &Plan, file: &std::path::Path) -> Result<(), Report> {
     let text = serde_json::to_string_pretty(plan).expect("a plan is texts, numbers and instants");
     output::replace_file(file, &(text + "\n"))?;
     output::talk(&format!(

@@ -3,7 +3,7 @@
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use crate::bench::measure::{children_cpu_ms, peak_memory_of};
+use super::measure::{children_cpu_ms, peak_memory_of};
 
 /// What one run took.
 #[derive(Clone, Copy, Debug)]
@@ -35,7 +35,8 @@ pub(super) fn best(runs: usize, make: impl Fn() -> Command) -> Result<Run, Strin
     best.ok_or_else(|| "nothing was run".to_owned())
 }
 
-fn once(command: &mut Command) -> Result<Run, String> {
+/// Runs a program once.
+pub(super) fn once(command: &mut Command) -> Result<Run, String> {
     let before = children_cpu_ms(std::process::id())?;
     let begin = Instant::now();
     let child = command

@@ -1,0 +1,151 @@
+//! The client programs: found where they are at least as new as the server, run without a shell, and ended with us.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use pawang_core::{Kind, Report};
+use tokio::io::AsyncReadExt;
+use tokio::process::{Child, Command};
+
+use crate::Error;
+use crate::drill::binaries;
+
+const DUMP: &str = "pg_dump";
+/// So much of the end of what a program says is told.
+const WORDS_BYTES_MAX: usize = 4 << 10;
+const PATH: &str = "/usr/bin:/bin";
+
+/// A folder with client programs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Client {
+    /// The folder.
+    pub folder: PathBuf,
+    /// What `pg_dump --version` says.
+    pub version: String,
+}
+
+/// Finds client programs that are not older than the server: those of its own major version first.
+///
+/// # Errors
+/// There are none, or those in the folder that is named are too old.
+pub async fn client(major: u32, named: Option<&Path>) -> Result<Client, Error> {
+    let found = match named {
+        Some(folder) => Some(folder.to_owned()),
+        None => binaries::client(major, DUMP),
+    };
+    let folder = found.ok_or_else(|| {
+        let what = format!("no {DUMP} of PostgreSQL {major} or later is on this machine");
+        let report = Report::new(Kind::Target, what)
+            .with_detail("an older one cannot dump a newer server")
+            .with_hint(format!("apt-get install postgresql-client-{major}"));
+        Error::Refused(Box::new(report))
+    })?;
+    let program = folder.join(DUMP);
+    let failed = |source| Error::File {
+        doing: "run",
+        path: program.clone(),
+        source,
+    };
+    let asked = Command::new(&program)
+        .arg("--version")
+        .env_clear()
+        .stdin(Stdio::null())
+        .output();
+    let answer = asked.await.map_err(failed)?;
+    let version = String::from_utf8_lossy(&answer.stdout).trim().to_owned();
+    let its = major_of(&version).ok_or_else(|| {
+        failed(std::io::Error::other(format!(
+            "it does not say its version: {version}"
+        )))
+    })?;
+    if its < major {
+        let what = format!("{DUMP} in \"{}\" is of PostgreSQL {its}", folder.display());
+        let report = Report::new(Kind::Refused, what)
+            .with_detail(format!(
+                "the server is of PostgreSQL {major}, which an older program cannot dump"
+            ))
+            .with_hint(format!("apt-get install postgresql-client-{major}"));
+        return Err(Error::Refused(Box::new(report)));
+    }
+    Ok(Client { folder, version })
+}
+
+/// Reads the major version of `pg_dump (PostgreSQL) 15.14 (Debian ...)`.
+fn major_of(version: &str) -> Option<u32> {
+    let number = version.split(") ").nth(1)?;
+    let digits: String = number.chars().take_while(char::is_ascii_digit).collect();
+    digits.parse().ok()
+}
+
+impl Client {
+    /// Starts a program with these words; its environment holds how the server is reached and nothing else.
+    pub(super) fn start(
+        &self,
+        program: &str,
+        words: &[String],
+        reach: &[(&'static str, OsString)],
+        stdin: Stdio,
+        stdout: Stdio,
+    ) -> Result<Child, Error> {
+        let path = self.folder.join(program);
+        let mut command = Command::new(&path);
+        command
+            .args(words)
+            .env_clear()
+            .env("PATH", PATH)
+            .env("LC_ALL", "C.UTF-8")
+            .envs(reach.iter().cloned())
+            .current_dir("/")
+            .stdin(stdin)
+            .stdout(stdout)
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        command.spawn().map_err(|source| Error::File {
+            doing: "start",
+            path,
+            source,
+        })
+    }
+
+    /// Waits for a program's end.
+    pub(super) async fn end(&self, program: &str, child: &mut Child) -> Result<(), Error> {
+        let failed = |source| Error::File {
+            doing: "run",
+            path: self.folder.join(program),
+            source,
+        };
+        let mut last = Vec::new();
+        if let Some(mut stderr) = child.stderr.take() {
+            let mut buffer = [0; WORDS_BYTES_MAX];
+            loop {
+                let read = stderr.read(&mut buffer).await.map_err(failed)?;
+                if read == 0 {
+                    break;
+                }
+                last.extend_from_slice(&buffer[..read]);
+                last.drain(..last.len().saturating_sub(WORDS_BYTES_MAX));
+            }
+        }
+        let status = child.wait().await.map_err(failed)?;
+        if status.success() {
+            return Ok(());
+        }
+        let words = String::from_utf8_lossy(&last);
+        let report = Report::new(Kind::Target, format!("{program} ended with {status}"));
+        Err(Error::Refused(Box::new(report.with_detail(words.trim()))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_read() {
+        let debian = "pg_dump (PostgreSQL) 15.14 (Debian 15.14-0+deb12u1)";
+        assert_eq!(major_of(debian), Some(15));
+        assert_eq!(major_of("pg_dump (PostgreSQL) 19beta1"), Some(19));
+        assert_eq!(major_of("pg_dump"), None);
+    }
+}

@@ -1,0 +1,199 @@
+//! The thread that keeps what comes: chunks in their order into parts, then the manifest, against which all of it is compared.
+
+use std::io::{self, Read, Write};
+use std::sync::mpsc::Sender;
+
+use bytes::{Buf, Bytes};
+use tokio::sync::{mpsc, oneshot};
+
+use super::contents::Contents;
+use super::crew::{Done, PageTally};
+use super::local::manifest::ManifestWriter;
+use super::manifest::{self, Manifest, ManifestError, WalRange};
+use crate::Error;
+use crate::repository::{Object, ObjectWriter, Part, PartWriter};
+
+/// What comes, in this order: chunks, then the manifest or, without one, where the backup ends.
+pub(super) enum Item {
+    /// A chunk that is being worked on.
+    Chunk(oneshot::Receiver<io::Result<Done>>),
+    /// What pages said that do not come.
+    Pages(PageTally),
+    /// Bytes of the manifest.
+    Manifest(Bytes),
+    /// The WAL that the backup needs; the manifest is ours.
+    End(WalRange),
+}
+
+/// What was kept.
+#[derive(Debug)]
+pub(super) struct Kept {
+    pub(super) parts: Vec<Part>,
+    pub(super) manifest_object: Object,
+    pub(super) manifest: Manifest,
+    pub(super) pages: PageTally,
+    /// Sum of the sizes of all files.
+    pub(super) data_bytes: u64,
+}
+
+/// Buffers that can be used again: of a chunk, and of its frame.
+pub(super) type Buffers = (Vec<u8>, Vec<u8>);
+
+/// Keeps.
+pub(super) struct Keeper {
+    pub(super) parts: PartWriter,
+    pub(super) manifest: ObjectWriter,
+    /// Writes the manifest, where no server does.
+    pub(super) own: Option<ManifestWriter>,
+    /// Where used buffers go.
+    pub(super) spare: Sender<Buffers>,
+    /// The server, for errors.
+    pub(super) address: String,
+}
+
+impl Keeper {
+    /// Works until everything came, which an end of the items says. It blocks.
+    ///
+    /// # Errors
+    /// The repository refused, or what came is not what the manifest says.
+    pub(super) fn work(mut self, mut items: mpsc::Receiver<Item>) -> Result<Kept, Error> {
+        let mut contents = Contents::default();
+        let mut pages = PageTally::default();
+        let mut parts = Vec::new();
+        let first = loop {
+            match items.blocking_recv() {
+                Some(Item::Chunk(done)) => {
+                    let done = match done.blocking_recv() {
+                        Ok(Ok(done)) => done,
+                        Ok(Err(error)) => return Err(self.incomplete(error.to_string())),
+                        Err(_) => return Err(self.incomplete("a worker ended".to_owned())),
+                    };
+                    self.chunk(done, &mut contents, &mut pages, &mut parts)?;
+                }
+                Some(Item::Pages(other)) => pages.join(other),
+                Some(Item::Manifest(bytes)) => break bytes,
+                Some(Item::End(wal)) => return self.end(wal, &contents, pages, parts),
+                None => return Err(self.incomplete("it has no manifest".to_owned())),
+            }
+        };
+        let data_bytes = contents.bytes();
+        let mut source = ManifestBytes {
+            now: first.clone(),
+            items,
+            object: &mut self.manifest,
+        };
+        let begun = source.object.write_all(&first);
+        let read = begun
+            .map_err(|error| ManifestError::Form(error.to_string()))
+            .and_then(|()| manifest::read(&mut source, &mut |file| contents.compare(&file)));
+        let manifest_object = self.manifest.finish()?;
+        let incomplete = |problem| Error::Incomplete {
+            address: self.address.clone(),
+            problem,
+        };
+        let manifest = read.map_err(|error| incomplete(error.to_string()))?;
+        contents.finish().map_err(incomplete)?;
+        Ok(Kept {
+            parts,
+            manifest_object,
+            manifest,
+            pages,
+            data_bytes,
+        })
+    }
+
+    fn chunk(
+        &mut self,
+        done: Done,
+        contents: &mut Contents,
+        pages: &mut PageTally,
+        parts: &mut Vec<Part>,
+    ) -> Result<(), Error> {
+        let chunk = done.chunk;
+        for (extent, sum) in chunk.extents.iter().zip(done.sums) {
+            let whole = contents.add(extent, sum);
+            if let (Some((bytes, crc)), Some(own)) = (whole, &mut self.own) {
+                own.file(&extent.file, bytes, extent.modified_s, crc);
+                let written = own.flush(&mut self.manifest);
+                self.written(written)?;
+            }
+        }
+        pages.join(done.pages);
+        if !done.frame.is_empty() {
+            if !self.parts.begun() {
+                let number = u32::try_from(parts.len()).unwrap_or(u32::MAX);
+                self.parts.begin(number, chunk.tablespace)?;
+            }
+            self.parts
+                .write_frame(&done.frame, done.bytes as u64, chunk.members)?;
+        }
+        if chunk.ends_part && self.parts.begun() {
+            parts.push(self.parts.finish()?);
+        }
+        // Whoever sends chunks may have ended.
+        let _used = self.spare.send((chunk.raw, done.frame));
+        Ok(())
+    }
+
+    /// Ends the manifest that is ours.
+    fn end(
+        mut self,
+        wal: WalRange,
+        contents: &Contents,
+        pages: PageTally,
+        parts: Vec<Part>,
+    ) -> Result<Kept, Error> {
+        let Some(own) = self.own.take() else {
+            return Err(self.incomplete("it has no manifest".to_owned()));
+        };
+        let written = own.finish(wal, &mut self.manifest);
+        let manifest = self.written(written)?;
+        Ok(Kept {
+            parts,
+            manifest_object: self.manifest.finish()?,
+            manifest,
+            pages,
+            data_bytes: contents.bytes(),
+        })
+    }
+
+    /// Takes what writing the manifest gave; why it failed only the store knows.
+    fn written<T>(&mut self, written: io::Result<T>) -> Result<T, Error> {
+        written.map_err(|error| match self.manifest.finish() {
+            Err(why) => why,
+            Ok(_) => self.incomplete(error.to_string()),
+        })
+    }
+
+    fn incomplete(&self, problem: String) -> Error {
+        Error::Incomplete {
+            address: self.address.clone(),
+            problem,
+        }
+    }
+}
+
+/// The manifest as it comes, which is kept while it is read.
+struct ManifestBytes<'a> {
+    now: Bytes,
+    items: mpsc::Receiver<Item>,
+    object: &'a mut ObjectWriter,
+}
+
+impl Read for ManifestBytes<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        while self.now.is_empty() {
+            match self.items.blocking_recv() {
+                Some(Item::Manifest(bytes)) => {
+                    self.object.write_all(&bytes)?;
+                    self.now = bytes;
+                }
+                Some(_) => return Err(io::Error::other("data after the manifest")),
+                None => return Ok(0),
+            }
+        }
+        let bytes = into.len().min(self.now.len());
+        self.now.copy_to_slice(&mut into[..bytes]);
+        Ok(bytes)
+    }
+}

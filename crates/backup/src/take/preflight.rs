@@ -1,0 +1,229 @@
+//! What must be true before a backup begins, asked of the server and of the repository.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use pawang_core::{ByteSize, Kind, Report};
+use pawang_postgres::Session;
+use pawang_postgres::replication::Replication;
+
+use super::cut::Geometry;
+use super::{Progress, TakeRequest};
+use crate::Error;
+use crate::repository::{BackupId, ClusterId, Commit};
+use crate::wal::Timeline;
+
+/// So much of its estimated size a first backup needs at least: data rarely compress better than this.
+const FIRST_SHARE: f64 = 0.2;
+/// The major version whose base backups leave tablespaces in the data directory out.
+const LEAVES_OUT_MAJOR: u32 = 15;
+/// By how much a backup may be larger than the one before, relative to the data.
+const GROWTH: f64 = 1.1;
+
+/// What is known of the server before the backup begins.
+#[derive(Clone, Debug)]
+pub(super) struct Known {
+    pub(super) cluster: ClusterId,
+    /// `server_version_num`.
+    pub(super) version: u32,
+    pub(super) timeline: Timeline,
+    pub(super) standby: bool,
+    pub(super) data_checksums: bool,
+    pub(super) segment_bytes: u32,
+    pub(super) geometry: Geometry,
+    /// The backups that the repository has of this cluster.
+    pub(super) commits: Vec<Commit>,
+}
+
+/// Asks the server and the repository, and refuses what cannot become a backup.
+pub(super) async fn look(
+    request: &TakeRequest,
+    replication: &mut Replication,
+    observe: &mut (dyn FnMut(Progress) + Send),
+) -> Result<Known, Error> {
+    let system = replication.identify_system().await?;
+    let version = u32::try_from(replication.server_version()).unwrap_or(0);
+    let cluster = ClusterId {
+        system_identifier: system.system_identifier,
+        major: version / 10_000,
+    };
+    let wal_level = replication.show("wal_level").await?;
+    if wal_level == "minimal" {
+        let report = Report::new(Kind::Refused, "\"wal_level\" is \"minimal\"")
+            .with_detail("WAL of that level cannot bring a backup into a consistent state")
+            .with_hint("ALTER SYSTEM SET wal_level = 'replica', then restart the server");
+        return Err(Error::Refused(Box::new(report)));
+    }
+    let size = async |replication: &mut Replication, name: &str| {
+        let text = replication.show(name).await?;
+        let size: Option<u32> = text
+            .parse()
+            .ok()
+            .and_then(|ByteSize(bytes)| u32::try_from(bytes).ok());
+        size.filter(|bytes| *bytes > 0)
+            .ok_or_else(|| Error::Incomplete {
+                address: replication.address().to_owned(),
+                problem: format!("its \"{name}\" is \"{text}\""),
+            })
+    };
+    let block_bytes = size(replication, "block_size").await?;
+    let file_bytes = size(replication, "segment_size").await?;
+    let segment_bytes = size(replication, "wal_segment_size").await?;
+    let data_checksums = replication.show("data_checksums").await? == "on";
+    if !data_checksums {
+        observe(Progress::Note(
+            "data checksums are off: damage of pages is seen only where it breaks their headers"
+                .to_owned(),
+        ));
+    }
+    left_out(request, cluster.major).await?;
+    other_identity(request, &cluster).await?;
+    Ok(Known {
+        cluster,
+        version,
+        timeline: Timeline(system.timeline),
+        standby: replication.in_recovery(),
+        data_checksums,
+        segment_bytes,
+        geometry: Geometry {
+            block_bytes,
+            segment_blocks: (file_bytes / block_bytes).max(1),
+        },
+        // One that cannot be read keeps nobody from taking another.
+        commits: request.repository.readable_backups(&cluster).await?.0,
+    })
+}
+
+/// Refuses what PostgreSQL 15 would leave out in silence: tablespaces that a developer's setting put into the data directory.
+async fn left_out(request: &TakeRequest, major: u32) -> Result<(), Error> {
+    const SQL: &str = "\
+SELECT t.spcname::pg_catalog.text
+  FROM pg_catalog.pg_tablespace AS t
+ WHERE pg_catalog.pg_tablespace_location(t.oid) LIKE 'pg_tblspc/%'";
+    if major != LEAVES_OUT_MAJOR {
+        return Ok(());
+    }
+    let Ok(session) = Session::connect(&request.target, "backup").await else {
+        return Ok(());
+    };
+    let rows = session.read(SQL).await?;
+    let Some(name) = rows.rows.first().and_then(|row| row.first()?.as_text()) else {
+        return Ok(());
+    };
+    let report = Report::new(
+        Kind::Refused,
+        format!("tablespace \"{name}\" lies in the data directory"),
+    )
+    .with_detail("PostgreSQL 15 leaves such tablespaces out of base backups")
+    .with_hint("move what is in it with ALTER TABLE ... SET TABLESPACE, then drop it");
+    Err(Error::Refused(Box::new(report)))
+}
+
+/// Refuses a server under the name of an instance that was another cluster so far (invariant I7).
+async fn other_identity(request: &TakeRequest, cluster: &ClusterId) -> Result<(), Error> {
+    if request.new_identity {
+        return Ok(());
+    }
+    let clusters = request.repository.clusters().await?;
+    if clusters.contains(cluster) {
+        return Ok(());
+    }
+    for other in clusters {
+        let (commits, _) = request.repository.readable_backups(&other).await?;
+        let Some(last) = commits.last() else { continue };
+        if last.server.instance != request.instance {
+            continue;
+        }
+        let report = Report::new(
+            Kind::Refused,
+            format!("\"{}\" is not the server that it was", request.instance),
+        )
+        .with_detail(format!(
+            "the repository holds its backup {} of PostgreSQL {} with system identifier {}, and this is PostgreSQL {} with {}",
+            last.backup,
+            other.major,
+            other.system_identifier,
+            cluster.major,
+            cluster.system_identifier
+        ))
+        .with_hint(format!(
+            "pawang backup create -i {} --new-identity, after an upgrade or a new initdb",
+            request.instance
+        ));
+        return Err(Error::Refused(Box::new(report)));
+    }
+    Ok(())
+}
+
+/// Tells of backups that were begun and not finished; they are none, and nothing of them is used.
+pub(super) async fn unfinished(
+    request: &TakeRequest,
+    known: &Known,
+    observe: &mut (dyn FnMut(Progress) + Send),
+) -> Result<(), Error> {
+    let entries = request.repository.list(&known.cluster.backups()).await?;
+    let prefix = known.cluster.backups();
+    let folders = entries.iter().filter_map(|entry| {
+        let path = entry.path.strip_prefix(&prefix)?.strip_prefix('/')?;
+        path.split('/').next()?.parse().ok()
+    });
+    let folders: BTreeSet<BackupId> = folders.collect();
+    let mut names = Vec::new();
+    for id in &folders {
+        let finished = known.commits.iter().any(|commit| commit.backup == *id);
+        // Another backup may have ended since the commits were read.
+        let commit = match finished {
+            true => continue,
+            false => request.repository.commit(&known.cluster, id).await,
+        };
+        match commit {
+            Ok(None) => names.push(id.as_str()),
+            // One that cannot be read is there, and whoever looks after backups is told of it.
+            Ok(Some(_)) | Err(Error::Format { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    if !names.is_empty() {
+        observe(Progress::Note(format!(
+            "begun and never finished: {} (pawang backup expire removes what they left)",
+            names.join(", ")
+        )));
+    }
+    Ok(())
+}
+
+/// Refuses when the repository is a directory that cannot take what comes.
+pub(super) fn space(request: &TakeRequest, known: &Known, estimate: ByteSize) -> Result<(), Error> {
+    let folder = Path::new(request.repository.place());
+    if !folder.is_absolute() {
+        return Ok(());
+    }
+    let status = rustix::fs::statvfs(folder).map_err(|source| Error::File {
+        doing: "measure",
+        path: folder.to_owned(),
+        source: source.into(),
+    })?;
+    let free = status.f_bavail.saturating_mul(status.f_frsize);
+    let share = known.commits.iter().rev().find_map(|commit| {
+        let stored: u64 = commit.parts.iter().map(|part| part.bytes).sum();
+        let raw: u64 = commit.parts.iter().map(|part| part.raw_bytes).sum();
+        (raw > 0).then(|| GROWTH * stored as f64 / raw as f64)
+    });
+    let needed = ByteSize((share.unwrap_or(FIRST_SHARE) * estimate.0 as f64) as u64);
+    if free >= needed.0 {
+        return Ok(());
+    }
+    let report = Report::new(
+        Kind::Refused,
+        format!(
+            "repository {} has not enough space",
+            request.repository.place()
+        ),
+    )
+    .with_detail(format!(
+        "{} are free, and a backup of {estimate} needs about {needed}",
+        ByteSize(free)
+    ))
+    .with_hint("pawang backup expire --dry-run");
+    Err(Error::Refused(Box::new(report)))
+}

@@ -1,0 +1,302 @@
+//! The WAL of a backup: it must be in the repository before the backup exists. Somebody else may bring it; if nobody does, the
+//! backup fetches it from the server, which keeps it meanwhile.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use pawang_core::{Kind, Lsn, Report};
+use pawang_postgres::replication::{Replication, WalEvent, WalStream};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::preflight::Known;
+use super::{Progress, TakeRequest};
+use crate::Error;
+use crate::repository::Position;
+use crate::wal::frame::content_digest;
+use crate::wal::{Content, History, Listing, SegmentName, Timeline, store_segment};
+
+/// How often the repository is asked whether WAL came that somebody else brings.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// How long a primary may take to send the rest of the segment that it left when the backup ended.
+const SWITCH_WAIT: Duration = Duration::from_secs(5);
+/// Segments up to this size are kept whole; of larger ones pieces of this size.
+const PIECE_BYTES: u32 = 64 << 20;
+const LEVEL: i32 = 1;
+
+/// A connection whose slot makes the server keep WAL while a backup is taken; both end together.
+pub(super) struct Hold {
+    replication: Replication,
+    slot: String,
+}
+
+impl Hold {
+    /// Makes the server keep WAL from now on; without a free slot or sender it is told that it does not.
+    pub(super) async fn begin(
+        request: &TakeRequest,
+        observe: &mut (dyn FnMut(Progress) + Send),
+    ) -> Option<Hold> {
+        let begun = async {
+            let mut replication = Replication::connect(&request.target, "backup-wal").await?;
+            let slot = format!("pawang_backup_{}", request.backup.as_str().to_lowercase());
+            replication.create_temporary_slot(&slot).await?;
+            Ok::<_, pawang_postgres::Error>(Hold { replication, slot })
+        };
+        begun
+            .await
+            .inspect_err(|error| {
+                observe(Progress::Note(format!(
+                    "the server does not keep WAL for this backup: {}",
+                    error.report().primary
+                )));
+            })
+            .ok()
+    }
+}
+
+/// What WAL must be there.
+pub(super) struct Needed {
+    pub(super) timeline: Timeline,
+    pub(super) start: Lsn,
+    pub(super) stop: Lsn,
+}
+
+/// Returns when all WAL of a backup is durable in its repository.
+///
+/// # Errors
+/// Nobody brought it, and the server has it no more.
+pub(super) async fn secure(
+    request: &TakeRequest,
+    known: &Known,
+    hold: Option<Hold>,
+    needed: &Needed,
+    observe: &mut (dyn FnMut(Progress) + Send),
+) -> Result<(), Error> {
+    let deadline = Instant::now() + request.wal_wait;
+    let mut told = false;
+    let mut missing = missing(request, known, needed).await?;
+    while let Some(Missing { fed: true, .. }) = missing {
+        if Instant::now() >= deadline {
+            break;
+        }
+        if !told {
+            observe(Progress::Wal {
+                stop: needed.stop,
+                fetching: false,
+            });
+            told = true;
+        }
+        sleep(LOOK_EVERY).await;
+        missing = self::missing(request, known, needed).await?;
+    }
+    let Some(first) = missing else {
+        return Ok(());
+    };
+    observe(Progress::Wal {
+        stop: needed.stop,
+        fetching: true,
+    });
+    let (mut replication, slot) = match hold {
+        Some(hold) => (hold.replication, Some(hold.slot)),
+        None => (
+            Replication::connect(&request.target, "backup-wal").await?,
+            None,
+        ),
+    };
+    let name = SegmentName::holding(needed.timeline, first.from, known.segment_bytes);
+    let begin = name.start(known.segment_bytes);
+    let mut stream = replication
+        .start_replication(slot.as_deref(), begin, needed.timeline.0)
+        .await?;
+    let mut fetch = Fetch {
+        request,
+        known,
+        name,
+        held: Vec::new(),
+        held_from: 0,
+        reached: begin,
+    };
+    fetch.until(&mut stream, needed.stop).await?;
+    drop(stream);
+    match self::missing(request, known, needed).await? {
+        None => Ok(()),
+        Some(still) => Err(not_there(request, needed, still.from)),
+    }
+}
+
+/// Keeps the history of the backup's timeline, which tells a restore where it came from.
+///
+/// # Errors
+/// The server or the repository refused.
+pub(super) async fn history(
+    request: &TakeRequest,
+    known: &Known,
+    replication: &mut Replication,
+    timeline: Timeline,
+) -> Result<(), Error> {
+    let path = known.cluster.history(timeline);
+    if timeline.0 > 1 && request.repository.read(&path).await?.is_none() {
+        let file = replication.timeline_history(timeline.0).await?;
+        request.repository.create(&path, file.bytes).await?;
+    }
+    Ok(())
+}
+
+/// WAL that is not there yet.
+struct Missing {
+    /// Where the first of it begins.
+    from: Lsn,
+    /// Whether somebody brings WAL of that time.
+    fed: bool,
+}
+
+async fn missing(
+    request: &TakeRequest,
+    known: &Known,
+    needed: &Needed,
+) -> Result<Option<Missing>, Error> {
+    let listing = Listing::read(&request.repository, &known.cluster).await?;
+    let coverage = listing.coverage(known.segment_bytes);
+    let history = History::without_ancestors(needed.timeline);
+    let holes = coverage.holes(needed.start, needed.stop, &history);
+    Ok(holes.first().map(|hole| Missing {
+        from: hole.from,
+        fed: coverage
+            .intervals(needed.timeline)
+            .iter()
+            .any(|interval| interval.to > needed.start),
+    }))
+}
+
+/// WAL that is being fetched into a repository.
+struct Fetch<'a> {
+    request: &'a TakeRequest,
+    known: &'a Known,
+    /// The segment that comes.
+    name: SegmentName,
+    /// Its bytes that are not kept yet, from this one on.
+    held: Vec<u8>,
+    held_from: u32,
+    reached: Lsn,
+}
+
+impl Fetch<'_> {
+    async fn until(&mut self, stream: &mut WalStream<'_>, stop: Lsn) -> Result<(), Error> {
+        while self.reached < stop {
+            let event = stream.next().await?;
+            self.take(stream, event).await?;
+        }
+        // A primary leaves the segment when a backup ends, so that all of it comes; then it is kept as every other segment is.
+        let end = Instant::now() + SWITCH_WAIT;
+        while !self.known.standby && !self.held.is_empty() {
+            match timeout(end - Instant::now(), stream.next()).await {
+                Ok(event) => self.take(stream, event?).await?,
+                Err(_) => break,
+            }
+        }
+        if !self.held.is_empty() {
+            self.keep_piece().await?;
+        }
+        Ok(())
+    }
+
+    async fn take(&mut self, stream: &mut WalStream<'_>, event: WalEvent) -> Result<(), Error> {
+        match event {
+            WalEvent::Data { start, bytes, .. } if start == self.reached => self.data(&bytes).await,
+            WalEvent::Keepalive { reply_wanted, .. } => {
+                if reply_wanted {
+                    let kept = Lsn(self.reached.0 - self.held.len() as u64);
+                    stream.reply(self.reached, kept, Lsn(0), false).await?;
+                }
+                Ok(())
+            }
+            WalEvent::Data { start, .. } => Err(self.broken(&format!(
+                "WAL of {start} came where {} was expected",
+                self.reached
+            ))),
+            WalEvent::TimelineEnd { .. } => Err(self.broken("its timeline ended meanwhile")),
+        }
+    }
+
+    async fn data(&mut self, mut bytes: &[u8]) -> Result<(), Error> {
+        let segment_bytes = self.known.segment_bytes;
+        while !bytes.is_empty() {
+            let room = self.name.end(segment_bytes).bytes_since(self.reached);
+            let room = room.min(u64::from(PIECE_BYTES) - self.held.len() as u64);
+            let (now, later) = bytes.split_at(bytes.len().min(room as usize));
+            bytes = later;
+            self.held.extend_from_slice(now);
+            self.reached = Lsn(self.reached.0 + now.len() as u64);
+            if self.held.len() == segment_bytes as usize {
+                self.keep_segment().await?;
+            } else if self.reached == self.name.end(segment_bytes)
+                || self.held.len() == PIECE_BYTES as usize
+            {
+                self.keep_piece().await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn keep_segment(&mut self) -> Result<(), Error> {
+        let bytes = Bytes::from(std::mem::take(&mut self.held));
+        let repository = &self.request.repository;
+        let content = Content::Bytes(bytes);
+        store_segment(repository, &self.known.cluster, &self.name, content, LEVEL).await?;
+        self.next()
+    }
+
+    /// Keeps what came of a segment that is not whole, or too large to be held.
+    async fn keep_piece(&mut self) -> Result<(), Error> {
+        let length = u32::try_from(self.held.len()).expect("pieces are bounded");
+        let to = self.held_from + length;
+        let path = self.known.cluster.live(&self.name, self.held_from, to);
+        let frame = zstd::bulk::compress(&self.held, LEVEL);
+        let frame = frame.map_err(|error| self.broken(&error.to_string()))?;
+        let repository = &self.request.repository;
+        let created = repository.create_data(&path, frame.into(), content_digest);
+        created.await?;
+        self.held.clear();
+        self.held_from = to;
+        self.next()
+    }
+
+    /// Goes on to the next segment when this one is through.
+    fn next(&mut self) -> Result<(), Error> {
+        if self.reached == self.name.end(self.known.segment_bytes) {
+            self.name = self.name.next(self.known.segment_bytes);
+            self.held_from = 0;
+        }
+        Ok(())
+    }
+
+    fn broken(&self, problem: &str) -> Error {
+        Error::Incomplete {
+            address: self.request.instance.clone(),
+            problem: problem.to_owned(),
+        }
+    }
+}
+
+fn not_there(request: &TakeRequest, needed: &Needed, from: Lsn) -> Error {
+    let report = Report::new(
+        Kind::Target,
+        format!("the WAL of the backup is not in repository {}", request.repository.place()),
+    )
+    .with_detail(format!(
+        "it is needed from {} to {}, and is missing from {from} on; without it the backup cannot be restored, so that there is none",
+        needed.start, needed.stop
+    ))
+    .with_hint(format!("pawang wal status -i {}", request.instance));
+    Error::Refused(Box::new(report))
+}
+
+impl Needed {
+    /// Returns the WAL between two positions of a timeline.
+    pub(super) fn between(start: Position, stop: Position) -> Needed {
+        Needed {
+            timeline: stop.timeline,
+            start: start.lsn,
+            stop: stop.lsn,
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! Backups of real servers: taken, kept, restored, proven.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests stand where the binary stands: they say what time it is"
+)]
+
+mod chain;
+mod delta;
+mod drill;
+mod failures;
+mod faults;
+mod get;
+mod interrupted;
+mod leases;
+mod ledger;
+mod local;
+mod pages;
+mod parts;
+mod push;
+mod receive;
+mod repository;
+mod restore;
+mod s3;
+mod seal;
+mod stock;
+mod take;
+mod verify;
+mod world;

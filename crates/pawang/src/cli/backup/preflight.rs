@@ -1,0 +1,471 @@
+//! What a backup and a restore of an instance stand on, asked of server, repositories and this machine.
+
+use std::collections::BTreeSet;
+
+use jiff::SignedDuration;
+use pawang_backup::drill::binaries;
+use pawang_backup::survey::{Memory, blind, survey};
+use pawang_backup::{ClusterId, Repository};
+use pawang_config::BackupSettings;
+use pawang_core::backup::Survey;
+use pawang_core::{ByteSize, Facts, Level, Report};
+use pawang_postgres::replication::Replication;
+use serde::Serialize;
+
+use crate::environment;
+use crate::estate::{Estate, Job};
+use crate::repositories::{self, Opened};
+use crate::upkeep;
+
+/// Clocks that differ by more make the order of things unreliable.
+const SKEW_MAX: SignedDuration = SignedDuration::from_secs(60);
+/// The first version that summarizes WAL for incremental backups.
+const SUMMARIES_SINCE: u32 = 170_000;
+/// What is asked of the server.
+const COLLECTORS: [&str; 5] = ["settings", "slots", "replication", "archiver", "wal"];
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Told {
+    /// How good it is.
+    pub(super) level: Level,
+    /// What it is about.
+    pub(super) subject: String,
+    /// What was found.
+    pub(super) what: String,
+    /// What to do about it.
+    pub(super) hint: Option<String>,
+}
+
+/// Everything that is known while an instance is looked at.
+struct Look<'a> {
+    job: &'a Job,
+    settings: BackupSettings,
+    told: Vec<Told>,
+    /// The server's cluster, once it was asked.
+    cluster: Option<ClusterId>,
+    version: u32,
+}
+
+/// Looks at everything.
+pub(super) async fn preflight(estate: &Estate, job: &Job) -> Vec<Told> {
+    let mut look = Look {
+        job,
+        settings: estate.config.backup_settings(&job.config),
+        told: Vec::new(),
+        cluster: None,
+        version: 0,
+    };
+    look.replication().await;
+    let facts = match estate.catalog() {
+        Ok(catalog) => {
+            let wanted: BTreeSet<String> = COLLECTORS.map(str::to_owned).into();
+            Some(upkeep::look(&catalog, job, &wanted, environment::now()).await)
+        }
+        Err(report) => {
+            look.refused("server", &report);
+            None
+        }
+    };
+    if let Some(facts) = &facts {
+        look.server(facts);
+    }
+    match repositories::of_instance(&estate.config, job).await {
+        Ok(all) => {
+            for opened in &all {
+                look.repository(opened, facts.as_ref()).await;
+            }
+        }
+        Err(report) => look.refused("repositories", &report),
+    }
+    look.machine();
+    look.told
+}
+
+impl Look<'_> {
+    fn tell(&mut self, level: Level, subject: &str, what: impl Into<String>, hint: Option<&str>) {
+        self.told.push(Told {
+            level,
+            subject: subject.to_owned(),
+            what: what.into(),
+            hint: hint.map(str::to_owned),
+        });
+    }
+
+    fn refused(&mut self, subject: &str, report: &Report) {
+        let detail = report.detail.as_ref().map(|detail| format!(": {detail}"));
+        let what = format!("{}{}", report.primary, detail.unwrap_or_default());
+        self.tell(Level::Critical, subject, what, report.hint.as_deref());
+    }
+
+    /// Connects as a backup does.
+    async fn replication(&mut self) {
+        let subject = "replication protocol";
+        let mut replication = match Replication::connect(&self.job.target, "backup check").await {
+            Ok(replication) => replication,
+            Err(error) => return self.refused(subject, &error.report()),
+        };
+        match replication.identify_system().await {
+            Ok(system) => {
+                self.version = u32::try_from(replication.server_version()).unwrap_or(0);
+                let cluster = ClusterId {
+                    system_identifier: system.system_identifier,
+                    major: self.version / 10_000,
+                };
+                self.cluster = Some(cluster);
+                let role = if replication.in_recovery() {
+                    "standby"
+                } else {
+                    "primary"
+                };
+                let what = format!(
+                    "{role} {cluster} lets a backup in, and writes at {}",
+                    system.position
+                );
+                self.tell(Level::Ok, subject, what, None);
+            }
+            Err(error) => self.refused(subject, &error.report()),
+        }
+    }
+
+    fn server(&mut self, facts: &Facts) {
+        let settings = match facts.snapshot("settings", None) {
+            Ok(settings) => settings,
+            Err(missing) => {
+                let what = format!("its settings were not seen: {missing:?}");
+                return self.tell(
+                    Level::Unknown,
+                    "server",
+                    what,
+                    Some("pawang check settings"),
+                );
+            }
+        };
+        let get = |name: &str| {
+            let row = settings.rows().find(|row| row.text("name") == Some(name));
+            row.and_then(|row| row.text("setting"))
+                .unwrap_or("")
+                .to_owned()
+        };
+        let rows = |name: &str| facts.snapshot(name, None).map_or(0, |seen| seen.rows.len());
+        match get("wal_level").as_str() {
+            "minimal" => self.tell(
+                Level::Critical,
+                "wal_level",
+                "it is minimal: no backup can be taken while the server runs",
+                Some("ALTER SYSTEM SET wal_level = 'replica'; then restart the server"),
+            ),
+            level => self.tell(Level::Ok, "wal_level", level, None),
+        }
+        let senders: usize = get("max_wal_senders").parse().unwrap_or(0);
+        let needed = if self.settings.stream { 3 } else { 2 };
+        let free = senders.saturating_sub(rows("replication"));
+        let level = if free >= needed {
+            Level::Ok
+        } else {
+            Level::Critical
+        };
+        self.tell(
+            level,
+            "max_wal_senders",
+            format!("{free} of {senders} are free, {needed} are needed"),
+            Some("ALTER SYSTEM SET max_wal_senders = 10; then restart the server"),
+        );
+        if self.settings.stream {
+            self.slot(facts, get("max_replication_slots").parse().unwrap_or(0));
+        }
+        self.archiving(&get("archive_mode"), &get("archive_command"), facts);
+        self.pages(&get("data_checksums"), &get("summarize_wal"));
+    }
+
+    /// Says what the server's pages and summaries of WAL allow.
+    fn pages(&mut self, checksums: &str, summarize: &str) {
+        match checksums {
+            "on" => self.tell(
+                Level::Ok,
+                "data_checksums",
+                "pages are checked while they pass",
+                None,
+            ),
+            _ => self.tell(
+                Level::Warning,
+                "data_checksums",
+                "they are off: a damaged page goes into every backup unseen",
+                Some("pg_checksums --enable, while the server is stopped"),
+            ),
+        }
+        if self.version >= SUMMARIES_SINCE {
+            let on = summarize == "on";
+            let what = if on {
+                "incremental backups are possible"
+            } else {
+                "it is off: every backup is a full one"
+            };
+            let level = if on { Level::Ok } else { Level::Info };
+            let hint = "ALTER SYSTEM SET summarize_wal = on; SELECT pg_reload_conf();";
+            self.tell(level, "summarize_wal", what, Some(hint));
+        }
+    }
+
+    fn slot(&mut self, facts: &Facts, most: usize) {
+        let name = self.settings.slot.clone();
+        let subject = format!("slot \"{name}\"");
+        let slots = match facts.snapshot("slots", None) {
+            Ok(slots) => slots,
+            Err(_) => return self.tell(Level::Unknown, &subject, "the slots were not seen", None),
+        };
+        let row = slots
+            .rows()
+            .find(|row| row.text("slot_name") == Some(&name));
+        match row.map(|row| row.text("wal_status").unwrap_or("").to_owned()) {
+            Some(status) if status == "lost" => self.tell(
+                Level::Critical,
+                &subject,
+                "it is lost: WAL was removed before it was stored",
+                Some("drop it, let pawang serve make it anew, and take a backup"),
+            ),
+            Some(_) => self.tell(
+                Level::Ok,
+                &subject,
+                "it keeps WAL until that is stored",
+                None,
+            ),
+            None if slots.rows.len() < most => {
+                let what = "it does not exist yet; pawang serve creates it";
+                self.tell(Level::Info, &subject, what, None);
+            }
+            None => self.tell(
+                Level::Critical,
+                &subject,
+                format!("it does not exist, and all {most} slots are taken"),
+                Some("ALTER SYSTEM SET max_replication_slots = 20; then restart the server"),
+            ),
+        }
+    }
+
+    fn archiving(&mut self, mode: &str, command: &str, facts: &Facts) {
+        let ours = command.contains("pawang") && command.contains("wal push");
+        let failing = facts.snapshot("archiver", None).ok().and_then(|seen| {
+            let row = seen.first()?;
+            let (failed, archived) = (
+                row.time("last_failed_time")?,
+                row.time("last_archived_time"),
+            );
+            archived
+                .is_none_or(|archived| failed > archived)
+                .then_some(failed)
+        });
+        let (level, what) = match (mode, ours) {
+            ("on" | "always", true) if failing.is_some() => (
+                Level::Critical,
+                "archive_command fails: see the log of the server".to_owned(),
+            ),
+            ("on" | "always", true) => (Level::Ok, "archive_command stores WAL".to_owned()),
+            ("on" | "always", false) if self.settings.stream => (
+                Level::Info,
+                "archive_command stores WAL elsewhere; it is received for the repositories"
+                    .to_owned(),
+            ),
+            _ if self.settings.stream => (Level::Ok, "WAL is received as it is written".to_owned()),
+            _ => (
+                Level::Warning,
+                "nothing stores WAL: a restore is possible only to the ends of backups".to_owned(),
+            ),
+        };
+        let hint =
+            "stream = true in [backup], or archive_command = 'pawang wal push %p --repository ...'";
+        self.tell(level, "WAL", what, Some(hint));
+    }
+
+    async fn repository(&mut self, opened: &Opened<'_>, facts: Option<&Facts>) {
+        let subject = format!("repository \"{}\"", opened.config.name);
+        let repository = match &opened.repository {
+            Ok(repository) => repository,
+            Err(report) => return self.refused(&subject, report),
+        };
+        let known = match self.known(repository).await {
+            Ok(known) => known,
+            Err(report) => return self.refused(&subject, &report),
+        };
+        let Some(cluster) = known else {
+            let what = "it is reached, and holds no backup of this server";
+            let hint = format!("pawang backup create -i {}", self.job.instance.name);
+            return self.tell(Level::Critical, &subject, what, Some(&hint));
+        };
+        self.clock(&subject, repository, &cluster).await;
+        let policy = repositories::policy(&self.settings.retention);
+        let now = environment::now();
+        let looked = survey(repository, &cluster, &policy, &mut Memory::default(), now).await;
+        match looked {
+            Ok(survey) => self.survey(&subject, opened, &survey, facts),
+            Err(error) => {
+                let blind = blind(&error);
+                self.tell(
+                    Level::Unknown,
+                    &subject,
+                    blind.sentence(),
+                    Some(&blind.remedy()),
+                );
+            }
+        }
+    }
+
+    /// Returns the cluster whose backups are looked at; another one under the same name is told.
+    async fn known(&mut self, repository: &Repository) -> Result<Option<ClusterId>, Report> {
+        let name = &self.job.instance.name;
+        let there = repositories::cluster(repository, name, None).await;
+        let there = there.map_err(|error| error.report())?;
+        if let (Some(there), Some(server)) = (there, self.cluster)
+            && there != server
+        {
+            let what =
+                format!("its backups under this name are of {there}, and the server is {server}");
+            let hint = format!(
+                "pawang backup create -i {name} --new-identity, after an upgrade or a new initdb"
+            );
+            self.tell(Level::Critical, "identity", what, Some(&hint));
+        }
+        Ok(self.cluster.or(there))
+    }
+
+    /// Writes, reads the time of, and deletes a small object.
+    async fn clock(&mut self, subject: &str, repository: &Repository, cluster: &ClusterId) {
+        let word = format!("check-{}", std::process::id());
+        match repository.store_time(cluster, &word).await {
+            Err(error) => self.refused(subject, &error.report()),
+            Ok(theirs) => {
+                let skew = environment::now().duration_since(theirs).abs();
+                let level = if skew > SKEW_MAX {
+                    Level::Warning
+                } else {
+                    Level::Ok
+                };
+                let what = format!(
+                    "it can be written, and its clock differs by {} s",
+                    skew.as_secs()
+                );
+                self.tell(
+                    level,
+                    subject,
+                    what,
+                    Some("let both machines follow the same time servers"),
+                );
+            }
+        }
+    }
+
+    fn survey(
+        &mut self,
+        subject: &str,
+        opened: &Opened<'_>,
+        survey: &Survey,
+        facts: Option<&Facts>,
+    ) {
+        let create = format!("pawang backup create -i {}", self.job.instance.name);
+        let Some(newest) = survey.newest() else {
+            let what = format!(
+                "it holds {} backups, of which none can be restored",
+                survey.backups.len()
+            );
+            return self.tell(Level::Critical, subject, what, Some(&create));
+        };
+        let what = format!(
+            "newest backup {} of {:.0}, {}",
+            newest.id,
+            newest.ended_at,
+            newest.state.name()
+        );
+        self.tell(Level::Ok, subject, what, None);
+        match survey.wal.gaps.iter().find(|gap| gap.needed && !gap.healed) {
+            Some(gap) => {
+                let what = format!(
+                    "WAL is missing from {} to {}: nothing after that can be restored",
+                    gap.from, gap.to
+                );
+                self.tell(Level::Critical, subject, what, Some(&create));
+            }
+            None => {
+                let here = facts.and_then(repositories::position);
+                let behind = here
+                    .zip(survey.wal.durable)
+                    .map(|(here, durable)| here.saturating_sub(durable.0));
+                let behind = behind.map_or_else(String::new, |bytes| {
+                    format!(", {} behind the server", ByteSize(bytes))
+                });
+                let durable = survey.wal.durable.unwrap_or(newest.stop);
+                self.tell(
+                    Level::Ok,
+                    subject,
+                    format!("WAL without holes up to {durable}{behind}"),
+                    None,
+                );
+            }
+        }
+        for conflict in &survey.wal.conflicts {
+            let what = format!("two contents of \"{conflict}\": two servers write there");
+            self.tell(Level::Critical, subject, what, Some("pawang wal status"));
+        }
+        self.room(subject, opened, survey);
+    }
+
+    fn room(&mut self, subject: &str, opened: &Opened<'_>, survey: &Survey) {
+        let limit = opened
+            .config
+            .space
+            .map(|space| space.0.0.saturating_sub(survey.used_bytes));
+        let room = match (limit, survey.free_bytes) {
+            (Some(limit), Some(free)) => Some(limit.min(free)),
+            (limit, free) => limit.or(free),
+        };
+        let full = survey.backups.iter().filter(|it| it.kind == "full");
+        let next = full.map(|backup| backup.stored_bytes).max().unwrap_or(0);
+        match room {
+            None => self.tell(
+                Level::Info,
+                subject,
+                "a bucket does not tell how much room it has",
+                None,
+            ),
+            Some(room) => {
+                let level = if room < next {
+                    Level::Critical
+                } else {
+                    Level::Ok
+                };
+                let (room, next) = (ByteSize(room), ByteSize(next));
+                let what = format!("room for {room}; the largest full backup takes {next}");
+                self.tell(level, subject, what, Some("pawang backup expire --dry-run"));
+            }
+        }
+    }
+
+    /// What drills need here.
+    fn machine(&mut self) {
+        let major = self.version / 10_000;
+        if major == 0 {
+            return;
+        }
+        match binaries::server(major, None) {
+            Err(report) => {
+                let what = format!("{}: backups cannot be proven here", report.primary);
+                let hint = format!(
+                    "install the server programs of PostgreSQL {major}; nothing is started by that"
+                );
+                self.tell(Level::Warning, "drills", what, Some(&hint));
+            }
+            Ok(programs) if binaries::amcheck(&programs).is_none() => {
+                let what = "pg_amcheck is missing: a restore cannot be looked through";
+                self.tell(
+                    Level::Warning,
+                    "drills",
+                    what,
+                    Some("install the client programs of PostgreSQL 14 or later"),
+                );
+            }
+            Ok(programs) => {
+                let what = format!("a server of PostgreSQL {major} in {}", programs.display());
+                self.tell(Level::Ok, "drills", what, None);
+            }
+        }
+    }
+}

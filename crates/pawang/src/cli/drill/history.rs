@@ -1,0 +1,113 @@
+//! `pawang drill history`: what drills proved, and how long restores took.
+
+use pawang_backup::drill::forecast;
+use pawang_backup::repository::Proof;
+use pawang_backup::restore::Source;
+use pawang_core::Report;
+use serde::Serialize;
+
+use super::other;
+use crate::cli::Global;
+use crate::cli::restore::{Place, estate, until_signal};
+use crate::grid::Grid;
+use crate::output::{self, Exit};
+
+/// List drills, oldest first: what was proven, and how long it took
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    place: Place,
+}
+
+/// What is told of all drills.
+#[derive(Serialize)]
+struct Told<'a> {
+    instance: &'a str,
+    drills: &'a [Proof],
+    /// How long a restore of the newest backup would take, by the newest good drill.
+    forecast_milliseconds: Option<u128>,
+}
+
+/// Runs the command.
+pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Report> {
+    let estate = estate(global)?;
+    if let Some(kind) = other::meant(args.place.repository.as_deref(), &estate)? {
+        return other::history(kind, global);
+    }
+    until_signal(async {
+        let from = args.place.open(&estate, global).await?;
+        let source = Source::read(&from.repository, &from.cluster).await;
+        let source = source.map_err(|error| error.report())?;
+        let newest = source.commits.last();
+        let good = source
+            .drills
+            .iter()
+            .rev()
+            .find(|proof| proof.problems.is_empty());
+        let forecast = newest.zip(good).and_then(|(commit, proof)| {
+            let replayed = proof
+                .phases
+                .iter()
+                .find(|phase| phase.name == pawang_backup::restore::REPLAY);
+            let wal = replayed.and_then(|phase| phase.bytes).unwrap_or(0);
+            forecast(proof, commit.server.data_bytes, wal)
+        });
+        if global.json {
+            let told = Told {
+                instance: &from.name,
+                drills: &source.drills,
+                forecast_milliseconds: forecast.map(|forecast| forecast.as_millis()),
+            };
+            output::json("pawang.drill.history/1", &told)?;
+            return Ok(Exit::Good);
+        }
+        output::data(&table(&source.drills))?;
+        match forecast {
+            Some(forecast) => output::talk(&format!(
+                "a restore of the newest backup would take about {} s",
+                forecast.as_secs().max(1)
+            )),
+            None => output::talk("no drill has proven a backup yet; prove one: pawang drill run"),
+        }
+        Ok(Exit::Good)
+    })
+}
+
+fn table(drills: &[Proof]) -> String {
+    let mut grid = Grid::new(&[
+        "ended",
+        "backup",
+        "target",
+        "result",
+        "open after>",
+        "newest was>",
+    ]);
+    for proof in drills {
+        grid.row(vec![
+            format!("{:.0}", proof.ended_at),
+            proof.backup.to_string(),
+            proof.target.clone().unwrap_or_default(),
+            result(&proof.problems, proof.whole),
+            seconds(proof.rto_milliseconds),
+            seconds(proof.rpo_milliseconds),
+        ]);
+    }
+    grid.text()
+}
+
+/// Returns in words what a drill proved.
+pub(super) fn result(problems: &[String], whole: bool) -> String {
+    match (problems.first(), whole) {
+        (Some(problem), _) => format!("not proven: {problem}"),
+        (None, true) => "proven".to_owned(),
+        (None, false) => "recovered, not looked through".to_owned(),
+    }
+}
+
+/// Returns a time in seconds.
+pub(super) fn seconds(milliseconds: Option<u64>) -> String {
+    milliseconds.map_or_else(
+        || "-".to_owned(),
+        |value| format!("{:.1} s", value as f64 / 1000.0),
+    )
+}

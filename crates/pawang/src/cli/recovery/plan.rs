@@ -1,0 +1,265 @@
+//! `pawang recovery plan`: promised, configured and measured, and the playbook, in Markdown.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use pawang_backup::drill::forecast;
+use pawang_backup::repository::Proof;
+use pawang_backup::restore::{REPLAY, Source};
+use pawang_config::BackupSettings;
+use pawang_core::{Report, Timestamp};
+use serde::Serialize;
+
+use crate::cli::Global;
+use crate::cli::restore::estate;
+use crate::each::each;
+use crate::environment;
+use crate::estate::{Estate, Job};
+use crate::output::{self, Exit};
+use crate::repositories;
+
+/// Write the recovery plan of each instance as Markdown: promises, facts, and what to do when data are lost
+///
+/// Print it and keep it where the servers are not: it is needed when nothing answers.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {}
+
+/// What is told of one instance.
+#[derive(Serialize)]
+struct Planned {
+    instance: String,
+    promised_rpo_seconds: Option<u64>,
+    promised_rto_seconds: Option<u64>,
+    streams_wal: bool,
+    repositories: Vec<Kept>,
+}
+
+/// What one repository holds of an instance.
+#[derive(Serialize)]
+struct Kept {
+    name: String,
+    place: String,
+    /// Why nothing is known of it.
+    trouble: Option<String>,
+    backups: usize,
+    newest_ended_at: Option<Timestamp>,
+    first_possible_at: Option<Timestamp>,
+    last_commit_at: Option<Timestamp>,
+    drill: Option<Proof>,
+    forecast_seconds: Option<u64>,
+}
+
+/// Runs the command.
+pub(super) fn run(_: &Args, global: &Global) -> Result<Exit, Report> {
+    let estate = estate(global)?;
+    let jobs = estate.jobs(&global.instances, None)?;
+    let planned = each(&estate, &jobs, async |job| planned(&estate, job).await)?;
+    let Some(planned) = planned else {
+        return Ok(Exit::Interrupted);
+    };
+    if global.json {
+        output::json("pawang.recovery.plan/1", &planned)?;
+        return Ok(Exit::Good);
+    }
+    output::data(&text(&planned, environment::now()))?;
+    Ok(Exit::Good)
+}
+
+async fn planned(estate: &Estate, job: &Job) -> Planned {
+    let settings: BackupSettings = estate.config.backup_settings(&job.config);
+    let name = &job.instance.name;
+    let mut kept = Vec::new();
+    for opened in repositories::of_instance(&estate.config, job)
+        .await
+        .unwrap_or_default()
+    {
+        let mut one = Kept {
+            name: opened.config.name.clone(),
+            place: opened.config.place.clone(),
+            trouble: None,
+            backups: 0,
+            newest_ended_at: None,
+            first_possible_at: None,
+            last_commit_at: None,
+            drill: None,
+            forecast_seconds: None,
+        };
+        if let Err(report) = look(&mut one, opened.repository, name).await {
+            one.trouble = Some(report.primary);
+        }
+        kept.push(one);
+    }
+    Planned {
+        instance: name.clone(),
+        promised_rpo_seconds: settings.rpo.map(|promise| promise.as_secs()),
+        promised_rto_seconds: settings.rto.map(|promise| promise.as_secs()),
+        streams_wal: settings.stream,
+        repositories: kept,
+    }
+}
+
+async fn look(
+    kept: &mut Kept,
+    repository: Result<pawang_backup::Repository, Report>,
+    name: &str,
+) -> Result<(), Report> {
+    let repository = repository?;
+    let report = |error: pawang_backup::Error| error.report();
+    let Some(cluster) = repositories::cluster(&repository, name, None)
+        .await
+        .map_err(report)?
+    else {
+        return Ok(());
+    };
+    let source = Source::read(&repository, &cluster).await.map_err(report)?;
+    kept.backups = source.commits.len();
+    kept.newest_ended_at = source.commits.last().map(|commit| commit.ended_at);
+    kept.first_possible_at = source.commits.first().map(|commit| commit.ended_at);
+    let good = source
+        .drills
+        .iter()
+        .rev()
+        .find(|proof| proof.problems.is_empty());
+    let bytes = source.commits.last().map(|commit| commit.server.data_bytes);
+    let forecast = good.zip(bytes).and_then(|(proof, bytes)| {
+        let replayed = proof.phases.iter().find(|phase| phase.name == REPLAY);
+        forecast(
+            proof,
+            bytes,
+            replayed.and_then(|phase| phase.bytes).unwrap_or(0),
+        )
+    });
+    kept.forecast_seconds = forecast.map(|forecast| forecast.as_secs().max(1));
+    kept.drill = source.drills.last().cloned();
+    let last = source.last_commit(&repository).await.map_err(report)?;
+    kept.last_commit_at = last.map(|commit| commit.at);
+    Ok(())
+}
+
+fn text(planned: &[Planned], now: Timestamp) -> String {
+    let mut text = format!("# Recovery plan\n\nWritten {now:.0}.\n");
+    for one in planned {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "\n## {}\n\n", one.instance);
+        facts(&mut text, one, now);
+        playbook(&mut text, one);
+    }
+    text
+}
+
+fn facts(text: &mut String, one: &Planned, now: Timestamp) {
+    let span = |seconds: u64| {
+        format!(
+            "{:#}",
+            jiff::SignedDuration::from_secs(seconds.cast_signed())
+        )
+    };
+    let promise = |seconds: Option<u64>| seconds.map_or_else(|| "not promised".to_owned(), span);
+    let best = one
+        .repositories
+        .iter()
+        .filter(|kept| kept.trouble.is_none());
+    let lost = best.clone().filter_map(|kept| kept.last_commit_at).max();
+    let lost = lost.map(|last| u64::try_from(now.duration_since(last).as_secs()).unwrap_or(0));
+    let measured = best
+        .clone()
+        .filter_map(|kept| kept.drill.as_ref()?.rto_milliseconds)
+        .min();
+    let forecast = best.filter_map(|kept| kept.forecast_seconds).min();
+    let receives = if one.streams_wal {
+        "WAL is received as it is written"
+    } else {
+        "WAL arrives by archive_command, a segment at a time"
+    };
+    let unknown = || "not measured: pawang drill run".to_owned();
+    let newest = lost.map_or_else(
+        || "nothing can be restored".to_owned(),
+        |seconds| {
+            format!(
+                "the newest commit that can be restored is {} old",
+                span(seconds)
+            )
+        },
+    );
+    let took = measured.map_or_else(unknown, |value| {
+        format!(
+            "{} in the last drill",
+            span(Duration::from_millis(value).as_secs().max(1))
+        )
+    });
+    let takes = forecast.map_or_else(String::new, |seconds| {
+        format!("; about {} at today's size", span(seconds))
+    });
+    let _ = write!(
+        text,
+        "| | promised | measured | configured |\n|---|---|---|---|\n\
+         | data that may be lost (RPO) | {} | {newest} | {receives} |\n\
+         | time until it is back (RTO) | {} | {took}{takes} | |\n\n",
+        promise(one.promised_rpo_seconds),
+        promise(one.promised_rto_seconds),
+    );
+    places(text, one);
+}
+
+fn places(text: &mut String, one: &Planned) {
+    for kept in &one.repositories {
+        let _ = write!(text, "- Repository `{}` at `{}`: ", kept.name, kept.place);
+        let _ = match (&kept.trouble, kept.first_possible_at, kept.newest_ended_at) {
+            (Some(trouble), ..) => writeln!(text, "**not seen**: {trouble}"),
+            (_, Some(first), Some(newest)) => writeln!(
+                text,
+                "{} backups, the first of {first:.0}, the newest of {newest:.0}; {}",
+                kept.backups,
+                proven(kept.drill.as_ref())
+            ),
+            _ => writeln!(
+                text,
+                "**no backup**: pawang backup create -i {}",
+                one.instance
+            ),
+        };
+    }
+    if one.repositories.is_empty() {
+        let _ = writeln!(
+            text,
+            "- **No repository holds its backups**: pawang backup setup -i {}",
+            one.instance
+        );
+    }
+}
+
+fn proven(drill: Option<&Proof>) -> String {
+    match drill {
+        None => "**never proven**".to_owned(),
+        Some(proof) => match proof.problems.first() {
+            None => format!("proven {:.0}", proof.ended_at),
+            Some(problem) => format!("**the drill of {:.0} failed**: {problem}", proof.ended_at),
+        },
+    }
+}
+
+fn playbook(text: &mut String, one: &Planned) {
+    let name = &one.instance;
+    let place = one
+        .repositories
+        .first()
+        .map_or("DIR", |kept| kept.place.as_str());
+    let _ = write!(
+        text,
+        "\n### Rows or tables were lost by mistake\n\n\
+         1. Stop what still writes the mistake; leave the server running.\n\
+         2. Find the moment before it: the log, or `pawang history`.\n\
+         3. `pawang restore -i {name} --into NEW --to \"TIME ZONE\" --preview`, then without `--preview`.\n\
+         4. Start it on another port (`pg_ctl start -D NEW -o \"-p 5499\"`), look, and copy the rows with `pg_dump -t`.\n\
+         \n### The data directory is damaged\n\n\
+         1. Stop the server: `pg_ctl stop -D DIR -m immediate`. Do not delete anything.\n\
+         2. `pawang restore -i {name} --into DIR --replace --action promote`: the old directory is moved aside, and WAL in it \
+         that was not archived is replayed.\n\
+         3. Start it, look, set `archive_mode` again, and take a backup: `pawang backup create -i {name}`.\n\
+         \n### The machine is lost\n\n\
+         1. Install the same major version of PostgreSQL, and Pawang, on another machine; mount `{place}`.\n\
+         2. `pawang restore --repository {place} --into DIR --action promote` (no configuration is needed).\n\
+         3. Start it; make sure that the old machine cannot come back; point clients to it; take a backup.\n\
+         4. Without Pawang: `README.md` in `{place}` says how to do it with `tar` and `zstd`.\n"
+    );
+}

@@ -1,0 +1,509 @@
+//! `pawang restore --table`: tables of the past, in a new schema of their server, compared with what they hold now.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+use pawang_backup::drill::Scratch;
+use pawang_backup::restore::{RestorePlan, Source};
+use pawang_backup::table::{self, FORGETFUL, TableDiff};
+use pawang_core::plan::{Cost, Left, Plan, Proposal, TableShape, Task};
+use pawang_core::{ByteSize, Kind, Report, Role, Value};
+use pawang_postgres::{Session, Target};
+use serde::Serialize;
+
+use super::{estate, preview, until_signal};
+use crate::cli::Global;
+use crate::cli::confirm::Agreement;
+use crate::cli::maintain;
+use crate::environment;
+use crate::estate::{Estate, Job};
+use crate::output::{self, Exit};
+use crate::recovering::{From, LIMIT_MINUTES, Order, ROLE, SCRATCH, random_word};
+use crate::sessions::world;
+
+const PURPOSE: &str = "restore";
+/// The first word is what kind of change it is: one at a time is done to a server.
+const TITLE: &str = "restore tables";
+const MERGE_TITLE: &str = "restore merge";
+/// How long the scratch server may take to go away.
+const GOODBYE: Duration = Duration::from_secs(30);
+const POLL: Duration = Duration::from_millis(20);
+
+/// Single tables
+#[derive(Debug, clap::Args)]
+#[group(id = "single-tables", multiple = true)]
+pub(super) struct Args {
+    /// Table to restore, with its schema, as in SQL; a partitioned one comes with its partitions (repeatable)
+    #[arg(long = "table", id = "tables", value_name = "SCHEMA.TABLE", conflicts_with_all = ["into", "replace", "tablespaces"])]
+    tables: Vec<String>,
+    /// New schema that gets the tables; `restored_` with the time when not said
+    #[arg(long, value_name = "SCHEMA", requires = "tables")]
+    into_schema: Option<String>,
+    /// Database of the tables, when it is not that of the instance
+    #[arg(long, value_name = "NAME", requires = "tables")]
+    database: Option<String>,
+    /// Write a plan that puts rows back that are missing or different now, for `pawang maintain apply`
+    #[arg(long, value_name = "FILE", requires = "tables")]
+    merge: Option<PathBuf>,
+    /// The plan also deletes rows that were not there then
+    #[arg(long, requires = "merge")]
+    merge_delete: bool,
+    /// Why, for the journal
+    #[arg(long, value_name = "TEXT", default_value = "", hide_short_help = true)]
+    why: String,
+    #[command(flatten)]
+    agreement: Agreement,
+    /// Folder in which the scratch server is made and removed
+    #[arg(long, value_name = "DIR", default_value = SCRATCH, hide_short_help = true)]
+    scratch: PathBuf,
+    /// Folder of the server's programs, when it is none of the usual
+    #[arg(long, value_name = "DIR", hide_short_help = true)]
+    bindir: Option<PathBuf>,
+    /// Superuser of the restored cluster
+    #[arg(long, value_name = "ROLE", default_value = ROLE, hide_short_help = true)]
+    role: String,
+    /// Libraries that must be loaded to read the data, such as timescaledb; no others are
+    #[arg(
+        long,
+        value_name = "LIBRARIES",
+        default_value = "",
+        hide_short_help = true
+    )]
+    preload: String,
+    /// Most minutes that recovery may take
+    #[arg(long, value_name = "MINUTES", default_value_t = LIMIT_MINUTES, hide_short_help = true)]
+    limit: u64,
+}
+
+/// What is told.
+#[derive(Serialize)]
+struct Told<'a> {
+    instance: &'a str,
+    database: &'a str,
+    schema: &'a str,
+    target: String,
+    plan: &'a Plan,
+    outcome: &'a pawang_core::plan::Outcome,
+    differences: &'a [TableDiff],
+    not_compared: &'a [Left],
+    milliseconds: Milliseconds,
+}
+
+/// How long each part took.
+#[derive(Clone, Copy, Default, Serialize)]
+struct Milliseconds {
+    recover: u128,
+    copy: u128,
+    compare: u128,
+}
+
+/// A table of the past that waits to be copied.
+struct Recovered {
+    scratch: Scratch,
+    plan: Plan,
+    shapes: Vec<TableShape>,
+}
+
+/// What the tables are in now.
+struct Compared {
+    differences: Vec<TableDiff>,
+    left: Vec<Left>,
+    merge: Option<Plan>,
+}
+
+/// One restore of tables.
+struct Work<'a> {
+    args: &'a super::Args,
+    global: &'a Global,
+    estate: &'a Estate,
+    job: &'a Job,
+    /// The database of the tables.
+    target: Target,
+    schema: String,
+    by: String,
+}
+
+impl Args {
+    /// Says whether tables are wanted, not a cluster.
+    pub(super) fn is_wanted(&self) -> bool {
+        !self.tables.is_empty()
+    }
+}
+
+/// Runs the command.
+pub(super) fn run(args: &super::Args, global: &Global) -> Result<Exit, Report> {
+    let estate = estate(global)?;
+    let job = args.place.job(&estate, global)?.ok_or_else(|| {
+        Report::new(Kind::Usage, "tables are restored into an instance")
+            .with_hint("add -i INSTANCE")
+    })?;
+    let named = args.table.database.as_ref();
+    let target = named.map_or_else(|| job.target.clone(), |name| job.target.with_database(name));
+    let at = environment::now().strftime("restored_%Y%m%d_%H%M%S");
+    let schema = args.table.into_schema.clone();
+    let work = Work {
+        args,
+        global,
+        estate: &estate,
+        job: &job,
+        target,
+        schema: schema.unwrap_or_else(|| at.to_string()),
+        by: format!("cli:{}", environment::person()),
+    };
+    work.run()
+}
+
+impl Work<'_> {
+    fn run(&self) -> Result<Exit, Report> {
+        let began = std::time::Instant::now();
+        let mut recovered = None;
+        let exit = until_signal(async {
+            let from = self.args.place.open(self.estate, self.global).await?;
+            let plan = self.plan(&from).await?;
+            self.is_free().await?;
+            if self.args.preview {
+                return preview(&plan, None, None, self.global);
+            }
+            if !self.global.quiet {
+                output::talk(plan.to_string().trim_end());
+            }
+            recovered = Some(self.recover(&from, &plan).await?);
+            Ok(Exit::Good)
+        })?;
+        let Some(recovered) = recovered else {
+            return Ok(exit);
+        };
+        let mut took = Milliseconds {
+            recover: began.elapsed().as_millis(),
+            ..Milliseconds::default()
+        };
+        let copying = std::time::Instant::now();
+        let Recovered {
+            scratch,
+            plan,
+            shapes,
+        } = recovered;
+        let why = self.args.table.why.as_str();
+        let agreement = (&self.args.table.agreement, why);
+        let done = maintain::agreed(&plan, self.job, agreement, self.estate, self.global);
+        took.copy = copying.elapsed().as_millis();
+        let comparing = std::time::Instant::now();
+        let mut compared = None;
+        until_signal(async {
+            gone(scratch).await;
+            if done.as_ref().is_ok_and(|(outcome, _)| outcome.good()) {
+                compared = Some(self.compare(&shapes).await?);
+            }
+            Ok(Exit::Good)
+        })?;
+        took.compare = comparing.elapsed().as_millis();
+        let (outcome, stopped) = done?;
+        let compared = compared.unwrap_or_else(|| Compared {
+            differences: Vec::new(),
+            left: Vec::new(),
+            merge: None,
+        });
+        self.tell(&plan, &outcome, &compared, took)?;
+        Ok(match (stopped, outcome.good()) {
+            (true, _) => Exit::Interrupted,
+            (_, false) => Exit::Answer,
+            _ => Exit::Good,
+        })
+    }
+
+    async fn plan(&self, from: &From) -> Result<RestorePlan, Report> {
+        let report = |error: pawang_backup::Error| error.report();
+        let wanted = self.args.aim.wanted(&TimeZone::system())?;
+        let source = Source::read(&from.repository, &from.cluster).await;
+        let source = source.map_err(report)?;
+        let plan = source.plan(&from.repository, &wanted).await;
+        plan.map_err(report)
+    }
+
+    async fn session(&self) -> Result<Session, Report> {
+        let session = Session::connect(&self.target, PURPOSE).await;
+        session.map_err(|error| error.report())
+    }
+
+    /// Refuses before anything is restored what would be refused in the end.
+    async fn is_free(&self) -> Result<(), Report> {
+        let session = self.session().await?;
+        let name = &self.job.instance.name;
+        if session.server.role == Role::Standby {
+            return Err(Report::new(
+                Kind::Refused,
+                format!("\"{name}\" is a standby, which cannot be written to"),
+            )
+            .with_hint("add -i with the name of its primary"));
+        }
+        let schema = &self.schema;
+        let sql = format!(
+            "SELECT pg_catalog.count(*) FROM pg_catalog.pg_namespace AS n WHERE n.nspname = '{}'",
+            schema.replace('\'', "''")
+        );
+        let found = session.read(&sql).await.map_err(|error| error.report())?;
+        let count = found.rows.first().map(|row| &row[0]);
+        if count == Some(&Value::Int(0)) {
+            return Ok(());
+        }
+        Err(
+            Report::new(Kind::Refused, format!("schema \"{schema}\" exists already"))
+                .with_detail("tables are restored into a new schema, never over what is there")
+                .with_hint(format!("--into-schema {schema}_2")),
+        )
+    }
+
+    /// Recovers the cluster, reads what the tables were like, and makes the plan.
+    async fn recover(&self, from: &From, plan: &RestorePlan) -> Result<Recovered, Report> {
+        let report = |error: pawang_backup::Error| error.report();
+        let args = &self.args.table;
+        let order = Order {
+            scratch: args.scratch.clone(),
+            bindir: args.bindir.clone(),
+            role: args.role.clone(),
+            preload: args.preload.clone(),
+            limit: Duration::from_secs(args.limit.saturating_mul(60)),
+            ..Order::default()
+        };
+        let mut settings = order.scratch_of(plan.cluster.major)?;
+        let forgetful = FORGETFUL.map(|(name, value)| (name, value.to_owned()));
+        settings.settings.extend(forgetful);
+        let mut scratch = Scratch::new(settings).await.map_err(report)?;
+        let recovered = table::recover(
+            &from.repository,
+            plan,
+            from.restore_command()?,
+            random_word()?,
+            &mut scratch,
+            order.limit,
+            environment::now(),
+        );
+        let prepared = match recovered.await {
+            Ok(_) => self.prepare(&scratch, plan).await,
+            Err(error) => Err(error.report()),
+        };
+        match prepared {
+            Ok((plan, shapes)) => Ok(Recovered {
+                scratch,
+                plan,
+                shapes,
+            }),
+            Err(report) => {
+                scratch.remove().await;
+                Err(report)
+            }
+        }
+    }
+
+    async fn prepare(
+        &self,
+        scratch: &Scratch,
+        plan: &RestorePlan,
+    ) -> Result<(Plan, Vec<TableShape>), Report> {
+        let report = |error: pawang_backup::Error| error.report();
+        let live = self.session().await?;
+        let database = &live.server.database;
+        let target = scratch.target(database).map_err(report)?;
+        let then = Session::connect(&target, PURPOSE).await;
+        let then = then.map_err(|error| error.report())?;
+        let tables = &self.args.table.tables;
+        let shapes = table::shapes(&then, tables).await.map_err(report)?;
+        let bytes: u64 = shapes.iter().map(|shape| shape.bytes).sum();
+        let evidence = shapes.iter().map(|shape| {
+            let size = ByteSize(shape.bytes).to_string();
+            (format!("{}.{}", shape.schema, shape.name), size)
+        });
+        let proposal = Proposal {
+            database: database.clone(),
+            reason: format!(
+                "{} tables, {}, as they were at {}, from backup {}",
+                shapes.len(),
+                ByteSize(bytes),
+                plan.target,
+                plan.backup()
+            ),
+            evidence: evidence.collect(),
+            task: Task::CopyTables {
+                schema: self.schema.clone(),
+                tables: shapes.clone(),
+                source: table::source(scratch, database),
+            },
+            cost: Cost {
+                wal: Some(ByteSize(bytes)),
+                disk: Some(ByteSize(bytes)),
+                ..Cost::default()
+            },
+        };
+        let plan = self.drafted(TITLE, &live, vec![proposal], Vec::new());
+        Ok((plan.await?, shapes))
+    }
+
+    async fn drafted(
+        &self,
+        title: &str,
+        session: &Session,
+        proposals: Vec<Proposal>,
+        left: Vec<Left>,
+    ) -> Result<Plan, Report> {
+        let world = world(self.job, session);
+        let now = environment::now();
+        let plan = pawang_act::draft(title, world, proposals, left, &self.by, now);
+        let mut plan = plan.map_err(|error| error.report())?;
+        let witnessed = pawang_act::witness(&mut plan, &self.target).await;
+        witnessed.map_err(|error| error.report())?;
+        Ok(plan)
+    }
+
+    /// Compares each table that was restored with what it is now; partitions come with their tables.
+    async fn compare(&self, shapes: &[TableShape]) -> Result<Compared, Report> {
+        let session = self.session().await?;
+        let database = &session.server.database;
+        let mut differences = Vec::new();
+        let mut left = Vec::new();
+        for shape in shapes.iter().filter(|shape| shape.partition_of.is_none()) {
+            let compared = table::compare(&session, &self.schema, shape).await;
+            match compared.map_err(|error| error.report())? {
+                Ok(difference) => differences.push(difference),
+                Err(why) => left.push(Left {
+                    database: database.clone(),
+                    object: format!("{}.{}", shape.schema, shape.name),
+                    why,
+                    blind: false,
+                }),
+            }
+        }
+        let merge = match &self.args.table.merge {
+            None => None,
+            Some(_) => {
+                let proposals = differences.iter().filter_map(|it| self.merge(it, database));
+                let proposals = proposals.collect();
+                let plan = self.drafted(MERGE_TITLE, &session, proposals, left.clone());
+                Some(plan.await?)
+            }
+        };
+        Ok(Compared {
+            differences,
+            left,
+            merge,
+        })
+    }
+
+    fn merge(&self, difference: &TableDiff, database: &str) -> Option<Proposal> {
+        let mut merge = difference.merge.clone();
+        let delete = self.args.table.merge_delete;
+        merge.insert = difference.only_restored > 0;
+        merge.update = difference.different > 0;
+        merge.delete = delete && difference.only_live > 0;
+        let rows = |wanted: bool, count: u64| if wanted { count } else { 0 };
+        (merge.insert || merge.update || merge.delete).then(|| Proposal {
+            database: database.to_owned(),
+            reason: format!(
+                "{} rows are inserted, {} updated, {} deleted, as the comparison found; triggers of the table run",
+                difference.only_restored,
+                difference.different,
+                rows(merge.delete, difference.only_live)
+            ),
+            evidence: difference
+                .samples
+                .iter()
+                .map(|sample| (sample.kind.clone(), sample.key.clone()))
+                .collect(),
+            task: Task::MergeRows {
+                table: difference.table.clone(),
+                merge,
+            },
+            cost: Cost::default(),
+        })
+    }
+
+    fn tell(
+        &self,
+        plan: &Plan,
+        outcome: &pawang_core::plan::Outcome,
+        compared: &Compared,
+        took: Milliseconds,
+    ) -> Result<(), Report> {
+        if self.global.json {
+            let told = Told {
+                instance: &self.job.instance.name,
+                database: &self.target.database,
+                schema: &self.schema,
+                target: plan
+                    .actions
+                    .first()
+                    .map(|action| action.reason.clone())
+                    .unwrap_or_default(),
+                plan,
+                outcome,
+                differences: &compared.differences,
+                not_compared: &compared.left,
+                milliseconds: took,
+            };
+            output::json("pawang.restore.table/1", &told)?;
+        } else {
+            output::data(&self.text(compared, took))?;
+        }
+        match (&compared.merge, &self.args.table.merge) {
+            (Some(merge), Some(_)) if merge.actions.is_empty() => {
+                output::talk("nothing is to be merged");
+                Ok(())
+            }
+            (Some(merge), Some(file)) => maintain::write(merge, file),
+            _ => Ok(()),
+        }
+    }
+
+    fn text(&self, compared: &Compared, took: Milliseconds) -> String {
+        let mut text = String::new();
+        for it in &compared.differences {
+            // Writing to a string cannot fail.
+            let _ = writeln!(
+                text,
+                "{} against {}.{}: {} rows the same, {} different, {} only then, {} only now",
+                it.table,
+                self.schema,
+                it.table.name,
+                it.same,
+                it.different,
+                it.only_restored,
+                it.only_live
+            );
+            for sample in &it.samples {
+                let _ = writeln!(text, "  {:<14} {}", sample.kind, sample.key);
+            }
+            if !it.left_out.is_empty() {
+                let columns = it.left_out.join(", ");
+                let _ = writeln!(text, "  not compared: columns {columns}");
+            }
+        }
+        for left in &compared.left {
+            let _ = writeln!(text, "{} was not compared: {}", left.object, left.why);
+        }
+        let seconds = |milliseconds: u128| milliseconds as f64 / 1000.0;
+        let _ = writeln!(
+            text,
+            "recovered in {:.1} s, copied in {:.1} s, compared in {:.1} s",
+            seconds(took.recover),
+            seconds(took.copy),
+            seconds(took.compare)
+        );
+        text
+    }
+}
+
+/// Lets the scratch server go, and waits until nothing is left of it.
+async fn gone(scratch: Scratch) {
+    let folder = scratch.folder().to_owned();
+    drop(scratch);
+    let removed = async {
+        while folder.exists() {
+            tokio::time::sleep(POLL).await;
+        }
+    };
+    let removed = tokio::time::timeout(GOODBYE, removed).await;
+    if removed.is_err() {
+        output::talk(&format!("\"{}\" is still there", folder.display()));
+    }
+}

@@ -1,0 +1,290 @@
+//! From `[[repository]]` to opened repositories and to what is in them, for commands and for the daemon.
+
+use std::num::NonZeroU64;
+use std::path::Path;
+use std::sync::Arc;
+
+use jiff::SignedDuration;
+use pawang_backup::repository::{Keys, Mode, Rate, RepositorySettings};
+use pawang_backup::retention::Policy;
+use pawang_backup::survey::{Memory, blind, survey};
+use pawang_backup::take::{Progress, TakeRequest, Wanted};
+use pawang_backup::{ClusterId, Error, Repository};
+use pawang_config::{BackupRetention, BackupSettings, Config, Period, RepositoryConfig};
+use pawang_core::backup::{BackupFacts, BackupPromise, RepositoryFacts, Survey};
+use pawang_core::{ByteSize, Facts, Kind, Report, Secret, Server, Timestamp};
+
+use crate::estate::Job;
+use crate::taking;
+
+/// A repository of the configuration, opened or not.
+pub(crate) struct Opened<'a> {
+    /// Its entry.
+    pub config: &'a RepositoryConfig,
+    /// It, or why it could not be opened.
+    pub repository: Result<Repository, Report>,
+}
+
+/// Opens a repository of the configuration.
+///
+/// # Errors
+/// The secret cannot be read, or the place cannot be reached or is no repository.
+pub(crate) async fn open(config: &RepositoryConfig) -> Result<Repository, Report> {
+    let settings = settings(config)?;
+    let opened = Repository::open(&config.place, &settings).await;
+    opened.map_err(|error| error.report())
+}
+
+/// Opens a repository as people name it: by its name in the configuration, or by its place, which may have an entry there.
+///
+/// # Errors
+/// The secret cannot be read, or the place cannot be reached or is no repository.
+pub(crate) async fn named<'a>(
+    config: &'a Config,
+    word: &str,
+) -> Result<(Option<&'a RepositoryConfig>, Repository), Report> {
+    let at = |place: &str| place.trim_end_matches('/') == word.trim_end_matches('/');
+    let mut entries = config.repositories.iter();
+    let entry = config.repository(word);
+    if let Some(entry) = entry.or_else(|| entries.find(|entry| at(&entry.place))) {
+        return Ok((Some(entry), open(entry).await?));
+    }
+    let opened = Repository::open(word, &RepositorySettings::default()).await;
+    Ok((None, opened.map_err(|error| error.report())?))
+}
+
+/// Returns how the place of a repository is reached.
+///
+/// # Errors
+/// The file of the secret key cannot be read, or a recipient is none.
+pub(crate) fn settings(config: &RepositoryConfig) -> Result<RepositorySettings, Report> {
+    let secret_key = config.secret_key_file.as_deref().map(secret).transpose()?;
+    Ok(RepositorySettings {
+        endpoint: config.endpoint.clone(),
+        region: config.region.clone(),
+        path_style: config.path_style,
+        access_key: config.access_key.clone(),
+        secret_key,
+        allow_http: config.allow_http,
+        certificates: config.ca_file.clone(),
+        keys: Keys::load(&config.recipients, config.identity_file.as_deref())?,
+        ..RepositorySettings::default()
+    })
+}
+
+fn secret(path: &Path) -> Result<Secret<String>, Report> {
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        let what = format!("could not read the secret key in \"{}\"", path.display());
+        Report::new(Kind::Usage, what).with_detail(error.to_string())
+    })?;
+    let line = text.lines().next().unwrap_or_default();
+    Ok(Secret::new(line.trim().to_owned()))
+}
+
+/// Opens the repositories that hold backups of an instance.
+///
+/// # Errors
+/// None holds any.
+pub(crate) async fn of_instance<'a>(
+    config: &'a Config,
+    job: &Job,
+) -> Result<Vec<Opened<'a>>, Report> {
+    let wanted = config.backup_settings(&job.config).repositories;
+    if wanted.is_empty() {
+        let name = &job.instance.name;
+        let report = Report::new(
+            Kind::Usage,
+            format!("no repository holds backups of \"{name}\""),
+        );
+        return Err(report.with_hint(format!("pawang backup setup -i {name} --repo /srv/backup")));
+    }
+    let mut opened = Vec::with_capacity(wanted.len());
+    for config in wanted.iter().filter_map(|name| config.repository(name)) {
+        let repository = open(config).await;
+        opened.push(Opened { config, repository });
+    }
+    Ok(opened)
+}
+
+/// Returns what a server says of its cluster, when its role may see it.
+pub(crate) fn cluster_of(server: &Server) -> Option<ClusterId> {
+    let system_identifier = server.epoch.system_identifier;
+    (system_identifier != 0).then_some(ClusterId {
+        system_identifier,
+        major: server.version / 10_000,
+    })
+}
+
+/// Returns the cluster of an instance: the one that its server names, else the one that was backed up last under its name.
+///
+/// The second way needs no server: it is gone when its backups are needed most.
+///
+/// # Errors
+/// The store could not say.
+pub(crate) async fn cluster(
+    repository: &Repository,
+    instance: &str,
+    server: Option<ClusterId>,
+) -> Result<Option<ClusterId>, Error> {
+    if server.is_some() {
+        return Ok(server);
+    }
+    let mut found: Option<(Timestamp, ClusterId)> = None;
+    for cluster in repository.clusters().await? {
+        let (commits, _) = repository.readable_backups(&cluster).await?;
+        let newest = commits.iter().filter(|it| it.server.instance == instance);
+        if let Some(ended_at) = newest.map(|commit| commit.ended_at).max() {
+            found = found.max(Some((ended_at, cluster)));
+        }
+    }
+    Ok(found.map(|(_, cluster)| cluster))
+}
+
+/// Returns the retention as the engine takes it.
+pub(crate) fn policy(retention: &BackupRetention) -> Policy {
+    let signed = |period: Period| SignedDuration::try_from(period.0).unwrap_or(SignedDuration::MAX);
+    Policy {
+        keep_fulls: retention.fulls,
+        keep_age: retention.age.map(signed),
+        window: retention.window.map(signed),
+        daily: retention.daily.unwrap_or(0),
+        weekly: retention.weekly.unwrap_or(0),
+        monthly: retention.monthly.unwrap_or(0),
+        yearly: retention.yearly.unwrap_or(0),
+        grace: retention.grace.map_or(SignedDuration::ZERO, signed),
+    }
+}
+
+/// Returns what was promised for an instance.
+pub(crate) fn promise(settings: &BackupSettings) -> BackupPromise {
+    BackupPromise {
+        rpo: settings.rpo,
+        rto: settings.rto,
+        drill_every: settings.drill_every,
+        slot: settings.stream.then(|| settings.slot.clone()),
+    }
+}
+
+/// Looks into one repository for one instance; what cannot be seen stays unseen.
+pub(crate) async fn look(
+    opened: &Opened<'_>,
+    instance: &str,
+    server: Option<ClusterId>,
+    policy: &Policy,
+    memory: &mut Memory,
+    now: Timestamp,
+) -> RepositoryFacts {
+    let seen = async {
+        let repository = opened.repository.as_ref();
+        let repository =
+            repository.map_err(|report| blind(&Error::Refused(Box::new(report.clone()))))?;
+        let cluster = cluster(repository, instance, server).await;
+        let survey = match cluster.map_err(|error| blind(&error))? {
+            None => Survey::default(),
+            Some(cluster) => survey(repository, &cluster, policy, memory, now)
+                .await
+                .map_err(|error| blind(&error))?,
+        };
+        Ok(Survey {
+            space_bytes: opened.config.space.map(|space| space.0.0),
+            ..survey
+        })
+    };
+    RepositoryFacts {
+        name: opened.config.name.clone(),
+        place: opened.config.place.clone(),
+        at: now,
+        survey: seen.await,
+        troubles: Vec::new(),
+    }
+}
+
+/// Looks into all repositories of an instance once.
+///
+/// # Errors
+/// No repository holds backups of it.
+pub(crate) async fn look_once(
+    config: &Config,
+    job: &Job,
+    server: Option<&Server>,
+    now: Timestamp,
+) -> Result<BackupFacts, Report> {
+    let settings = config.backup_settings(&job.config);
+    let policy = policy(&settings.retention);
+    let cluster = server.and_then(cluster_of);
+    let mut repositories = Vec::new();
+    for opened in of_instance(config, job).await? {
+        let mut memory = Memory::default();
+        let name = &job.instance.name;
+        repositories.push(look(&opened, name, cluster, &policy, &mut memory, now).await);
+    }
+    Ok(BackupFacts {
+        repositories,
+        promise: promise(&settings),
+    })
+}
+
+/// Returns where the server writes its WAL, when that was seen just now.
+pub(crate) fn position(facts: &Facts) -> Option<u64> {
+    let wal = facts.snapshot("wal", None).ok()?;
+    let position = wal.first()?.int("current_lsn")?;
+    u64::try_from(position).ok()
+}
+
+/// Returns what a backup is taken with, from the configuration.
+///
+/// # Errors
+/// The operating system gives no random numbers.
+pub(crate) fn take_request(
+    config: &RepositoryConfig,
+    repository: &Repository,
+    job: &Job,
+    settings: &BackupSettings,
+    wanted: Wanted,
+) -> Result<TakeRequest, Report> {
+    let store_rate = config.bandwidth.and_then(|rate| NonZeroU64::new(rate.0.0));
+    Ok(TakeRequest {
+        wanted,
+        checkpoint_fast: false,
+        rate_max: settings.max_rate.map(ByteSize),
+        store_rate: store_rate.map(|rate| Arc::new(Rate::new(rate))),
+        ..taking::request(job, repository)?
+    })
+}
+
+/// Says what a backup that is taken does now, in a few words.
+pub(crate) fn progress_words(progress: &Progress) -> String {
+    match progress {
+        Progress::Reads(Mode::Local, files) => format!("reads {files}"),
+        Progress::Reads(_, why) => format!("reads by the replication protocol: {why}"),
+        Progress::Checkpoint => "the server makes a checkpoint".to_owned(),
+        Progress::Started {
+            estimate: Some(size),
+            ..
+        } => format!("begun, about {size}"),
+        Progress::Started { estimate: None, .. } => "begun".to_owned(),
+        Progress::Came(size) => format!("{size} came"),
+        Progress::Wal {
+            stop,
+            fetching: true,
+        } => format!("fetches WAL up to {stop}"),
+        Progress::Wal {
+            stop,
+            fetching: false,
+        } => format!("waits for WAL up to {stop}"),
+        Progress::Note(note) => note.clone(),
+    }
+}
+
+/// Says why no backup is begun, when the repository holds as much as it may.
+pub(crate) fn full(facts: &RepositoryFacts) -> Option<Report> {
+    let survey = facts.survey.as_ref().ok()?;
+    let space = survey.space_bytes?;
+    (survey.used_bytes >= space).then(|| {
+        let what = format!("repository \"{}\" holds as much as it may", facts.name);
+        let (used, space) = (ByteSize(survey.used_bytes), ByteSize(space));
+        Report::new(Kind::Refused, what)
+            .with_detail(format!("{used} of {space}, its key \"space\""))
+            .with_hint("pawang backup expire --dry-run")
+    })
+}

@@ -1,0 +1,121 @@
+//! `pawang backup create`.
+
+use pawang_testbed::{Cluster, Setup, until};
+
+use crate::program::{Desk, instance};
+
+/// A desk with a repository beside it, and a server in its configuration.
+async fn desk(cluster: &Cluster) -> (Desk, String) {
+    let desk = Desk::new();
+    let place = desk.path("repository").display().to_string();
+    let repository = format!("[[repository]]\nname = \"here\"\nplace = \"{place}\"\n");
+    let file = repository + &instance("dwh-1", &cluster.url("postgres"));
+    desk.write("pawang.toml", &file);
+    let settings = pawang_backup::repository::RepositorySettings::default();
+    let at = "2026-11-22T08:00:00Z".parse().unwrap();
+    pawang_backup::Repository::setup(&place, &settings, at, [7; 10])
+        .await
+        .unwrap();
+    (desk, place)
+}
+
+#[tokio::test]
+async fn a_backup_is_taken_and_told() {
+    let cluster = Cluster::start(&Setup::default()).await;
+    let (desk, place) = desk(&cluster).await;
+    let screen = desk.pawang(&["backup", "create", "-i", "dwh-1"]);
+    assert_eq!(screen.code, 0, "{screen:?}");
+    assert!(
+        screen
+            .stdout
+            .contains(&format!("of dwh-1 is in {place}: full, ")),
+        "{screen:?}"
+    );
+    assert!(
+        screen.stdout.contains("pages checked, none is wrong"),
+        "{screen:?}"
+    );
+    for told in [
+        "dwh-1: reads the files in \"/",
+        "dwh-1: waits for a checkpoint",
+        "dwh-1: begins at ",
+        " %, ",
+        "dwh-1: fetches WAL up to ",
+    ] {
+        assert!(screen.stderr.contains(told), "{told}: {screen:?}");
+    }
+    let words = [
+        "backup", "create", "-i", "dwh-1", "--repo", &place, "--type", "full", "--mode",
+        "protocol", "--json", "-q",
+    ];
+    let screen = desk.pawang(&words);
+    assert_eq!((screen.code, screen.stderr.as_str()), (0, ""), "{screen:?}");
+    let data = screen.data("pawang.backup.create/1");
+    assert_eq!(data[0]["instance"], "dwh-1");
+    assert_eq!(data[0]["kind"], "full");
+    assert_eq!(data[0]["mode"], "protocol");
+    assert_eq!(data[0]["pages"]["wrong"], 0);
+    let listed = desk.pawang(&["backup", "list", "-i", "dwh-1"]);
+    assert_eq!(
+        (listed.code, listed.stdout.lines().count()),
+        (0, 3),
+        "{listed:?}"
+    );
+    assert!(
+        listed.stdout.contains(data[0]["backup"].as_str().unwrap()),
+        "{listed:?}"
+    );
+}
+
+#[tokio::test]
+async fn what_cannot_be_taken_is_a_clear_error() {
+    let cluster = Cluster::start(&Setup::default()).await;
+    let (desk, _) = desk(&cluster).await;
+    let nowhere = desk.path("nowhere").display().to_string();
+    for (words, code, told) in [
+        (vec!["--repo", nowhere.as_str()], 3, "nowhere"),
+        (vec!["--repo", "relative"], 2, "relative"),
+        (vec!["--max-rate", "1kB"], 2, "is not between 32.0 kB and"),
+        (vec!["--max-rate", "much"], 2, "much"),
+        (vec!["--type", "incremental"], 4, "incremental"),
+    ] {
+        let all = [vec!["backup", "create", "-i", "dwh-1"], words.clone()].concat();
+        desk.pawang(&all).is_clear_error(code, &[told]);
+    }
+    desk.pawang(&["backup", "list", "-i", "dwh-1"]);
+    // Killed in the middle: no backup, and the next one is not in the way of anything.
+    let create = ["backup", "create", "-i", "dwh-1", "--mode"];
+    let slow = [&create[..], &["protocol", "--max-rate", "1MB"]].concat();
+    let running = desk.start(&slow);
+    until("a backup has begun", async || {
+        let sql = "SELECT FROM pg_stat_progress_basebackup WHERE backup_streamed > 0";
+        !cluster.sql("postgres", sql).await.is_empty()
+    })
+    .await;
+    // A dropped one is killed.
+    drop(running);
+    let screen = desk.pawang(&["backup", "create", "-i", "dwh-1", "--json"]);
+    assert_eq!(screen.code, 0, "{screen:?}");
+    let mut running = desk.start(&slow);
+    until("a backup has begun", async || {
+        let sql = "SELECT FROM pg_stat_progress_basebackup WHERE backup_streamed > 0";
+        !cluster.sql("postgres", sql).await.is_empty()
+    })
+    .await;
+    running.signal("INT");
+    let screen = running.screen();
+    assert_eq!(screen.code, 130, "{screen:?}");
+    assert!(screen.stderr.contains("is no backup"), "{screen:?}");
+    // Whoever reads files hears it as soon.
+    let slow = [&create[..], &["local", "--max-rate", "32kB"]].concat();
+    let mut running = desk.start(&slow);
+    until("a server is in backup mode", async || {
+        let sql =
+            "SELECT FROM pg_stat_activity WHERE query LIKE '%pg_backup_start%' AND state = 'idle'";
+        !cluster.sql("postgres", sql).await.is_empty()
+    })
+    .await;
+    running.signal("INT");
+    let screen = running.screen();
+    assert_eq!(screen.code, 130, "{screen:?}");
+}

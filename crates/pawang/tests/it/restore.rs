@@ -1,0 +1,318 @@
+//! `pawang restore`, `pawang drill` and `pawang recovery`: as a person runs them, beside a real server.
+
+use std::path::Path;
+
+use pawang_testbed::{Stop, until, versions};
+
+use crate::backup_world::World;
+use crate::program::{Desk, Screen};
+
+/// Runs `pawang` while the server goes on.
+async fn pawang(desk: &Desk, words: &[&str]) -> Screen {
+    let running = desk.start(words);
+    tokio::task::spawn_blocking(move || running.screen())
+        .await
+        .unwrap()
+}
+
+impl World {
+    async fn with_rows() -> World {
+        let world = World::new(versions()[0]).await;
+        let create = "CREATE TABLE fact AS SELECT generate_series(1, 1000) AS number";
+        world.cluster.sql("postgres", create).await;
+        world.backup().await;
+        world
+            .cluster
+            .sql("postgres", "INSERT INTO fact VALUES (1001)")
+            .await;
+        world.archive().await;
+        world
+    }
+
+    /// The words of a drill in the folder of the cluster, whose owner runs the scratch server.
+    fn drill<'a>(&'a self, more: &[&'a str]) -> Vec<String> {
+        let scratch = self.cluster.socket_directory().display().to_string();
+        let bin = self.cluster.bin_directory().display().to_string();
+        let folder = self.folder.display().to_string();
+        let words = [
+            "drill",
+            "run",
+            "--repository",
+            &folder,
+            "--scratch",
+            &scratch,
+            "--bindir",
+            &bin,
+        ];
+        words.iter().chain(more).map(ToString::to_string).collect()
+    }
+
+    /// Tells whether nothing of any drill is left.
+    fn is_clean(&self) -> bool {
+        let entries = std::fs::read_dir(self.cluster.socket_directory()).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name());
+        !names
+            .into_iter()
+            .any(|name| name.to_string_lossy().starts_with("pawang-drill"))
+    }
+}
+
+fn words(words: &[String]) -> Vec<&str> {
+    words.iter().map(String::as_str).collect()
+}
+
+#[tokio::test]
+async fn a_drill_gets_its_wal_by_pawang_and_says_what_it_proved() {
+    let world = World::with_rows().await;
+    let desk = Desk::new();
+    let good = world.drill(&[
+        "--to",
+        "latest",
+        "--probe",
+        "SELECT count(*) = 1001 FROM public.fact",
+        "--json",
+    ]);
+    let screen = pawang(&desk, &words(&good)).await;
+    assert_eq!(screen.code, 0, "{screen:?}");
+    let data = screen.data("pawang.drill.run/1");
+    assert_eq!(data["proof"]["problems"], serde_json::json!([]));
+    assert_eq!(data["findings"]["probes"], 1);
+    assert!(data["forecast_milliseconds"].as_u64().unwrap() > 0);
+
+    let wrong = world.drill(&[
+        "--to",
+        "latest",
+        "--probe",
+        "SELECT count(*) = 1000 FROM public.fact",
+    ]);
+    let screen = pawang(&desk, &words(&wrong)).await;
+    assert_eq!(screen.code, 1, "{screen:?}");
+    assert!(screen.stdout.contains("NOT PROVEN"), "{screen:?}");
+    assert!(
+        screen.stdout.contains("its answer is \"false\""),
+        "{screen:?}"
+    );
+
+    let random = world.drill(&[]);
+    let screen = pawang(&desk, &words(&random)).await;
+    assert_eq!(screen.code, 0, "{screen:?}");
+    assert!(screen.stdout.starts_with("proven     backup"), "{screen:?}");
+
+    let folder = world.folder.display().to_string();
+    let screen = pawang(
+        &desk,
+        &["drill", "history", "--repository", &folder, "--json"],
+    )
+    .await;
+    let drills = screen.data("pawang.drill.history/1")["drills"].clone();
+    let found: Vec<bool> = drills
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|proof| proof["problems"].as_array().unwrap().is_empty())
+        .collect();
+    assert_eq!(found, [true, false, true]);
+    assert!(world.is_clean());
+}
+
+#[tokio::test]
+async fn damaged_and_missing_wal_never_ends_in_a_shorter_database() {
+    let world = World::with_rows().await;
+    world
+        .cluster
+        .sql("postgres", "INSERT INTO fact VALUES (1002)")
+        .await;
+    let position = world.position().await;
+    world.archive().await;
+    world
+        .cluster
+        .sql("postgres", "INSERT INTO fact VALUES (1003)")
+        .await;
+    world.archive().await;
+    let path = world.segment(position);
+    let good = std::fs::read(&path).unwrap();
+    let put = |bytes: &[u8]| {
+        std::io::Write::write_all(&mut std::fs::File::create(&path).unwrap(), bytes).unwrap();
+    };
+    let desk = Desk::new();
+    let drill = world.drill(&[
+        "--to",
+        "latest",
+        "--probe",
+        "SELECT count(*) = 1003 FROM public.fact",
+    ]);
+    for fault in ["flipped", "cut", "empty", "gone"] {
+        match fault {
+            "flipped" => {
+                let mut bytes = good.clone();
+                bytes[good.len() / 2] ^= 0x10;
+                put(&bytes);
+            }
+            "cut" => put(&good[..good.len() / 2]),
+            "empty" => put(&[]),
+            _ => std::fs::remove_file(&path).unwrap(),
+        }
+        let screen = pawang(&desk, &words(&drill)).await;
+        assert_ne!(screen.code, 0, "{fault}: {screen:?}");
+        assert!(
+            !screen.stdout.contains("proven     "),
+            "{fault}: {screen:?}"
+        );
+        assert!(
+            !screen.stdout.contains("open after"),
+            "it never opened, {fault}: {screen:?}"
+        );
+    }
+    put(&good);
+    let screen = pawang(&desk, &words(&drill)).await;
+    assert_eq!(screen.code, 0, "{screen:?}");
+    assert!(world.is_clean());
+}
+
+#[tokio::test]
+async fn a_restore_says_what_it_will_do_and_refuses_what_it_cannot() {
+    let world = World::with_rows().await;
+    let desk = Desk::new();
+    let repository = world.folder.display().to_string();
+    let into = world.cluster.socket_directory().join("restored");
+    let directory = into.display().to_string();
+    let restore = async |more: &[&str]| {
+        let fixed = ["restore", "--repository", &repository, "--into", &directory];
+        let all: Vec<&str> = fixed.iter().chain(more).copied().collect();
+        pawang(&desk, &all).await
+    };
+    let asked = restore(&["--to", "2026-11-20 14:30"]).await;
+    asked.is_clear_error(2, &["which one is meant", "2026-11-20 14:30:00 UTC"]);
+    let twice = restore(&["--to", "2026-10-25 02:30 Europe/Berlin"]).await;
+    twice.is_clear_error(2, &["happened twice", "+01:00", "+02:00"]);
+    let early = restore(&["--to", "2020-01-01T00:00:00Z"]).await;
+    early.is_clear_error(4, &["before the end of the first backup"]);
+    let late = restore(&["--to", "2040-01-01T00:00:00Z"]).await;
+    late.is_clear_error(4, &["is not in the WAL", "the last transaction"]);
+    let far = restore(&["--to-lsn", "FF/0"]).await;
+    far.is_clear_error(4, &["after the last WAL"]);
+    let no_name = pawang(
+        &desk,
+        &[
+            "restore",
+            "--repository",
+            "/no/such/folder",
+            "--into",
+            &directory,
+        ],
+    )
+    .await;
+    no_name.is_clear_error(3, &["could not open repository"]);
+    assert!(!into.exists(), "nothing was touched");
+
+    let preview = restore(&["--to", "latest", "--preview"]).await;
+    assert_eq!(preview.code, 0, "{preview:?}");
+    for word in ["cluster", "backup", "consistent at", "is free", "room"] {
+        assert!(preview.stdout.contains(word), "{word}: {preview:?}");
+    }
+    assert!(!into.exists(), "a preview touches nothing");
+    let done = restore(&["--to", "latest", "--json"]).await;
+    assert_eq!(done.code, 0, "{done:?}");
+    assert!(done.data("pawang.restore/1")["files"].as_u64().unwrap() > 900);
+    let conf = std::fs::read_to_string(into.join("postgresql.auto.conf")).unwrap();
+    assert!(
+        conf.contains("wal get %f %p --repository") && conf.contains("archive_mode = 'off'"),
+        "{conf}"
+    );
+    let again = restore(&[]).await;
+    again.is_clear_error(4, &["is the data directory of this cluster", "--replace"]);
+    let live = world.cluster.data_directory().display().to_string();
+    let live = pawang(
+        &desk,
+        &[
+            "restore",
+            "--repository",
+            &repository,
+            "--into",
+            &live,
+            "--replace",
+        ],
+    )
+    .await;
+    live.is_clear_error(4, &["a server runs in", "pg_ctl stop"]);
+    assert!(Path::new(&into).join("recovery.signal").exists());
+}
+
+#[tokio::test]
+async fn the_last_commits_of_a_broken_server_come_from_its_own_wal() {
+    let mut world = World::with_rows().await;
+    let desk = Desk::new();
+    // A receiver has the beginning of the current segment in the archive.
+    world.store_live_tail().await;
+    world
+        .cluster
+        .sql("postgres", "INSERT INTO fact VALUES (1002)")
+        .await;
+    world.cluster.stop(Stop::Immediate).await;
+    let into = world.cluster.data_directory().display().to_string();
+    let repository = world.folder.display().to_string();
+    let words = [
+        "restore",
+        "--repository",
+        &repository,
+        "--into",
+        &into,
+        "--replace",
+        "--action",
+        "promote",
+    ];
+    let screen = pawang(&desk, &words).await;
+    assert_eq!(screen.code, 0, "{screen:?}");
+    assert!(
+        screen.stdout.contains("the old data directory is"),
+        "{screen:?}"
+    );
+    assert!(
+        screen
+            .stdout
+            .contains("were not archived are replayed first"),
+        "{screen:?}"
+    );
+    world.cluster.start_again().await;
+    until("it is promoted", async || {
+        world.text("SELECT pg_is_in_recovery()").await == "f"
+    })
+    .await;
+    assert_eq!(world.text("SELECT max(number) FROM fact").await, "1002");
+}
+
+#[tokio::test]
+async fn the_plan_says_what_is_promised_and_what_was_measured() {
+    let world = World::with_rows().await;
+    let desk = Desk::new();
+    let config = format!(
+        "[[repository]]\nname = \"main\"\nplace = \"{}\"\n\n[backup]\nrpo = \"5 min\"\nrto = \"1 h\"\n\n\
+         [[instance]]\nname = \"test\"\nurl = \"{}\"\n",
+        world.folder.display(),
+        world.cluster.url("postgres")
+    );
+    desk.write("pawang.toml", &config);
+    let screen = pawang(&desk, &["recovery", "plan", "-i", "test"]).await;
+    assert_eq!(screen.code, 0, "{screen:?}");
+    for word in [
+        "## test",
+        "5m",
+        "1h",
+        "never proven",
+        "### The machine is lost",
+        "archive_command",
+    ] {
+        assert!(screen.stdout.contains(word), "{word}: {screen:?}");
+    }
+    let drill = world.drill(&["-i", "test"]);
+    let drill: Vec<&str> = drill
+        .iter()
+        .map(String::as_str)
+        .filter(|word| *word != "--repository" && **word != *world.folder.display().to_string())
+        .collect();
+    let screen = pawang(&desk, &drill).await;
+    assert_eq!(screen.code, 0, "{screen:?}");
+    let screen = pawang(&desk, &["recovery", "plan"]).await;
+    assert!(screen.stdout.contains("in the last drill"), "{screen:?}");
+    assert!(!screen.stdout.contains("never proven"), "{screen:?}");
+}
