@@ -6,6 +6,7 @@
 )]
 
 mod chain;
+mod clean;
 mod delta;
 mod drill;
 mod failures;
