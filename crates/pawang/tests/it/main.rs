@@ -18,6 +18,7 @@ mod dump;
 mod estate;
 mod explain;
 mod formats;
+mod full_disk;
 mod history;
 mod incident;
 mod init;
