@@ -351,6 +351,11 @@ fn server_words(settings: &ScratchSettings) -> Vec<String> {
         data(&settings.folder).display().to_string(),
     ];
     for (name, value) in [
+        // A file of the source may name the source's own, and would count more than -D.
+        (
+            "data_directory",
+            data(&settings.folder).display().to_string(),
+        ),
         ("listen_addresses", String::new()),
         ("unix_socket_directories", folder.clone()),
         ("port", PORT.to_string()),
