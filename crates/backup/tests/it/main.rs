@@ -25,6 +25,7 @@ mod repository;
 mod restore;
 mod s3;
 mod seal;
+mod sizes;
 mod stock;
 mod take;
 mod torn;
