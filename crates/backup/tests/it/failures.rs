@@ -183,7 +183,7 @@ async fn a_commit_that_rots_hides_its_own_backup_only() {
 }
 
 /// Runs a program of the server on its data directory, as its owner.
-fn as_owner(cluster: &Cluster, program: &str, words: &[&str]) {
+pub(crate) fn as_owner(cluster: &Cluster, program: &str, words: &[&str]) {
     use std::os::unix::fs::MetadataExt;
     use std::os::unix::process::CommandExt;
     let data = cluster.data_directory();

@@ -5,6 +5,7 @@
     reason = "tests stand where the binary stands: they say what time it is"
 )]
 
+mod between;
 mod chain;
 mod clean;
 mod delta;
