@@ -586,6 +586,62 @@ async fn another_story_and_a_repository_that_is_away() {
     );
 }
 
+/// Returns how many bytes of WAL are in the spool.
+fn spooled(place: &Place) -> u64 {
+    let folders = std::fs::read_dir(place.spool()).into_iter().flatten();
+    let files = folders.flat_map(|folder| std::fs::read_dir(folder.unwrap().path()).unwrap());
+    // One may be on its way into the repository, and gone.
+    files
+        .filter_map(|file| file.unwrap().metadata().ok())
+        .map(|found| found.len())
+        .sum()
+}
+
+#[tokio::test]
+async fn the_spool_has_a_bound_and_the_server_keeps_the_rest() {
+    const BOUND: u64 = 3 * SEGMENT_BYTES as u64;
+    /// The segment that grows, and what may come at once.
+    const MORE: u64 = SEGMENT_BYTES as u64 + (4 << 20);
+    let server = Cluster::start(&Setup {
+        settings: &[("wal_keep_size", "1GB")],
+        ..Setup::default()
+    })
+    .await;
+    let place = Place::new();
+    let mut options = place.options(&server.url("postgres"));
+    options.spool_bytes_max = BOUND;
+    let from = position(&server, FLUSHED).await;
+    let repository = place.folder.path().join("repository");
+    let away = place.folder.path().join("away");
+    let mut end = Lsn(0);
+    let (ended, progress) = during(&options, async |told: &Told| {
+        until("it streams", async || {
+            told.any(|p| matches!(p, Progress::Started { .. }))
+        })
+        .await;
+        std::fs::rename(&repository, &away).unwrap();
+        std::fs::write(&repository, "not a folder").unwrap();
+        for _ in 0..20 {
+            end = write(&server).await;
+            assert!(spooled(&place) <= BOUND + MORE, "{}", spooled(&place));
+        }
+        assert!(end.bytes_since(from) > 2 * (BOUND + MORE));
+        until("the spool is full", async || spooled(&place) >= BOUND).await;
+        let kept = "SELECT (flush_lsn < pg_current_wal_flush_lsn())::text, wal_status FROM pg_stat_replication, pg_replication_slots";
+        let rows = server.sql("postgres", kept).await;
+        assert_eq!(rows[0][0].as_deref(), Some("true"));
+        assert!(!told.flushed(end) && spooled(&place) <= BOUND + MORE);
+        std::fs::remove_file(&repository).unwrap();
+        std::fs::rename(&away, &repository).unwrap();
+        until("all of it is durable", async || told.flushed(end)).await;
+    })
+    .await;
+    ended.unwrap();
+    let wrong = |p: &Progress| matches!(p, Progress::Gap(_) | Progress::Diverged { .. });
+    assert!(!progress.iter().any(wrong), "{progress:?}");
+    is_kept(&place, &server, &cluster_id(&progress), from, end).await;
+}
+
 /// The process that is killed: a receiver until then; nothing when tests run.
 #[tokio::test]
 #[expect(
