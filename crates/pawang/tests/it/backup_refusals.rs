@@ -1,6 +1,5 @@
 //! What a backup, a receiver and a restore cannot work with: a clear error, the right code, and nothing is harmed.
 
-use std::net::TcpListener;
 use std::path::Path;
 
 use pawang_backup::Repository;
@@ -205,20 +204,10 @@ async fn a_repository_that_is_newer_or_away() {
         "nothing was written"
     );
     assert!(!desk.path("restored").exists());
-    // A bucket that nobody serves.
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = closed.local_addr().unwrap().port();
-    drop(closed);
-    let bucket = format!(
-        "[[repository]]\nname = \"main\"\nplace = \"s3://bucket/dwh\"\nendpoint = \"http://127.0.0.1:{port}\"\nallow_http = true\nregion = \"here\"\ntry_again_for = \"1 s\"\n\n{}",
-        instance("dwh-1", &cluster.url("postgres"))
-    );
-    desk.write("pawang.toml", &bucket);
-    let keys = [
-        ("AWS_ACCESS_KEY_ID", "key"),
-        ("AWS_SECRET_ACCESS_KEY", "hidden"),
-    ];
-    let away = desk.pawang_with(&["backup", "create", "-i", "dwh-1"], &keys);
-    away.is_clear_error(3, &["s3://bucket/dwh"]);
-    assert!(!format!("{away:?}").contains("hidden"));
+    // One that is not mounted is not made anew.
+    std::fs::rename(desk.path("repository"), desk.path("away")).unwrap();
+    for screen in [create(&desk, &[]), stream(&desk), desk.pawang(&restore)] {
+        screen.is_clear_error(3, &["repository", "hint: pawang backup setup"]);
+    }
+    assert!(!desk.path("repository").exists());
 }
