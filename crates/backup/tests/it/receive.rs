@@ -14,7 +14,7 @@ use pawang_backup::wal::{Listing, SegmentName, Timeline, gap};
 use pawang_backup::{ClusterId, Error, Repository};
 use pawang_core::{Kind, Lsn};
 use pawang_postgres::{Environment, Target};
-use pawang_testbed::{Cluster, Setup, until, versions};
+use pawang_testbed::{Cluster, Setup, Version, until, versions};
 use tokio::sync::watch;
 
 /// The test bed's clusters have small segments.
@@ -448,7 +448,12 @@ async fn a_slot_that_the_server_gave_up_is_a_hole() {
         .await;
         ended.unwrap();
         let cluster = cluster_id(&progress);
-        server.set("max_slot_wal_keep_size", Some("1MB")).await;
+        // Because it keeps too much or, where the server can say so, because nobody came for too long.
+        let (setting, value) = match server.version() >= Version(18) {
+            true => ("idle_replication_slot_timeout", "1s"),
+            false => ("max_slot_wal_keep_size", "1MB"),
+        };
+        server.set(setting, Some(value)).await;
         until("the slot is lost", async || {
             let turn = "CREATE TABLE gone (); DROP TABLE gone; SELECT pg_switch_wal(); CHECKPOINT";
             server.sql("postgres", turn).await;
