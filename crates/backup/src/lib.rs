@@ -17,6 +17,7 @@
 //! | what is there, for checks, pages, metrics and commands | [`mod@survey`] |
 //! | repositories of other tools | [`other`] |
 
+mod child;
 pub mod drill;
 pub mod dump;
 mod error;

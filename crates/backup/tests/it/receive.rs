@@ -381,18 +381,28 @@ async fn two_promotions_while_it_was_away() {
     }
 }
 
+/// Receives until a table that is written meanwhile is durable; returns where that ends, and what was told.
+async fn received(options: &ReceiveOptions, server: &Cluster) -> (Lsn, Vec<Progress>) {
+    let mut end = Lsn(0);
+    let (ended, progress) = during(options, async |told: &Told| {
+        until("it streams", async || {
+            told.any(|p| matches!(p, Progress::Started { .. }))
+        })
+        .await;
+        end = write(server).await;
+        until("all is durable", async || told.flushed(end)).await;
+    })
+    .await;
+    ended.unwrap();
+    (end, progress)
+}
+
 #[tokio::test]
 async fn a_hole_is_written_down() {
     for server in start(&[]).await {
         let place = Place::new();
         let options = place.options(&server.url("postgres"));
-        let mut before = Lsn(0);
-        let (ended, progress) = during(&options, async |told: &Told| {
-            before = write(&server).await;
-            until("all is durable", async || told.flushed(before)).await;
-        })
-        .await;
-        ended.unwrap();
+        let (before, progress) = received(&options, &server).await;
         let cluster = cluster_id(&progress);
         server
             .sql("postgres", "SELECT pg_drop_replication_slot('pawang')")
@@ -401,17 +411,7 @@ async fn a_hole_is_written_down() {
             let turn = "CREATE TABLE gone (); DROP TABLE gone; SELECT pg_switch_wal(); CHECKPOINT";
             server.sql("postgres", turn).await;
         }
-        let mut end = Lsn(0);
-        let (ended, progress) = during(&options, async |told: &Told| {
-            until("it streams", async || {
-                told.any(|p| matches!(p, Progress::Started { .. }))
-            })
-            .await;
-            end = write(&server).await;
-            until("all is durable", async || told.flushed(end)).await;
-        })
-        .await;
-        ended.unwrap();
+        let (end, progress) = received(&options, &server).await;
         let told = progress.iter().find_map(|progress| match progress {
             Progress::Gap(gap) => Some(gap.clone()),
             _ => None,
@@ -440,13 +440,7 @@ async fn a_slot_that_the_server_gave_up_is_a_hole() {
     for server in start(&[]).await {
         let place = Place::new();
         let options = place.options(&server.url("postgres"));
-        let mut before = Lsn(0);
-        let (ended, progress) = during(&options, async |told: &Told| {
-            before = write(&server).await;
-            until("all is durable", async || told.flushed(before)).await;
-        })
-        .await;
-        ended.unwrap();
+        let (before, progress) = received(&options, &server).await;
         let cluster = cluster_id(&progress);
         // Because it keeps too much or, where the server can say so, because nobody came for too long.
         let (setting, value) = match server.version() >= Version(18) {
@@ -461,17 +455,7 @@ async fn a_slot_that_the_server_gave_up_is_a_hole() {
             server.sql("postgres", status).await[0][0].as_deref() == Some("lost")
         })
         .await;
-        let mut end = Lsn(0);
-        let (ended, progress) = during(&options, async |told: &Told| {
-            until("it streams", async || {
-                told.any(|p| matches!(p, Progress::Started { .. }))
-            })
-            .await;
-            end = write(&server).await;
-            until("all is durable", async || told.flushed(end)).await;
-        })
-        .await;
-        ended.unwrap();
+        let (end, progress) = received(&options, &server).await;
         let told = progress.iter().any(|p| matches!(p, Progress::Gap(_)));
         assert!(told, "{progress:?}");
         let recorded = gap::gaps(&place.repository, &cluster).await.unwrap();
