@@ -261,6 +261,21 @@ async fn a_restore_finds_the_disk_full() {
     assert!(!into.join(pawang_backup::restore::MARKER).exists());
 }
 
+const STREAM: [&str; 6] = ["wal", "stream", "-i", "one", "--spool", "spool"];
+
+/// Receives until all is confirmed, without a hole.
+async fn received(desk: &Desk, server: &Cluster) {
+    let run = desk.start_into(&STREAM, "out", "talk");
+    said(desk, "streaming from").await;
+    until("all is confirmed", async || {
+        text(server, CONFIRMED).await == "true"
+    })
+    .await;
+    assert_eq!(ended(run).await, 0, "{}", desk.read("talk"));
+    let talk = desk.read("talk");
+    assert!(!talk.contains("ALARM"), "{talk}");
+}
+
 #[tokio::test]
 async fn a_slot_that_fills_the_disk_of_its_server_is_told_before_and_nothing_is_lost() {
     if !may_mount(
@@ -281,23 +296,8 @@ async fn a_slot_that_fills_the_disk_of_its_server_is_told_before_and_nothing_is_
         instance("one", &server.url("postgres"))
     );
     desk.write("pawang.toml", &file);
-    let stream = ["wal", "stream", "-i", "one", "--spool", "spool"];
-    let receive = async |server: &Cluster| {
-        let run = desk.start_into(&stream, "out", "talk");
-        said(&desk, "streaming from").await;
-        until("all is confirmed", async || {
-            text(server, CONFIRMED).await == "true"
-        })
-        .await;
-        assert_eq!(ended(run).await, 0, "{}", desk.read("talk"));
-        assert!(
-            !desk.read("talk").contains("ALARM"),
-            "{}",
-            desk.read("talk")
-        );
-    };
     server.sql("postgres", "CREATE TABLE t (noise bytea)").await;
-    receive(&server).await;
+    received(&desk, &server).await;
     let risk = ["check", "slot-risk"];
     let calm = desk.pawang(&risk);
     assert_eq!(calm.code, 0, "{calm:?}");
@@ -318,7 +318,7 @@ async fn a_slot_that_fills_the_disk_of_its_server_is_told_before_and_nothing_is_
         written += 1;
     }
     server.kill();
-    desk.pawang(&[&stream[..], &["--once"]].concat())
+    desk.pawang(&[&STREAM[..], &["--once"]].concat())
         .is_clear_error(3, &["hint: "]);
     // There is room again: it starts, and whatever was acknowledged is there, and goes on its way.
     disk.clear();
@@ -328,7 +328,7 @@ async fn a_slot_that_fills_the_disk_of_its_server_is_told_before_and_nothing_is_
         .parse()
         .unwrap();
     assert!(rows >= written, "{rows} rows of {written}");
-    receive(&server).await;
+    received(&desk, &server).await;
     // Its WAL lies elsewhere, which no backup minds.
     for mode in ["local", "protocol"] {
         let taken = desk.pawang(&["backup", "create", "-i", "one", "--mode", mode]);
