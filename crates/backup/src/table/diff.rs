@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use pawang_core::plan::{ColumnDefault, MergeShape, Relation, TableShape};
+use pawang_core::Value;
+use pawang_core::plan::{ColumnDefault, MergeSeen, MergeShape, Relation, TableShape};
 use pawang_postgres::Session;
 use serde::Serialize;
 
@@ -76,29 +77,46 @@ pub async fn compare(
         Err(why) => return Ok(Err(why)),
     };
     let copy = format!("{}.{}", name(schema), name(&shape.name));
-    let first = name(&merge.key[0]);
-    let (same, different) = (merge.same_key(name), merge.different(name));
-    let joined = format!("{copy} AS r FULL JOIN {here} AS t ON {same}");
+    let joined = format!(
+        "{copy} AS r FULL JOIN {here} AS t ON {}",
+        merge.same_key(name)
+    );
+    let [only_restored, only_live, different] = merge.kinds(name);
     let kinds = [
-        ("only-restored", format!("t.{first} IS NULL")),
-        ("only-live", format!("r.{first} IS NULL")),
-        (
-            "different",
-            format!("r.{first} IS NOT NULL AND t.{first} IS NOT NULL AND {different}"),
-        ),
+        ("only-restored", only_restored),
+        ("only-live", only_live),
+        ("different", different),
     ];
-    let counts: Vec<String> = kinds
+    let columns: Vec<String> = kinds
         .iter()
-        .map(|(_, which)| format!("pg_catalog.count(*) FILTER (WHERE {which})"))
+        .map(|(_, which)| {
+            let digest = MergeShape::digest(which);
+            format!("pg_catalog.count(*) FILTER (WHERE {which}), {digest}")
+        })
         .collect();
     let sql = format!(
         "SELECT {}, pg_catalog.count(*) FROM {joined}",
-        counts.join(", ")
+        columns.join(", ")
     );
     let counted = session.read_within(&sql, LIMIT).await?;
-    let count = |at: usize| {
-        let value = counted.rows.first().and_then(|row| row[at].as_int());
+    let row = counted.rows.first().map_or(&[][..], Vec::as_slice);
+    // Each kind has a count and a digest; the last column counts them all.
+    let number = |column: usize| {
+        let value = row.get(column).and_then(Value::as_int);
         value.and_then(|it| u64::try_from(it).ok()).unwrap_or(0)
+    };
+    let count = |kind: usize| number(2 * kind);
+    let digest = |kind: usize| {
+        let value = row.get(2 * kind + 1).and_then(Value::as_text);
+        value.unwrap_or_default().to_owned()
+    };
+    let merge = MergeShape {
+        seen: MergeSeen {
+            only_restored: digest(0),
+            only_live: digest(1),
+            different: digest(2),
+        },
+        ..merge
     };
     let mut samples = Vec::new();
     for (at, (kind, which)) in kinds.iter().enumerate() {
@@ -172,6 +190,7 @@ ORDER BY a.attnum"
         insert: false,
         update: false,
         delete: false,
+        seen: MergeSeen::default(),
     };
     let mut left_out: Vec<String> = Vec::new();
     let mut key: Vec<(i64, String)> = Vec::new();
