@@ -87,37 +87,18 @@ pub async fn compare(
         ("only-live", only_live),
         ("different", different),
     ];
-    let columns: Vec<String> = kinds
-        .iter()
-        .map(|(_, which)| {
-            let digest = MergeShape::digest(which);
-            format!("pg_catalog.count(*) FILTER (WHERE {which}), {digest}")
-        })
-        .collect();
-    let sql = format!(
-        "SELECT {}, pg_catalog.count(*) FROM {joined}",
-        columns.join(", ")
-    );
-    let counted = session.read_within(&sql, LIMIT).await?;
-    let row = counted.rows.first().map_or(&[][..], Vec::as_slice);
-    // Each kind has a count and a digest; the last column counts them all.
-    let number = |column: usize| {
-        let value = row.get(column).and_then(Value::as_int);
-        value.and_then(|it| u64::try_from(it).ok()).unwrap_or(0)
-    };
-    let count = |kind: usize| number(2 * kind);
-    let digest = |kind: usize| {
-        let value = row.get(2 * kind + 1).and_then(Value::as_text);
-        value.unwrap_or_default().to_owned()
-    };
+    let conditions = kinds.each_ref().map(|(_, which)| which.as_str());
+    let counted = counted(session, &joined, conditions).await?;
+    let [only_restored, only_live, different] = counted.digests;
     let merge = MergeShape {
         seen: MergeSeen {
-            only_restored: digest(0),
-            only_live: digest(1),
-            different: digest(2),
+            only_restored,
+            only_live,
+            different,
         },
         ..merge
     };
+    let count = |kind: usize| counted.rows[kind];
     let mut samples = Vec::new();
     for (at, (kind, which)) in kinds.iter().enumerate() {
         if count(at) > 0 {
@@ -137,11 +118,44 @@ pub async fn compare(
         only_restored: count(0),
         only_live: count(1),
         different: count(2),
-        same: count(3) - count(0) - count(1) - count(2),
+        same: counted.all - count(0) - count(1) - count(2),
         samples,
         left_out,
         merge,
     }))
+}
+
+/// Rows of a copy and its table together.
+struct Counted {
+    /// How many there are of each kind that is not the same, and what they hold.
+    rows: [u64; 3],
+    digests: [String; 3],
+    /// How many there are in all.
+    all: u64,
+}
+
+async fn counted(session: &Session, joined: &str, kinds: [&str; 3]) -> Result<Counted, Error> {
+    let columns = kinds.map(|which| {
+        let digest = MergeShape::digest(which);
+        format!("pg_catalog.count(*) FILTER (WHERE {which}), {digest}")
+    });
+    let columns = columns.join(", ");
+    let sql = format!("SELECT {columns}, pg_catalog.count(*) FROM {joined}");
+    let counted = session.read_within(&sql, LIMIT).await?;
+    let row = counted.rows.first().map_or(&[][..], Vec::as_slice);
+    let number = |column: usize| {
+        let value = row.get(column).and_then(Value::as_int);
+        value.and_then(|it| u64::try_from(it).ok()).unwrap_or(0)
+    };
+    let text = |column: usize| {
+        let value = row.get(column).and_then(Value::as_text);
+        value.unwrap_or_default().to_owned()
+    };
+    Ok(Counted {
+        rows: [number(0), number(2), number(4)],
+        digests: [text(1), text(3), text(5)],
+        all: number(6),
+    })
 }
 
 async fn sampled(

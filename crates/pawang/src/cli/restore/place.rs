@@ -36,7 +36,7 @@ impl Place {
                         .with_hint("pawang backup setup --repo /srv/backup")
                 })?;
                 let opened = Repository::directory(&folder);
-                let way = Way::plain(folder.display().to_string());
+                let way = Way::folder(folder);
                 (opened.map_err(|error| error.report())?, way)
             }
             (named, Some(job)) => of_instance(estate, job, named.as_deref()).await?,
