@@ -14,6 +14,7 @@ use serde::Serialize;
 
 use crate::environment;
 use crate::estate::{Estate, Job};
+use crate::recovering;
 use crate::repositories::{self, Opened};
 use crate::upkeep;
 
@@ -74,6 +75,7 @@ pub(super) async fn preflight(estate: &Estate, job: &Job) -> Vec<Told> {
         Ok(all) => {
             for opened in &all {
                 look.repository(opened, facts.as_ref()).await;
+                look.reach(estate, opened).await;
             }
         }
         Err(report) => look.refused("repositories", &report),
@@ -439,13 +441,24 @@ impl Look<'_> {
         }
     }
 
+    /// Whether a server that is restored here could read the repository.
+    async fn reach(&mut self, estate: &Estate, opened: &Opened<'_>) {
+        if opened.repository.is_err() {
+            return;
+        }
+        if let Err(report) = recovering::check_drill(estate, opened, &self.settings).await {
+            let subject = format!("drills from \"{}\"", opened.config.name);
+            self.refused(&subject, &report);
+        }
+    }
+
     /// What drills need here.
     fn machine(&mut self) {
         let major = self.version / 10_000;
         if major == 0 {
             return;
         }
-        match binaries::server(major, None) {
+        match binaries::server(major, self.settings.scratch.programs.as_deref()) {
             Err(report) => {
                 let what = format!("{}: backups cannot be proven here", report.primary);
                 let hint = format!(
