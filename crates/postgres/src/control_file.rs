@@ -138,7 +138,11 @@ fn whole(data_directory: &Path) -> Result<(Vec<u8>, ControlFile), Error> {
     Err(Error::ControlFile { path, problem })
 }
 
-fn parse(bytes: &[u8]) -> Result<ControlFile, String> {
+/// Reads the content of a control file.
+///
+/// # Errors
+/// The words say what is wrong; a checksum also is wrong for a moment while the server writes the file.
+pub fn parse(bytes: &[u8]) -> Result<ControlFile, String> {
     let fields = Fields(bytes);
     let control_version = fields.u32(8)?;
     let catalog_version = fields.u32(12)?;

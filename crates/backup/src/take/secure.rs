@@ -8,6 +8,8 @@ use pawang_core::{Kind, Lsn, Report};
 use pawang_postgres::replication::{Replication, WalEvent, WalStream};
 use tokio::time::{Instant, sleep, timeout};
 
+use super::contact::Contact;
+use super::lanes::{WAL_READ_BYTES, WalFiles};
 use super::preflight::Known;
 use super::{Progress, TakeRequest};
 use crate::Error;
@@ -23,10 +25,40 @@ const SWITCH_WAIT: Duration = Duration::from_secs(5);
 const PIECE_BYTES: u32 = 64 << 20;
 const LEVEL: i32 = 1;
 
+/// Where a backup fetches WAL from that nobody else brings.
+pub(super) enum WalSource {
+    /// The replication protocol; with a slot that keeps it meanwhile, where there was one.
+    Replication(Option<Hold>),
+    /// The files of the server, as long as they are there.
+    Files,
+}
+
 /// A connection whose slot makes the server keep WAL while a backup is taken; both end together.
 pub(super) struct Hold {
     replication: Replication,
     slot: String,
+}
+
+impl WalSource {
+    /// Chooses by how the server is asked.
+    pub(super) async fn of(
+        contact: &Contact,
+        request: &TakeRequest,
+        observe: &mut (dyn FnMut(Progress) + Send),
+    ) -> WalSource {
+        match contact {
+            Contact::Replication(_) => {
+                WalSource::Replication(Hold::begin(request, observe).await)
+            }
+            Contact::Sql(_, refused) => {
+                observe(Progress::Note(format!(
+                    "the server does not keep WAL for this backup ({}): what nobody brings is read from its files in the end",
+                    refused.report().primary
+                )));
+                WalSource::Files
+            }
+        }
+    }
 }
 
 impl Hold {
@@ -67,7 +99,7 @@ pub(super) struct Needed {
 pub(super) async fn secure(
     request: &TakeRequest,
     known: &Known,
-    hold: Option<Hold>,
+    from: WalSource,
     needed: &Needed,
     observe: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<(), Error> {
@@ -95,18 +127,8 @@ pub(super) async fn secure(
         stop: needed.stop,
         fetching: true,
     });
-    let (mut replication, slot) = match hold {
-        Some(hold) => (hold.replication, Some(hold.slot)),
-        None => (
-            Replication::connect(&request.target, "backup-wal").await?,
-            None,
-        ),
-    };
     let name = SegmentName::holding(needed.timeline, first.from, known.segment_bytes);
     let begin = name.start(known.segment_bytes);
-    let mut stream = replication
-        .start_replication(slot.as_deref(), begin, needed.timeline.0)
-        .await?;
     let mut fetch = Fetch {
         request,
         known,
@@ -115,8 +137,25 @@ pub(super) async fn secure(
         held_from: 0,
         reached: begin,
     };
-    fetch.until(&mut stream, needed.stop).await?;
-    drop(stream);
+    let (mut replication, slot) = match from {
+        WalSource::Replication(Some(hold)) => (Some(hold.replication), Some(hold.slot)),
+        WalSource::Replication(None) => {
+            let replication = Replication::connect(&request.target, "backup-wal").await?;
+            (Some(replication), None)
+        }
+        WalSource::Files => (None, None),
+    };
+    match &mut replication {
+        Some(replication) => {
+            let timeline = needed.timeline.0;
+            let stream = replication.start_replication(slot.as_deref(), begin, timeline);
+            fetch.until(&mut stream.await?, needed.stop).await?;
+        }
+        None => {
+            let files = WalFiles::open(&request.target).await?;
+            fetch.files(&files, needed.stop).await?;
+        }
+    }
     match self::missing(request, known, needed).await? {
         None => Ok(()),
         Some(still) => Err(not_there(request, needed, still.from)),
@@ -130,13 +169,13 @@ pub(super) async fn secure(
 pub(super) async fn history(
     request: &TakeRequest,
     known: &Known,
-    replication: &mut Replication,
+    contact: &mut Contact,
     timeline: Timeline,
 ) -> Result<(), Error> {
     let path = known.cluster.history(timeline);
     if timeline.0 > 1 && request.repository.read(&path).await?.is_none() {
-        let file = replication.timeline_history(timeline.0).await?;
-        request.repository.create(&path, file.bytes).await?;
+        let bytes = contact.history(request, timeline).await?;
+        request.repository.create(&path, bytes).await?;
     }
     Ok(())
 }
@@ -180,6 +219,26 @@ struct Fetch<'a> {
 }
 
 impl Fetch<'_> {
+    /// Reads WAL from the server's files: on a primary to the end of the segment, which it left when the backup ended.
+    async fn files(&mut self, files: &WalFiles, stop: Lsn) -> Result<(), Error> {
+        let segment_bytes = self.known.segment_bytes;
+        while self.reached < stop || (!self.known.standby && !self.held.is_empty()) {
+            let (name, end) = (self.name, self.name.end(segment_bytes));
+            let until = if self.known.standby { end.min(stop) } else { end };
+            let left = until.bytes_since(self.reached);
+            let bytes = u32::try_from(left).unwrap_or(u32::MAX).min(WAL_READ_BYTES);
+            let from = self.reached.bytes_since(name.start(segment_bytes));
+            let from = u32::try_from(from).expect("a segment is not so long");
+            let last = u64::from(bytes) == left;
+            let piece = files.piece(&name, from, bytes, last).await?;
+            self.data(&piece).await?;
+        }
+        if !self.held.is_empty() {
+            self.keep_piece().await?;
+        }
+        Ok(())
+    }
+
     async fn until(&mut self, stream: &mut WalStream<'_>, stop: Lsn) -> Result<(), Error> {
         while self.reached < stop {
             let event = stream.next().await?;

@@ -12,6 +12,7 @@ mod failures;
 mod faults;
 mod get;
 mod interrupted;
+mod lanes;
 mod leases;
 mod ledger;
 mod local;

@@ -1,0 +1,247 @@
+//! Backups of files that are read over SQL, by a role that may do that and nothing else.
+
+use pawang_backup::repository::{BackupKind, Mode};
+use pawang_backup::take::{LANES, Progress, Reading, TakeRequest, Wanted, missing_grants, take};
+use pawang_backup::wal::Timeline;
+use pawang_core::{ByteSize, Kind};
+use pawang_testbed::{Client, Cluster, Setup, installations, until, versions};
+
+use crate::local::{coming_and_going, increments, without_increments};
+use crate::take::{
+    Bed, READER, TPC_B, corrupt_page, killed, request_to, standby, tablespaces, take_as, target,
+    under_load,
+};
+
+/// Connections of backups that are there, but for those of the one who asks.
+const OURS: &str = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'pawang:%'";
+
+#[tokio::test]
+async fn files_that_change_while_they_are_read_become_whole() {
+    let all: Vec<_> = installations().iter().map(|found| found.version).collect();
+    under_load(&all, Reading::Lanes).await;
+}
+
+#[tokio::test]
+async fn a_damaged_page_is_named() {
+    corrupt_page(&versions(), Reading::Lanes).await;
+}
+
+#[tokio::test]
+async fn files_of_tablespaces_and_hostile_names_come_whole() {
+    tablespaces(&versions(), Reading::Lanes).await;
+}
+
+#[tokio::test]
+async fn files_of_a_standby_are_as_good_until_it_is_promoted() {
+    standby(&versions(), Reading::Lanes).await;
+}
+
+#[tokio::test]
+async fn relations_that_come_and_go_do_no_harm() {
+    coming_and_going(&versions(), Reading::Lanes).await;
+}
+
+#[tokio::test]
+async fn increments_of_pages_are_the_stopped_server_byte_for_byte() {
+    increments(Reading::Lanes, Mode::Lanes).await;
+}
+
+#[tokio::test]
+async fn lanes_that_nobody_waits_for_end() {
+    killed(Reading::Lanes).await;
+}
+
+/// Waits until no connection of a backup is left.
+async fn all_gone(cluster: &Cluster) {
+    until("the connections of the backup end", async || {
+        cluster.sql("postgres", OURS).await[0][0].as_deref() == Some("0")
+    })
+    .await;
+}
+
+/// Begins a slow backup, and has something done as soon as files come.
+async fn disturbed(bed: &Bed, rate: u64, sql: &str) -> (TakeRequest, pawang_core::Report) {
+    let mut slow = bed.request();
+    slow.rate_max = Some(ByteSize(rate));
+    let client: Client = bed.cluster.connect("postgres").await;
+    let (begun, begin) = tokio::sync::oneshot::channel();
+    let mut begun = Some(begun);
+    let mut observe = |progress| {
+        if matches!(progress, Progress::Came(ByteSize(bytes)) if bytes > 0) {
+            begun.take().map(|begun| begun.send(()));
+        }
+    };
+    let disturb = async {
+        begin.await.unwrap();
+        for statement in sql.split(';') {
+            client.batch_execute(statement).await.unwrap();
+        }
+    };
+    let (taken, ()) = tokio::join!(take(slow.clone(), &mut observe), disturb);
+    (slow, taken.unwrap_err().report())
+}
+
+#[tokio::test]
+async fn without_one_of_its_lanes_there_is_no_backup() {
+    for lane in ["pawang:backup", "pawang:backup-lane"] {
+        let bed = Bed::read_by(versions()[0], Reading::Lanes).await;
+        bed.cluster.sql("postgres", TPC_B).await;
+        let kill = format!(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = '{lane}'
+            ORDER BY backend_start DESC LIMIT 1"
+        );
+        let (_, report) = disturbed(&bed, 8 << 20, &kill).await;
+        assert_eq!(report.kind, Kind::Target, "{report}");
+        assert!(report.to_string().contains("terminat"), "{report}");
+        let cluster = bed.repository.clusters().await.unwrap()[0];
+        assert_eq!(bed.repository.backups(&cluster).await.unwrap(), []);
+        all_gone(&bed.cluster).await;
+        let commit = bed.take().await;
+        assert_eq!(commit.mode, Mode::Lanes);
+        all_gone(&bed.cluster).await;
+    }
+}
+
+#[tokio::test]
+async fn each_grant_that_is_missing_is_named_with_its_statement() {
+    let bed = Bed::read_by(versions()[0], Reading::Lanes).await;
+    bed.cluster
+        .sql("postgres", "CREATE ROLE nobody LOGIN")
+        .await;
+    let mut request = bed.request();
+    request.target = target(&bed.cluster.url_as("nobody", "postgres"));
+    let report = take(request.clone(), &mut |_| {}).await.unwrap_err().report();
+    assert_eq!(report.kind, Kind::Target, "{report}");
+    let words = report.to_string();
+    for function in [
+        "pg_read_binary_file",
+        "pg_ls_dir",
+        "pg_stat_file",
+        "pg_backup_start",
+        "pg_backup_stop",
+    ] {
+        assert!(words.contains(function), "{function}: {words}");
+    }
+    // What the hint says is all that is missing.
+    let hint = report.hint.unwrap();
+    let (database, grant) = hint.split_once(", as a superuser: ").unwrap();
+    assert_eq!(database, "in database \"postgres\"");
+    bed.cluster.sql("postgres", grant).await;
+    assert!(missing_grants(&request.target).await.unwrap().is_none());
+    let commit = take(request.clone(), &mut |_| {}).await.unwrap();
+    assert_eq!((commit.mode, commit.pages.wrong), (Mode::Lanes, 0));
+    // They hold in one database only.
+    request.target = target(&bed.cluster.url_as("nobody", "template1"));
+    let refused = missing_grants(&request.target).await.unwrap().unwrap();
+    assert!(refused.to_string().contains("\"template1\""), "{refused}");
+    let revoke = "REVOKE EXECUTE ON FUNCTION pg_ls_dir(text, boolean, boolean) FROM nobody";
+    bed.cluster.sql("postgres", revoke).await;
+    let refused = missing_grants(&target(&bed.cluster.url_as("nobody", "postgres"))).await;
+    let hint = refused.unwrap().unwrap().hint.unwrap();
+    assert!(
+        hint.contains("pg_ls_dir(text, boolean, boolean) TO") && !hint.contains("pg_stat_file"),
+        "{hint}"
+    );
+}
+
+#[tokio::test]
+async fn lanes_are_taken_where_nothing_else_is_possible() {
+    let bed = Bed::read_by(versions()[0], Reading::Lanes).await;
+    bed.cluster.sql("postgres", TPC_B).await;
+    let mut request = TakeRequest {
+        reading: Reading::Auto,
+        ..bed.request()
+    };
+    let mut said = Vec::new();
+    let commit = take(request.clone(), &mut |progress| said.push(progress))
+        .await
+        .unwrap();
+    assert_eq!(commit.mode, Mode::Lanes);
+    let told = |words: &str| {
+        said.iter().any(|said| match said {
+            Progress::Reads(Mode::Lanes, why) => why.contains(words),
+            Progress::Note(note) => note.contains(words),
+            _ => false,
+        })
+    };
+    assert!(told("4 SQL connections") && told("does not keep WAL"), "{said:?}");
+    assert_eq!(LANES.get(), 4);
+    // What is missing then is what a person would have to give first.
+    let revoke = format!("REVOKE EXECUTE ON FUNCTION pg_stat_file(text, boolean) FROM {READER}");
+    bed.cluster.sql("postgres", &revoke).await;
+    request.backup = bed.request().backup;
+    let report = take(request, &mut |_| {}).await.unwrap_err().report();
+    assert!(report.to_string().contains("REPLICATION"), "{report}");
+    // A role that may everything has the protocol keep its WAL.
+    let mut all = request_to(&bed.cluster.url("postgres"), &bed.repository);
+    all.reading = Reading::Lanes;
+    said.clear();
+    let commit = take(all, &mut |progress| said.push(progress)).await.unwrap();
+    assert_eq!(commit.mode, Mode::Lanes);
+    let noted = said.iter().any(|said| matches!(said, Progress::Note(_)));
+    assert!(!noted, "{said:?}");
+}
+
+#[tokio::test]
+async fn wal_that_the_server_removed_meanwhile_is_missed() {
+    let setup = Setup {
+        settings: &[("wal_keep_size", "0"), ("max_wal_size", "2MB"), ("min_wal_size", "2MB")],
+        ..Setup::default()
+    };
+    let mut bed = Bed::new(&setup).await;
+    bed.reading = Reading::Lanes;
+    bed.grant().await;
+    bed.cluster.sql("postgres", TPC_B).await;
+    let wal = "UPDATE tellers SET balance = 1; SELECT pg_switch_wal(); ".repeat(6);
+    let (_, report) = disturbed(&bed, 16 << 20, &format!("{wal} CHECKPOINT; {wal} CHECKPOINT")).await;
+    assert_eq!(report.kind, Kind::Target, "{report}");
+    let words = report.to_string();
+    assert!(words.contains("pg_wal/") && words.contains("wal_keep_size"), "{words}");
+    let cluster = bed.repository.clusters().await.unwrap()[0];
+    assert_eq!(bed.repository.backups(&cluster).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_history_is_read_like_wal() {
+    let bed = Bed::read_by(versions()[0], Reading::Lanes).await;
+    bed.cluster.sql("postgres", TPC_B).await;
+    let standby = bed.cluster.standby("standby").await;
+    standby.sql("postgres", "SELECT pg_promote()").await;
+    let commit = take(bed.request_of(&standby), &mut |_| {}).await.unwrap();
+    assert_eq!(commit.start.timeline, Timeline(2));
+    let history = commit.cluster.history(Timeline(2));
+    let kept = bed.repository.read(&history).await.unwrap().unwrap();
+    assert!(kept.starts_with(b"1\t"), "{kept:?}");
+}
+
+#[tokio::test]
+async fn an_increment_stands_on_a_backup_of_the_same_way_only() {
+    for version in without_increments().into_iter().take(1) {
+        let mut bed = Bed::read_by(version, Reading::Lanes).await;
+        bed.cluster.sql("postgres", TPC_B).await;
+        bed.reading = Reading::Local;
+        bed.take().await;
+        bed.reading = Reading::Lanes;
+        let (refused, _) = take_as(&bed, Wanted::Incremental).await;
+        let report = refused.unwrap_err();
+        assert!(report.to_string().contains("in another way"), "{report}");
+        let (full, _) = take_as(&bed, Wanted::Auto).await;
+        let full = full.unwrap();
+        assert_eq!(full.kind, BackupKind::Full);
+        let (increment, _) = take_as(&bed, Wanted::Incremental).await;
+        assert_eq!(increment.unwrap().parent, Some(full.backup));
+    }
+}
+
+#[tokio::test]
+async fn the_rate_holds_for_all_lanes_together() {
+    let bed = Bed::read_by(versions()[0], Reading::Lanes).await;
+    let rate = 8 << 20;
+    let mut slow = bed.request();
+    slow.rate_max = Some(ByteSize(rate));
+    let begun = std::time::Instant::now();
+    let commit = take(slow, &mut |_| {}).await.unwrap();
+    // A second's worth may come at once.
+    let least = commit.server.data_bytes as f64 / rate as f64 - 1.0;
+    assert!(least > 1.0 && begun.elapsed().as_secs_f64() > least, "{least}");
+}
