@@ -1,5 +1,6 @@
 //! A backup from its beginning to its commit, however its files are read.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use pawang_core::{Kind, Report};
@@ -122,9 +123,19 @@ async fn under_lease(
 ) -> Result<Commit, Error> {
     let started_at = (request.clock)();
     preflight::unfinished(request, known, observe).await?;
-    let from = WalSource::of(&contact, request, observe).await;
+    let mut from = WalSource::of(&contact, request, observe).await;
+    let begun = OnceLock::new();
     let (came, parent) = match (way, &mut contact) {
-        (Way::Files(way), _) => local::read(request, known, *way, observe).await?,
+        (Way::Files(way), _) => {
+            let mut hear = |progress: Progress| {
+                if let Progress::Started { start, .. } = &progress {
+                    let _once = begun.set(*start);
+                }
+                observe(progress);
+            };
+            let work = Box::pin(local::read(request, known, *way, &mut hear));
+            from.meanwhile(request, known, &begun, work).await?
+        }
         (Way::Protocol(parent), Contact::Replication(replication)) => {
             protocol::receive(request, known, replication, *parent, observe).await?
         }

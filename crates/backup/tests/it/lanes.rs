@@ -2,7 +2,7 @@
 
 use pawang_backup::repository::{BackupKind, Mode};
 use pawang_backup::take::{LANES, Progress, Reading, TakeRequest, Wanted, missing_grants, take};
-use pawang_backup::wal::Timeline;
+use pawang_backup::wal::{Listing, SegmentName, Timeline};
 use pawang_core::{ByteSize, Kind};
 use pawang_testbed::{Client, Cluster, Setup, installations, until, versions};
 
@@ -92,7 +92,9 @@ async fn without_one_of_its_lanes_there_is_no_backup() {
         );
         let (_, report) = disturbed(&bed, 8 << 20, &kill).await;
         assert_eq!(report.kind, Kind::Target, "{report}");
-        assert!(report.to_string().contains("terminat"), "{report}");
+        let words = report.to_string();
+        let told = ["terminating connection", "lost the connection"];
+        assert!(told.iter().any(|told| words.contains(told)), "{words}");
         let cluster = bed.repository.clusters().await.unwrap()[0];
         assert_eq!(bed.repository.backups(&cluster).await.unwrap(), []);
         all_gone(&bed.cluster).await;
@@ -199,6 +201,49 @@ async fn wal_that_the_server_removed_meanwhile_is_missed() {
     assert!(words.contains("pg_wal/") && words.contains("wal_keep_size"), "{words}");
     let cluster = bed.repository.clusters().await.unwrap()[0];
     assert_eq!(bed.repository.backups(&cluster).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn wal_that_the_server_would_remove_is_fetched_meanwhile() {
+    let bed = Bed::read_by(versions()[0], Reading::Lanes).await;
+    bed.cluster.sql("postgres", TPC_B).await;
+    let mut slow = bed.request();
+    slow.rate_max = Some(ByteSize(6 << 20));
+    let client = bed.cluster.connect("postgres").await;
+    let (begun, begin) = tokio::sync::oneshot::channel();
+    let mut begun = Some(begun);
+    let mut observe = |progress| {
+        if let Progress::Started { start, .. } = progress {
+            begun.take().map(|begun| begun.send(start));
+        }
+    };
+    let churn = async {
+        let start = begin.await.unwrap();
+        let first = SegmentName::holding(Timeline(1), start, 1 << 20);
+        for sql in ["UPDATE tellers SET balance = 1", "SELECT pg_switch_wal()"] {
+            client.batch_execute(sql).await.unwrap();
+        }
+        let cluster = bed.repository.clusters().await.unwrap()[0];
+        until("the first segment is kept", async || {
+            let listing = Listing::read(&bed.repository, &cluster).await.unwrap();
+            listing.segments.contains_key(&first)
+        })
+        .await;
+        let gone = format!("SELECT pg_stat_file('pg_wal/{first}', true) IS NULL");
+        until("the server has no use for it any more", async || {
+            client.batch_execute("CHECKPOINT").await.unwrap();
+            bed.cluster.sql("postgres", &gone).await[0][0].as_deref() == Some("t")
+        })
+        .await;
+    };
+    let (commit, ()) = tokio::join!(take(slow, &mut observe), churn);
+    let commit = commit.unwrap();
+    let listing = Listing::read(&bed.repository, &commit.cluster).await.unwrap();
+    let coverage = listing.coverage(1 << 20);
+    let whole = coverage.intervals(Timeline(1)).iter().any(|interval| {
+        interval.from <= commit.start.lsn && interval.to >= commit.stop.lsn
+    });
+    assert!(whole, "{coverage:?}");
 }
 
 #[tokio::test]

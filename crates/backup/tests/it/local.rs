@@ -103,6 +103,8 @@ async fn relations_that_come_and_go_do_no_harm() {
 pub(crate) async fn coming_and_going(versions: &[Version], reading: Reading) {
     for version in versions.iter().copied() {
         let bed = Bed::read_by(version, reading).await;
+        // Its checkpoints leave no time to fetch WAL, where no slot keeps it.
+        bed.cluster.set("wal_keep_size", Some("1GB")).await;
         bed.cluster.sql("postgres", TPC_B).await;
         bed.cluster
             .sql("postgres", "CREATE TABLE staying (g int)")

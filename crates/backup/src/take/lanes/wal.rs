@@ -1,6 +1,6 @@
 //! WAL and histories of timelines as files of the server, for a role that may not use the replication protocol.
 
-use pawang_core::{Kind, Report};
+use pawang_core::{Kind, Lsn, Report};
 use pawang_postgres::{Session, Target};
 
 use super::{STATEMENT_MAX, sql_of_path};
@@ -9,6 +9,12 @@ use crate::wal::{SegmentName, Timeline};
 
 /// So much is read by one statement.
 pub(crate) const WAL_READ_BYTES: u32 = 1 << 20;
+
+const WRITTEN: &str = "\
+SELECT CASE
+           WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn()
+           ELSE pg_catalog.pg_current_wal_flush_lsn()
+       END::pg_catalog.text";
 
 /// A session that reads `pg_wal`.
 pub(crate) struct WalFiles {
@@ -30,6 +36,17 @@ impl WalFiles {
                 problem: "a pooler stands between, so that its WAL cannot be read".to_owned(),
             }),
         }
+    }
+
+    /// Returns up to where WAL is there.
+    pub(crate) async fn written(&self) -> Result<Lsn, Error> {
+        let rows = self.session.read(WRITTEN).await?;
+        let text = rows.rows.first().and_then(|row| row.first()?.as_text());
+        let written = text.and_then(|text| text.parse().ok());
+        written.ok_or_else(|| Error::Incomplete {
+            address: self.session.address().to_owned(),
+            problem: "it does not say how much WAL it has".to_owned(),
+        })
     }
 
     /// Reads the history of a timeline.
@@ -71,7 +88,7 @@ impl WalFiles {
         let primary = format!("\"{}\" has no \"{path}\" any more", self.session.address());
         let report = Report::new(Kind::Target, primary)
             .with_detail("the backup needs this WAL; a role with REPLICATION makes the server keep it for as long as a backup takes")
-            .with_hint("archive_command = 'pawang wal push %p', or ALTER SYSTEM SET wal_keep_size to what is written during a backup");
+            .with_hint("archive_command = 'pawang wal push %p', or raise wal_keep_size");
         Error::Refused(Box::new(report))
     }
 }
