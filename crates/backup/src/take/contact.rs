@@ -5,7 +5,7 @@ use pawang_core::{Role, Value};
 use pawang_postgres::Session;
 use pawang_postgres::replication::Replication;
 
-use super::lanes::WalFiles;
+use super::lanes::{self, WalFiles};
 use super::{Reading, TakeRequest};
 use crate::Error;
 use crate::wal::Timeline;
@@ -44,14 +44,18 @@ impl Contact {
             Ok(replication) => return Ok(Contact::Replication(replication)),
             Err(error) => error,
         };
-        match request.reading {
+        let session = match request.reading {
             Reading::Protocol | Reading::Local => return Err(refused.into()),
-            Reading::Auto | Reading::Lanes => {}
+            Reading::Auto | Reading::Lanes => Session::connect(&request.target, "backup").await,
+        };
+        let Ok(session) = session else {
+            return Err(refused.into());
+        };
+        // Where nobody asked for lanes, what they lack is not what is missing.
+        if request.reading == Reading::Auto && lanes::lacking(&session).await?.is_some() {
+            return Err(refused.into());
         }
-        match Session::connect(&request.target, "backup").await {
-            Ok(session) => Ok(Contact::Sql(Box::new(session), refused)),
-            Err(_) => Err(refused.into()),
-        }
+        Ok(Contact::Sql(Box::new(session), refused))
     }
 
     /// Returns `host:port`.

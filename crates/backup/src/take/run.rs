@@ -47,7 +47,7 @@ pub async fn take(
 ) -> Result<Commit, Error> {
     let mut contact = Contact::open(&request).await?;
     let known = preflight::look(&request, &mut contact, observe).await?;
-    let (way, contact) = way::choose(&request, &known, contact, observe).await?;
+    let way = way::choose(&request, &known, &mut contact, observe).await?;
     let mut lease = lease(&request, &known, way.parent()).await?;
     let result = {
         // It is the largest part of a backup's state, and callers keep several of them.

@@ -51,9 +51,7 @@ impl WalSource {
         observe: &mut (dyn FnMut(Progress) + Send),
     ) -> WalSource {
         match contact {
-            Contact::Replication(_) => {
-                WalSource::Replication(Hold::begin(request, observe).await)
-            }
+            Contact::Replication(_) => WalSource::Replication(Hold::begin(request, observe).await),
             Contact::Sql(_, refused) => {
                 observe(Progress::Note(format!(
                     "the server does not keep WAL for this backup ({}): what nobody brings is read from its files",
@@ -303,7 +301,11 @@ impl Fetch<'_> {
         let segment_bytes = self.known.segment_bytes;
         while self.reached < stop || (!self.known.standby && !self.held.is_empty()) {
             let (name, end) = (self.name, self.name.end(segment_bytes));
-            let until = if self.known.standby { end.min(stop) } else { end };
+            let until = if self.known.standby {
+                end.min(stop)
+            } else {
+                end
+            };
             let left = until.bytes_since(self.reached);
             let bytes = u32::try_from(left).unwrap_or(u32::MAX).min(WAL_READ_BYTES);
             let from = self.reached.bytes_since(name.start(segment_bytes));

@@ -48,7 +48,9 @@ impl Piece<'_> {
         let mut far = Vec::new();
         for piece in pieces {
             match piece.source {
-                Source::File(file) => piece.read = Some(read_or_zero(file, piece.from, piece.into)?),
+                Source::File(file) => {
+                    piece.read = Some(read_or_zero(file, piece.from, piece.into)?)
+                }
                 Source::Held(bytes) => {
                     let from = usize::try_from(piece.from).unwrap_or(usize::MAX);
                     piece.put(Some(bytes.get(from..).unwrap_or_default()));

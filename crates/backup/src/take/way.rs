@@ -35,44 +35,31 @@ impl Way {
     }
 }
 
-/// Chooses the way, and returns it with the contact.
+/// Chooses the way: by lanes only where that is asked for, or where nothing else is possible.
 ///
 /// # Errors
 /// What is wanted, and nothing else, is not possible; or somebody could not say.
 pub(super) async fn choose(
     request: &TakeRequest,
     known: &Known,
-    contact: Contact,
+    contact: &mut Contact,
     observe: &mut (dyn FnMut(Progress) + Send),
-) -> Result<(Way, Contact), Error> {
-    let mut replication = match contact {
-        Contact::Replication(_) if request.reading == Reading::Lanes => {
+) -> Result<Way, Error> {
+    let replication = match contact {
+        Contact::Replication(replication) if request.reading != Reading::Lanes => replication,
+        Contact::Replication(_) | Contact::Sql(..) => {
             let place = lanes::find(request, known).await?;
             let place = place.map_err(|report| Error::Refused(Box::new(report)))?;
-            return Ok((files(request, known, place, observe).await?, contact));
-        }
-        Contact::Replication(replication) => replication,
-        Contact::Sql(session, refused) => {
-            let place = match lanes::find(request, known).await? {
-                Ok(place) => place,
-                Err(report) if request.reading == Reading::Lanes => {
-                    return Err(Error::Refused(Box::new(report)));
-                }
-                // Nobody asked for lanes, so that this is not what is missing.
-                Err(_) => return Err(refused.into()),
-            };
-            let way = files(request, known, place, observe).await?;
-            return Ok((way, Contact::Sql(session, refused)));
+            return files(request, known, place, observe).await;
         }
     };
     let mut no_parent = None;
     if request.wanted != Wanted::Full && request.reading != Reading::Local {
-        match parent::possible(request, known, &mut replication).await? {
+        match parent::possible(request, known, replication).await? {
             Ok(parent) => {
                 let why = "the server knows what changed".to_owned();
                 observe(Progress::Reads(Mode::Protocol, why));
-                let way = Way::Protocol(Box::new(Some(parent)));
-                return Ok((way, Contact::Replication(replication)));
+                return Ok(Way::Protocol(Box::new(Some(parent))));
             }
             Err(why) => no_parent = Some(why),
         }
@@ -81,18 +68,17 @@ pub(super) async fn choose(
         Reading::Protocol => Err("that was asked for".to_owned()),
         _ => place::find(request, known).await?,
     };
-    let way = match place {
-        Ok(place) => files(request, known, place, observe).await?,
-        Err(why) if request.reading == Reading::Local => return Err(refused(request, &why)),
+    match place {
+        Ok(place) => files(request, known, place, observe).await,
+        Err(why) if request.reading == Reading::Local => Err(refused(request, &why)),
         Err(why) => {
             observe(Progress::Reads(Mode::Protocol, why));
             if let Some(why) = no_parent {
                 parent::instead(request, &why, observe)?;
             }
-            Way::Protocol(Box::new(None))
+            Ok(Way::Protocol(Box::new(None)))
         }
-    };
-    Ok((way, Contact::Replication(replication)))
+    }
 }
 
 /// Returns the way from files, with what they can stand on.

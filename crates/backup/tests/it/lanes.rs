@@ -112,7 +112,10 @@ async fn each_grant_that_is_missing_is_named_with_its_statement() {
         .await;
     let mut request = bed.request();
     request.target = target(&bed.cluster.url_as("nobody", "postgres"));
-    let report = take(request.clone(), &mut |_| {}).await.unwrap_err().report();
+    let report = take(request.clone(), &mut |_| {})
+        .await
+        .unwrap_err()
+        .report();
     assert_eq!(report.kind, Kind::Target, "{report}");
     let words = report.to_string();
     for function in [
@@ -166,7 +169,10 @@ async fn lanes_are_taken_where_nothing_else_is_possible() {
             _ => false,
         })
     };
-    assert!(told("4 SQL connections") && told("does not keep WAL"), "{said:?}");
+    assert!(
+        told("4 SQL connections") && told("does not keep WAL"),
+        "{said:?}"
+    );
     assert_eq!(LANES.get(), 4);
     // What is missing then is what a person would have to give first.
     let revoke = format!("REVOKE EXECUTE ON FUNCTION pg_stat_file(text, boolean) FROM {READER}");
@@ -178,7 +184,9 @@ async fn lanes_are_taken_where_nothing_else_is_possible() {
     let mut all = request_to(&bed.cluster.url("postgres"), &bed.repository);
     all.reading = Reading::Lanes;
     said.clear();
-    let commit = take(all, &mut |progress| said.push(progress)).await.unwrap();
+    let commit = take(all, &mut |progress| said.push(progress))
+        .await
+        .unwrap();
     assert_eq!(commit.mode, Mode::Lanes);
     let noted = said.iter().any(|said| matches!(said, Progress::Note(_)));
     assert!(!noted, "{said:?}");
@@ -187,7 +195,11 @@ async fn lanes_are_taken_where_nothing_else_is_possible() {
 #[tokio::test]
 async fn wal_that_the_server_removed_meanwhile_is_missed() {
     let setup = Setup {
-        settings: &[("wal_keep_size", "0"), ("max_wal_size", "2MB"), ("min_wal_size", "2MB")],
+        settings: &[
+            ("wal_keep_size", "0"),
+            ("max_wal_size", "2MB"),
+            ("min_wal_size", "2MB"),
+        ],
         ..Setup::default()
     };
     let mut bed = Bed::new(&setup).await;
@@ -195,10 +207,18 @@ async fn wal_that_the_server_removed_meanwhile_is_missed() {
     bed.grant().await;
     bed.cluster.sql("postgres", TPC_B).await;
     let wal = "UPDATE tellers SET balance = 1; SELECT pg_switch_wal(); ".repeat(6);
-    let (_, report) = disturbed(&bed, 16 << 20, &format!("{wal} CHECKPOINT; {wal} CHECKPOINT")).await;
+    let (_, report) = disturbed(
+        &bed,
+        16 << 20,
+        &format!("{wal} CHECKPOINT; {wal} CHECKPOINT"),
+    )
+    .await;
     assert_eq!(report.kind, Kind::Target, "{report}");
     let words = report.to_string();
-    assert!(words.contains("pg_wal/") && words.contains("wal_keep_size"), "{words}");
+    assert!(
+        words.contains("pg_wal/") && words.contains("wal_keep_size"),
+        "{words}"
+    );
     let cluster = bed.repository.clusters().await.unwrap()[0];
     assert_eq!(bed.repository.backups(&cluster).await.unwrap(), []);
 }
@@ -238,11 +258,14 @@ async fn wal_that_the_server_would_remove_is_fetched_meanwhile() {
     };
     let (commit, ()) = tokio::join!(take(slow, &mut observe), churn);
     let commit = commit.unwrap();
-    let listing = Listing::read(&bed.repository, &commit.cluster).await.unwrap();
+    let listing = Listing::read(&bed.repository, &commit.cluster)
+        .await
+        .unwrap();
     let coverage = listing.coverage(1 << 20);
-    let whole = coverage.intervals(Timeline(1)).iter().any(|interval| {
-        interval.from <= commit.start.lsn && interval.to >= commit.stop.lsn
-    });
+    let whole = coverage
+        .intervals(Timeline(1))
+        .iter()
+        .any(|interval| interval.from <= commit.start.lsn && interval.to >= commit.stop.lsn);
     assert!(whole, "{coverage:?}");
 }
 
@@ -288,5 +311,8 @@ async fn the_rate_holds_for_all_lanes_together() {
     let commit = take(slow, &mut |_| {}).await.unwrap();
     // A second's worth may come at once.
     let least = commit.server.data_bytes as f64 / rate as f64 - 1.0;
-    assert!(least > 1.0 && begun.elapsed().as_secs_f64() > least, "{least}");
+    assert!(
+        least > 1.0 && begun.elapsed().as_secs_f64() > least,
+        "{least}"
+    );
 }

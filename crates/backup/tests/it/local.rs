@@ -228,10 +228,7 @@ pub(crate) async fn increments(reading: Reading, mode: Mode) {
             .await
             .unwrap();
         assert_eq!(second.parent.as_ref(), Some(&first.backup));
-        assert_eq!(
-            (second.mode, second.kind),
-            (mode, BackupKind::Incremental)
-        );
+        assert_eq!((second.mode, second.kind), (mode, BackupKind::Incremental));
         assert_eq!((first.pages.wrong, second.pages.wrong), (0, 0));
         let bytes = |parts: &[pawang_backup::repository::Part]| {
             parts.iter().map(|part| part.raw_bytes).sum::<u64>()

@@ -26,7 +26,7 @@ SELECT (SELECT c.catalog_version_no FROM pg_catalog.pg_control_system() AS c)::p
 /// The server could not be reached or asked.
 pub async fn missing_grants(target: &Target) -> Result<Option<Report>, Error> {
     let session = Session::connect(target, "backup").await?;
-    refusal(&session).await
+    lacking(&session).await
 }
 
 /// Finds the files of a server as its lanes will, or says why they cannot be read so.
@@ -38,7 +38,7 @@ pub(crate) async fn find(
     known: &Known,
 ) -> Result<Result<Place, Report>, Error> {
     let session = Session::connect(&request.target, "backup").await?;
-    if let Some(report) = refusal(&session).await? {
+    if let Some(report) = lacking(&session).await? {
         return Ok(Err(report));
     }
     let rows = session.read(FACTS).await?;
@@ -61,7 +61,8 @@ pub(crate) async fn find(
     }))
 }
 
-async fn refusal(session: &Session) -> Result<Option<Report>, Error> {
+/// Says what a session lacks to read the files of its server.
+pub(crate) async fn lacking(session: &Session) -> Result<Option<Report>, Error> {
     let server = &session.server;
     if session.pooled() {
         let report = Report::new(
@@ -75,18 +76,30 @@ async fn refusal(session: &Session) -> Result<Option<Report>, Error> {
     let (start, stop) = functions(server.version / 10_000);
     let mut needed = READ.map(str::to_owned).to_vec();
     needed.extend(if server.version < 150_000 {
-        [format!("{start}(text, boolean, boolean)"), format!("{stop}(boolean, boolean)")]
+        [
+            format!("{start}(text, boolean, boolean)"),
+            format!("{stop}(boolean, boolean)"),
+        ]
     } else {
-        [format!("{start}(text, boolean)"), format!("{stop}(boolean)")]
+        [
+            format!("{start}(text, boolean)"),
+            format!("{stop}(boolean)"),
+        ]
     });
-    let values = needed.iter().map(|function| format!("('pg_catalog.{function}')"));
+    let values = needed
+        .iter()
+        .map(|function| format!("('pg_catalog.{function}')"));
     let sql = format!(
         "SELECT f.name, pg_catalog.quote_ident(current_user) FROM (VALUES {}) AS f (name)
           WHERE NOT pg_catalog.has_function_privilege(f.name, 'EXECUTE')",
         values.collect::<Vec<_>>().join(", ")
     );
     let rows = session.read(&sql).await?;
-    let texts = |at: usize| rows.rows.iter().filter_map(move |row| row.get(at)?.as_text());
+    let texts = |at: usize| {
+        rows.rows
+            .iter()
+            .filter_map(move |row| row.get(at)?.as_text())
+    };
     let Some(role) = texts(1).next() else {
         return Ok(None);
     };
@@ -97,7 +110,10 @@ async fn refusal(session: &Session) -> Result<Option<Report>, Error> {
     });
     let report = Report::new(
         Kind::Target,
-        format!("role \"{}\" may not read the files of the server over SQL", server.user),
+        format!(
+            "role \"{}\" may not read the files of the server over SQL",
+            server.user
+        ),
     )
     .with_detail(format!(
         "in database \"{}\" it may not execute {}",

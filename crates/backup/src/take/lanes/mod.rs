@@ -17,8 +17,8 @@ use pawang_core::{Kind, Report};
 use pawang_postgres::{Rows, Session, Target};
 use tokio::runtime::{Builder, Runtime};
 
-pub(super) use self::find::find;
 pub use self::find::missing_grants;
+pub(super) use self::find::{find, lacking};
 pub(super) use self::tree::ServerTree;
 pub(super) use self::wal::{WAL_READ_BYTES, WalFiles};
 use super::source::{Piece, Source};
@@ -147,7 +147,10 @@ impl Lane {
         }
         let report = Report::new(
             Kind::Refused,
-            format!("\"{}\" leads to several servers, or to a pooler", lane.session.address()),
+            format!(
+                "\"{}\" leads to several servers, or to a pooler",
+                lane.session.address()
+            ),
         )
         .with_detail("all connections of a backup have to reach the server that is in backup mode")
         .with_hint("name one server in its url, or take the backup with --mode protocol");
@@ -257,8 +260,14 @@ mod tests {
         let plain = "pg_catalog.convert_from(pg_catalog.decode('622f27', 'hex'), 'SQL_ASCII')";
         assert_eq!(sql_of_path(b"b/'"), plain);
         let odd = sql_of_path(b"b/\xff/'");
-        assert!(odd.contains("pg_ls_dir(pg_catalog.convert_from(pg_catalog.decode('62',"), "{odd}");
+        assert!(
+            odd.contains("pg_ls_dir(pg_catalog.convert_from(pg_catalog.decode('62',"),
+            "{odd}"
+        );
         assert!(odd.contains("decode('ff', 'hex')"), "{odd}");
-        assert!(odd.is_ascii() && odd.ends_with("decode('27', 'hex'), 'SQL_ASCII')"), "{odd}");
+        assert!(
+            odd.is_ascii() && odd.ends_with("decode('27', 'hex'), 'SQL_ASCII')"),
+            "{odd}"
+        );
     }
 }

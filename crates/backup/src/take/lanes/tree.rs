@@ -68,7 +68,10 @@ impl ServerTree {
     /// Lists a folder; one that is gone has nothing.
     pub(crate) fn list(&self, folder: &Path) -> io::Result<Vec<Listed>> {
         if folder.components().count() > DEPTH_MAX {
-            let problem = format!("\"{}\" is nested too deep: a link leads back", folder.display());
+            let problem = format!(
+                "\"{}\" is nested too deep: a link leads back",
+                folder.display()
+            );
             return Err(io::Error::other(problem));
         }
         let folder = folder.as_os_str().as_bytes();

@@ -77,7 +77,8 @@ impl WalFiles {
 
     async fn read(&self, path: &str, from: u32, bytes: u32) -> Result<Option<Vec<u8>>, Error> {
         let path = sql_of_path(path.as_bytes());
-        let sql = format!("SELECT 0, pg_catalog.pg_read_binary_file({path}, {from}, {bytes}, true)");
+        let sql =
+            format!("SELECT 0, pg_catalog.pg_read_binary_file({path}, {from}, {bytes}, true)");
         let mut found = None;
         let mut each = |_, bytes: Option<&[u8]>| found = bytes.map(<[u8]>::to_vec);
         self.session.read_bytes(&sql, &mut each).await?;

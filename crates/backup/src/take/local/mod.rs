@@ -65,8 +65,7 @@ pub(super) async fn read(
         Files::Here(_) => None,
         Files::Server(count) => {
             let backend = Backend::of(&place.session).await?;
-            let (target, count, stop) =
-                (request.target.clone(), *count, Arc::clone(&shared.stop));
+            let (target, count, stop) = (request.target.clone(), *count, Arc::clone(&shared.stop));
             let open = move || Lanes::open(&target, count, &backend, &stop);
             Some(joined(spawn_blocking(open)).await?)
         }
