@@ -32,7 +32,7 @@ const LEVEL: i32 = 1;
 /// Where a backup fetches WAL from that nobody else brings.
 pub(super) enum WalSource {
     /// The replication protocol; with a slot that keeps it meanwhile, where there was one.
-    Replication(Option<Hold>),
+    Replication(Option<Box<Hold>>),
     /// The files of the server, as long as they are there: what is whole is fetched meanwhile, up to this position so far.
     Files(Lsn),
 }
@@ -51,7 +51,9 @@ impl WalSource {
         observe: &mut (dyn FnMut(Progress) + Send),
     ) -> WalSource {
         match contact {
-            Contact::Replication(_) => WalSource::Replication(Hold::begin(request, observe).await),
+            Contact::Replication(_) => {
+                WalSource::Replication(Hold::begin(request, observe).await.map(Box::new))
+            }
             Contact::Sql(_, refused) => {
                 observe(Progress::Note(format!(
                     "the server does not keep WAL for this backup ({}): what nobody brings is read from its files",

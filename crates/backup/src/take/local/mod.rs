@@ -27,7 +27,7 @@ use tokio::time::interval;
 use self::again::PageSource;
 use self::list::FileListWriter;
 use self::manifest::ManifestWriter;
-use self::place::Files;
+use self::place::{Files, Place};
 use self::reader::{Halt, Reader, Shared, Since};
 use self::session::BackupMode;
 use self::tree::Tree;
@@ -59,23 +59,12 @@ pub(super) async fn read(
     observe: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<(Came, Option<Commit>), Error> {
     let FilesWay { place, parent } = way;
-    let (version_folder, read_as) = (place.version_folder, place.files.mode());
     let shared = Shared::default();
-    let lanes = match &place.files {
-        Files::Here(_) => None,
-        Files::Server(count) => {
-            let backend = Backend::of(&place.session).await?;
-            let (target, count, stop) = (request.target.clone(), *count, Arc::clone(&shared.stop));
-            let open = move || Lanes::open(&target, count, &backend, &stop);
-            Some(joined(spawn_blocking(open)).await?)
-        }
-    };
+    let lanes = lanes(request, &place, &shared).await?;
+    let (version_folder, read_as) = (place.version_folder, place.files.mode());
     observe(Progress::Checkpoint);
     let (mode, start) = BackupMode::begin(place.session, request, known).await?;
-    let address = match &place.files {
-        Files::Here(root) => root.display().to_string(),
-        Files::Server(_) => mode.address().to_owned(),
-    };
+    let address = place.files.address(&mode);
     let (tree, lanes) = tree(place.files, lanes, &version_folder, start).await?;
     let walked = (Arc::clone(&tree), version_folder.clone());
     let major = known.cluster.major;
@@ -100,8 +89,7 @@ pub(super) async fn read(
         }
     };
     let pages = check(known, &tree, start);
-    let identifier = known.cluster.system_identifier;
-    let own = ManifestWriter::new(major, identifier);
+    let own = ManifestWriter::new(major, known.cluster.system_identifier);
     let (line, keeping) = Line::start(request, known, &pages, &address, Some(own), lanes)?;
     let object = known.cluster.part(&request.backup, list::RELATION_FILES);
     let object = request
@@ -137,6 +125,31 @@ pub(super) async fn read(
     Ok((came, parent))
 }
 
+impl Files {
+    /// Returns what errors call them.
+    fn address(&self, mode: &BackupMode) -> String {
+        match self {
+            Files::Here(root) => root.display().to_string(),
+            Files::Server(_) => mode.address().to_owned(),
+        }
+    }
+}
+
+/// Opens the lanes that read files which are not here, before anything begins.
+async fn lanes(
+    request: &TakeRequest,
+    place: &Place,
+    shared: &Shared,
+) -> Result<Option<Lanes>, Error> {
+    let Files::Server(count) = &place.files else {
+        return Ok(None);
+    };
+    let backend = Backend::of(&place.session).await?;
+    let (target, count, stop) = (request.target.clone(), *count, Arc::clone(&shared.stop));
+    let open = move || Lanes::open(&target, count, &backend, &stop);
+    joined(spawn_blocking(open)).await.map(Some)
+}
+
 /// Returns the files of a server in backup mode, and the lanes that read them if they are not here.
 async fn tree(
     files: Files,
@@ -153,7 +166,7 @@ async fn tree(
             let folder = version_folder.to_owned();
             let asked = spawn_blocking(move || ServerTree::new(lanes.front, &folder));
             let server = joined(asked).await?;
-            Ok((Arc::new(Tree::Server(server)), lanes.all))
+            Ok((Arc::new(Tree::Server(Box::new(server))), lanes.all))
         }
         (Files::Server(_), None) => unreachable!("they were opened"),
     }

@@ -23,7 +23,7 @@ pub(crate) enum Tree {
     /// In this data directory here.
     Here(PathBuf),
     /// At the server.
-    Server(ServerTree),
+    Server(Box<ServerTree>),
 }
 
 /// What kind of thing a name stands for.
