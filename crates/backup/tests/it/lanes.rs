@@ -3,15 +3,18 @@
 use pawang_backup::repository::{BackupKind, Mode};
 use pawang_backup::take::{LANES, Progress, Reading, TakeRequest, Wanted, missing_grants, take};
 use pawang_backup::wal::{Listing, SegmentName, Timeline};
-use pawang_core::{ByteSize, Kind};
-use pawang_testbed::{Client, Cluster, Setup, installations, until, versions};
+use pawang_core::{ByteSize, Kind, Lsn, Report};
+use pawang_testbed::{Cluster, installations, until, versions};
 
 use crate::local::{coming_and_going, increments, without_increments};
 use crate::take::{
     Bed, READER, TPC_B, corrupt_page, killed, request_to, standby, tablespaces, take_as, target,
     under_load,
 };
+use crate::world::live_tail;
 
+/// Bytes of WAL segments of servers that tests start.
+const SEGMENT_BYTES: u32 = 1 << 20;
 /// Connections of backups that are there, but for those of the one who asks.
 const OURS: &str = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'pawang:%'";
 
@@ -59,26 +62,33 @@ async fn all_gone(cluster: &Cluster) {
     .await;
 }
 
-/// Begins a slow backup, and has something done as soon as files come.
-async fn disturbed(bed: &Bed, rate: u64, sql: &str) -> (TakeRequest, pawang_core::Report) {
+/// Waits until a server has no use for a segment any more.
+async fn has_no_more(cluster: &Cluster, segment: &SegmentName) {
+    let gone = format!("CHECKPOINT; SELECT pg_stat_file('pg_wal/{segment}', true) IS NULL");
+    until("the server has no use for it any more", async || {
+        cluster.sql("postgres", &gone).await[0][0].as_deref() == Some("t")
+    })
+    .await;
+}
+
+/// Begins a slow backup, has something done as soon as files come, and returns why there is none.
+async fn disturbed(bed: &Bed, disturb: impl AsyncFnOnce(Lsn)) -> Report {
     let mut slow = bed.request();
-    slow.rate_max = Some(ByteSize(rate));
-    let client: Client = bed.cluster.connect("postgres").await;
+    slow.rate_max = Some(ByteSize(8 << 20));
     let (begun, begin) = tokio::sync::oneshot::channel();
-    let mut begun = Some(begun);
-    let mut observe = |progress| {
-        if matches!(progress, Progress::Came(ByteSize(bytes)) if bytes > 0) {
-            begun.take().map(|begun| begun.send(()));
+    let (mut begun, mut began) = (Some(begun), Lsn(0));
+    let mut observe = |progress| match progress {
+        Progress::Started { start, .. } => began = start,
+        Progress::Came(ByteSize(1..)) => {
+            begun.take().map(|begun| begun.send(began));
         }
+        _ => {}
     };
-    let disturb = async {
-        begin.await.unwrap();
-        for statement in sql.split(';') {
-            client.batch_execute(statement).await.unwrap();
-        }
-    };
-    let (taken, ()) = tokio::join!(take(slow.clone(), &mut observe), disturb);
-    (slow, taken.unwrap_err().report())
+    let disturbance = async { disturb(begin.await.unwrap()).await };
+    let (taken, ()) = tokio::join!(take(slow, &mut observe), disturbance);
+    let cluster = bed.repository.clusters().await.unwrap()[0];
+    assert_eq!(bed.repository.backups(&cluster).await.unwrap(), []);
+    taken.unwrap_err().report()
 }
 
 #[tokio::test]
@@ -90,13 +100,14 @@ async fn without_one_of_its_lanes_there_is_no_backup() {
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = '{lane}'
             ORDER BY backend_start DESC LIMIT 1"
         );
-        let (_, report) = disturbed(&bed, 8 << 20, &kill).await;
+        let report = disturbed(&bed, async |_| {
+            bed.cluster.sql("postgres", &kill).await;
+        })
+        .await;
         assert_eq!(report.kind, Kind::Target, "{report}");
         let words = report.to_string();
         let told = ["terminating connection", "lost the connection"];
         assert!(told.iter().any(|told| words.contains(told)), "{words}");
-        let cluster = bed.repository.clusters().await.unwrap()[0];
-        assert_eq!(bed.repository.backups(&cluster).await.unwrap(), []);
         all_gone(&bed.cluster).await;
         let commit = bed.take().await;
         assert_eq!(commit.mode, Mode::Lanes);
@@ -193,25 +204,20 @@ async fn lanes_are_taken_where_nothing_else_is_possible() {
 }
 
 #[tokio::test]
-async fn wal_that_the_server_removed_meanwhile_is_missed() {
-    let setup = Setup {
-        settings: &[
-            ("wal_keep_size", "0"),
-            ("max_wal_size", "2MB"),
-            ("min_wal_size", "2MB"),
-        ],
-        ..Setup::default()
-    };
-    let mut bed = Bed::new(&setup).await;
-    bed.reading = Reading::Lanes;
-    bed.grant().await;
+async fn wal_that_the_server_has_no_more_is_missed() {
+    let bed = Bed::read_by(versions()[0], Reading::Lanes).await;
     bed.cluster.sql("postgres", TPC_B).await;
-    let wal = "UPDATE tellers SET balance = 1; SELECT pg_switch_wal(); ".repeat(6);
-    let (_, report) = disturbed(
-        &bed,
-        16 << 20,
-        &format!("{wal} CHECKPOINT; {wal} CHECKPOINT"),
-    )
+    let report = disturbed(&bed, async |start| {
+        // Somebody brings WAL, and then no more of it.
+        let cluster = bed.repository.clusters().await.unwrap()[0];
+        live_tail(&bed.cluster, &cluster, &bed.repository, SEGMENT_BYTES).await;
+        let first = SegmentName::holding(Timeline(1), start, SEGMENT_BYTES);
+        bed.cluster
+            .sql("postgres", "UPDATE tellers SET balance = 1")
+            .await;
+        bed.cluster.sql("postgres", "SELECT pg_switch_wal()").await;
+        has_no_more(&bed.cluster, &first).await;
+    })
     .await;
     assert_eq!(report.kind, Kind::Target, "{report}");
     let words = report.to_string();
@@ -219,8 +225,24 @@ async fn wal_that_the_server_removed_meanwhile_is_missed() {
         words.contains("pg_wal/") && words.contains("wal_keep_size"),
         "{words}"
     );
-    let cluster = bed.repository.clusters().await.unwrap()[0];
-    assert_eq!(bed.repository.backups(&cluster).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn wal_that_is_damaged_at_the_server_is_no_wal() {
+    let bed = Bed::read_by(versions()[0], Reading::Lanes).await;
+    bed.cluster.sql("postgres", TPC_B).await;
+    let write = "INSERT INTO history SELECT g, 1, 1, now() FROM generate_series(1, 1000) AS g";
+    let report = disturbed(&bed, async |start| {
+        bed.cluster.sql("postgres", write).await;
+        let first = SegmentName::holding(Timeline(1), start, SEGMENT_BYTES).to_string();
+        let wal = bed.cluster.data_directory().join("pg_wal");
+        std::fs::remove_file(wal.join(&first)).unwrap();
+        // The server makes the file again, without what it wrote before.
+        bed.cluster.sql("postgres", write).await;
+        assert!(wal.join(&first).exists());
+    })
+    .await;
+    assert!(report.to_string().contains("00000001"), "{report}");
 }
 
 #[tokio::test]
@@ -239,7 +261,7 @@ async fn wal_that_the_server_would_remove_is_fetched_meanwhile() {
     };
     let churn = async {
         let start = begin.await.unwrap();
-        let first = SegmentName::holding(Timeline(1), start, 1 << 20);
+        let first = SegmentName::holding(Timeline(1), start, SEGMENT_BYTES);
         for sql in ["UPDATE tellers SET balance = 1", "SELECT pg_switch_wal()"] {
             client.batch_execute(sql).await.unwrap();
         }
@@ -249,19 +271,14 @@ async fn wal_that_the_server_would_remove_is_fetched_meanwhile() {
             listing.segments.contains_key(&first)
         })
         .await;
-        let gone = format!("SELECT pg_stat_file('pg_wal/{first}', true) IS NULL");
-        until("the server has no use for it any more", async || {
-            client.batch_execute("CHECKPOINT").await.unwrap();
-            bed.cluster.sql("postgres", &gone).await[0][0].as_deref() == Some("t")
-        })
-        .await;
+        has_no_more(&bed.cluster, &first).await;
     };
     let (commit, ()) = tokio::join!(take(slow, &mut observe), churn);
     let commit = commit.unwrap();
     let listing = Listing::read(&bed.repository, &commit.cluster)
         .await
         .unwrap();
-    let coverage = listing.coverage(1 << 20);
+    let coverage = listing.coverage(SEGMENT_BYTES);
     let whole = coverage
         .intervals(Timeline(1))
         .iter()
