@@ -149,6 +149,9 @@ pub struct BackupPolicy {
     pub slot: Option<String>,
     /// Most bytes per second that a backup reads from the server; no limit when not set.
     pub max_rate: Option<Size>,
+    /// Connections that read files side by side, where a backup reads them over SQL (`--mode lanes`); 4 when not set.
+    #[schemars(range(min = 1, max = 32))]
+    pub lanes: Option<u32>,
 }
 
 /// How long backups and WAL are kept.
@@ -245,6 +248,8 @@ pub struct BackupSettings {
     pub slot: String,
     /// Most bytes per second that a backup reads.
     pub max_rate: Option<u64>,
+    /// Connections that read files over SQL, where that was set.
+    pub lanes: Option<u32>,
 }
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -278,6 +283,7 @@ impl BackupPolicy {
             stream: self.stream.or(base.stream),
             slot: or(&self.slot, &base.slot),
             max_rate: self.max_rate.or(base.max_rate),
+            lanes: self.lanes.or(base.lanes),
         }
     }
 }
@@ -344,6 +350,7 @@ impl Config {
             stream: policy.stream.unwrap_or(false),
             slot: policy.slot.unwrap_or_else(|| SLOT.to_owned()),
             max_rate: policy.max_rate.map(|size| size.0.0),
+            lanes: policy.lanes,
         }
     }
 

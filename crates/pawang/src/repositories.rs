@@ -1,6 +1,6 @@
 //! From `[[repository]]` to opened repositories and to what is in them, for commands and for the daemon.
 
-use std::num::NonZeroU64;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use pawang_backup::repository::{Keys, Mode, Rate, RepositorySettings};
 use pawang_backup::retention::Policy;
 use pawang_backup::rolling::{self, Share};
 use pawang_backup::survey::{Memory, blind, survey};
-use pawang_backup::take::{Progress, TakeRequest, Wanted};
+use pawang_backup::take::{LANES, Progress, TakeRequest, Wanted};
 use pawang_backup::{ClusterId, Error, Repository};
 use pawang_config::{BackupRetention, BackupSettings, Config, Period, RepositoryConfig};
 use pawang_core::backup::{BackupFacts, BackupPromise, RepositoryFacts, Survey};
@@ -250,6 +250,7 @@ pub(crate) fn take_request(
         wanted,
         checkpoint_fast: false,
         rate_max: settings.max_rate.map(ByteSize),
+        lanes: lanes(settings.lanes),
         store_rate: store_rate.map(|rate| Arc::new(Rate::new(rate))),
         ..taking::request(job, repository)?
     })
@@ -285,11 +286,17 @@ pub(crate) fn verify_rate(config: &RepositoryConfig, settings: &BackupSettings) 
     Rate::new(NonZeroU64::new(settings.verify_rate.min(most)).unwrap_or(NonZeroU64::MIN))
 }
 
+/// Returns how many connections read files over SQL.
+pub(crate) fn lanes(wanted: Option<u32>) -> NonZeroUsize {
+    let wanted = wanted.and_then(|count| usize::try_from(count).ok());
+    wanted.and_then(NonZeroUsize::new).unwrap_or(LANES)
+}
+
 /// Says what a backup that is taken does now, in a few words.
 pub(crate) fn progress_words(progress: &Progress) -> String {
     match progress {
-        Progress::Reads(Mode::Local, files) => format!("reads {files}"),
-        Progress::Reads(_, why) => format!("reads by the replication protocol: {why}"),
+        Progress::Reads(Mode::Local | Mode::Lanes, files) => format!("reads {files}"),
+        Progress::Reads(Mode::Protocol, why) => format!("reads by the replication protocol: {why}"),
         Progress::Checkpoint => "the server makes a checkpoint".to_owned(),
         Progress::Started {
             estimate: Some(size),

@@ -177,6 +177,8 @@ fn every_mistake_has_its_place() {
             "[backup]\nretention = { fulls = 0 }",
             "2:23: wrong value of \"fulls\"",
         ),
+        ("[backup]\nlanes = 0", "2:9: wrong value of \"lanes\""),
+        ("[backup]\nlanes = 33", "2:9: wrong value of \"lanes\""),
         (
             "[backup]\nfull_every = '1 h'\n[[instance]]\nname = 'a'\n[[instance]]\nname = 'b'",
             "2:14: full backups of \"a\" are due more often",
