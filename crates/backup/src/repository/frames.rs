@@ -245,7 +245,11 @@ mod tests {
     }
 
     fn size() -> impl Strategy<Value = usize> {
-        prop_oneof![0..300usize, 200_000..400_000usize, 4_190_000..4_200_000usize]
+        prop_oneof![
+            0..300usize,
+            200_000..400_000usize,
+            4_190_000..4_200_000usize
+        ]
     }
 
     proptest! {

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::archive::Archive;
 use super::choice::{BACKUPS_MAX, Choice, Survey};
 use super::delta::Delta;
-use super::tree::{Tree, failed};
+use super::tree::{Opening, Tree, failed};
 use super::unpack::{self, Manner, Trouble, Unpacked};
 use crate::Error;
 use crate::repository::{BackupKind, Commit, Part, Repository};
@@ -44,6 +44,8 @@ struct Step {
     tree: Arc<Tree>,
     kept: Arc<HashSet<PathBuf>>,
     choice: Option<Arc<Choice>>,
+    /// Whether a directory is changed in place.
+    in_place: bool,
     /// Set when nobody waits for the threads any more.
     stop: Arc<AtomicBool>,
 }
@@ -67,6 +69,7 @@ impl Chain<'_> {
             tree: Arc::clone(self.tree),
             kept: delta.map_or_else(Arc::default, |delta| Arc::clone(&delta.kept)),
             choice: None,
+            in_place: delta.is_some(),
             stop: Arc::default(),
         };
         let _stop = Stop(Arc::clone(&step.stop));
@@ -147,15 +150,20 @@ impl Chain<'_> {
             return Ok(None);
         };
         let taken = |(job, files): &(Job, Vec<PathBuf>)| {
-            let any = || files.iter().any(|path| choice.of(job.number(), path).is_some());
+            let any = || {
+                files
+                    .iter()
+                    .any(|path| choice.of(job.number(), path).is_some())
+            };
             job.backup == last || any()
         };
         let needed = surveyed.into_iter().filter(taken).map(|(job, _)| job);
         let mut jobs: Vec<Job> = full.into_iter().chain(needed).collect();
         jobs.sort_by_key(|job| std::cmp::Reverse(job.part.raw_bytes));
         let (tree, block_bytes) = (Arc::clone(self.tree), self.commits[last].server.block_bytes);
+        let in_place = step.in_place;
         let made = tokio::task::spawn_blocking(move || {
-            make(&choice, &tree, block_bytes).map(|()| choice)
+            make(&choice, &tree, block_bytes, in_place).map(|()| choice)
         });
         let choice = made.await.expect("making files does not panic")?;
         Ok(Some((choice, jobs)))
@@ -187,12 +195,17 @@ impl Chain<'_> {
 }
 
 /// Makes the files that several parts write.
-fn make(choice: &Choice, tree: &Tree, block_bytes: u32) -> Result<(), Error> {
-    for (path, blocks) in choice.shared() {
-        let file = tree.open_file(path, true)?;
-        let length = u64::from(blocks) * u64::from(block_bytes);
-        file.set_len(length)
-            .map_err(|source| failed("write", path, source))?;
+fn make(choice: &Choice, tree: &Tree, block_bytes: u32, in_place: bool) -> Result<(), Error> {
+    for file in choice.shared() {
+        // What nobody writes is zeroes in one that was empty.
+        let opening = match in_place && file.whole {
+            true => Opening::Over,
+            false => Opening::Empty,
+        };
+        let length = u64::from(file.length) * u64::from(block_bytes);
+        tree.open_file(file.path, opening)?
+            .set_len(length)
+            .map_err(|source| failed("write", file.path, source))?;
     }
     Ok(())
 }
@@ -277,6 +290,7 @@ impl Step {
             kept: &self.kept,
             choice: choice.map(|choice| (choice, job.number())),
             last: job.backup + 1 == self.commits.len(),
+            in_place: self.in_place,
         }
     }
 

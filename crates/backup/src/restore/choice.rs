@@ -56,6 +56,16 @@ pub(super) struct Choice {
     files: HashMap<PathBuf, Sources>,
 }
 
+/// A file that comes from several backups.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shared<'a> {
+    pub(super) path: &'a Path,
+    /// Its length in blocks.
+    pub(super) length: u32,
+    /// Whether each block that one of the increments has is some backup's.
+    pub(super) whole: bool,
+}
+
 /// What is taken of one file of one backup.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Wish<'a> {
@@ -144,12 +154,15 @@ impl Choice {
         gives.then_some(Wish { backup, sources })
     }
 
-    /// Returns the files that come from several backups, with their lengths in blocks.
-    pub(super) fn shared(&self) -> impl Iterator<Item = (&Path, u32)> {
+    /// Returns the files that come from several backups.
+    pub(super) fn shared(&self) -> impl Iterator<Item = Shared<'_>> {
         self.files.iter().filter_map(|(path, sources)| {
             let shared = sources.givers.len() > 1;
-            let length = sources.length.filter(|_| shared)?;
-            Some((path.as_path(), length))
+            Some(Shared {
+                path,
+                length: sources.length.filter(|_| shared)?,
+                whole: !sources.owners.contains(&NOBODY),
+            })
         })
     }
 
@@ -168,6 +181,23 @@ impl Wish<'_> {
     /// Says whether all of the file comes from this backup.
     pub(super) fn alone(&self) -> bool {
         self.sources.givers.len() == 1
+    }
+
+    /// Returns how many of the backup's blocks are the file's at most.
+    pub(super) fn cut(&self) -> u32 {
+        self.sources.cut
+    }
+
+    /// Returns the blocks that nobody has, behind those of a file of so many blocks that the backup has whole.
+    pub(super) fn behind(self, blocks: u64) -> impl Iterator<Item = u32> {
+        let length = self.sources.length.unwrap_or(0);
+        let first = u32::try_from(blocks).unwrap_or(u32::MAX);
+        let first = first.min(self.sources.cut);
+        let behind = move |block: &u32| match self.sources.owners.get(*block as usize) {
+            Some(owner) => *owner == self.backup,
+            None => true,
+        };
+        (first..length).filter(behind)
     }
 
     /// Returns the length in blocks that the file has in the end, unless it is what the backup says.
@@ -229,7 +259,11 @@ mod tests {
         let mut put = |block: u32, filler: u8| {
             let block = block as usize;
             file.resize(file.len().max(block + 1), None);
-            assert_eq!(file[block].replace(filler), None, "block {block} is written twice");
+            assert_eq!(
+                file[block].replace(filler),
+                None,
+                "block {block} is written twice"
+            );
         };
         for backup in order {
             let Some(wish) = choice.of(u8::try_from(*backup).unwrap(), path) else {

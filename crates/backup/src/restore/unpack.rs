@@ -12,8 +12,9 @@ use std::path::{Path, PathBuf};
 use super::archive::Archive;
 use super::choice::{Choice, Survey};
 use super::increment::{self, Header, Run};
-use super::tree::{Tree, below, failed};
+use super::tree::{Opening, Tree, below, failed};
 use crate::Error;
+use crate::take::read_or_zero;
 use crate::take::tar::{Member, MemberKind};
 
 /// The files that are written last, or never.
@@ -63,6 +64,8 @@ pub(super) struct Manner<'a> {
     pub(super) choice: Option<(&'a Choice, u8)>,
     /// Whether the backup is the last of its chain: it says which folders there are, and how the server starts.
     pub(super) last: bool,
+    /// Whether pages that are there as they are to be are left alone.
+    pub(super) in_place: bool,
 }
 
 /// What is wrong with a part, or with a file that is written.
@@ -248,23 +251,33 @@ impl Manner<'_> {
         unpacked: &mut Unpacked,
     ) -> Result<(), Trouble> {
         let bytes = archive.left();
-        match self.choice.map(|(choice, backup)| choice.of(backup, &path)) {
+        let wish = match self.choice.map(|(choice, backup)| choice.of(backup, &path)) {
             // It is another backup's.
             Some(None) => return Ok(()),
-            Some(Some(wish)) => {
-                let file = self.tree.open_file(&path, wish.alone())?;
-                let wants = |block| wish.wants(block);
-                let runs = increment::runs_of_whole(bytes, self.block_bytes, &wants);
-                unpacked.bytes += write(archive, &file, &path, runs)?;
-                if let Some(length) = wish.length().filter(|_| wish.alone()) {
-                    self.resize(&file, &path, length)?;
-                }
+            Some(wish) => wish,
+            None => None,
+        };
+        let wants = |block| wish.is_none_or(|wish| wish.wants(block));
+        let runs = increment::runs_of_whole(bytes, self.block_bytes, &wants);
+        if let Some(wish) = wish.filter(|wish| !wish.alone()) {
+            let mut out = self.open(&path, Opening::There)?;
+            out.take(archive, runs)?;
+            // In a file that was made for this, they are zeroes already.
+            for block in wish
+                .behind(bytes / u64::from(self.block_bytes))
+                .filter(|_| self.in_place)
+            {
+                out.zero(self.at(block))?;
             }
-            None => {
-                let file = self.tree.open_file(&path, true)?;
-                let runs = increment::runs_of_whole(bytes, self.block_bytes, &|_| true);
-                unpacked.bytes += write(archive, &file, &path, runs)?;
-            }
+            unpacked.bytes += out.written;
+        } else {
+            let mut out = self.open(&path, self.anew())?;
+            out.take(archive, runs)?;
+            let left = wish.map_or(bytes, |wish| bytes.min(self.at(wish.cut())));
+            let length = wish.and_then(|wish| wish.length());
+            out.resize(left)?;
+            out.resize(length.map_or(left, |length| self.at(length)))?;
+            unpacked.bytes += out.written;
         }
         unpacked.twice |= !unpacked.files.insert(path);
         Ok(())
@@ -277,62 +290,131 @@ impl Manner<'_> {
         path: PathBuf,
         unpacked: &mut Unpacked,
     ) -> Result<(), Trouble> {
-        match self.choice.map(|(choice, backup)| choice.of(backup, &path)) {
-            Some(None) => {}
-            Some(Some(wish)) => {
-                let header = self.header(archive, &path)?;
-                let file = self.tree.open_file(&path, false)?;
-                let wants = |block| wish.wants(block);
-                let runs = header.runs(self.block_bytes, &wants);
-                unpacked.bytes += write(archive, &file, &path, runs)?;
+        let wish = match self.choice.map(|(choice, backup)| choice.of(backup, &path)) {
+            Some(None) => return Ok(()),
+            Some(wish) => wish,
+            None => None,
+        };
+        let header = self.header(archive, &path)?;
+        let mut out = self.open(&path, Opening::There)?;
+        if wish.is_none() {
+            // What was cut off and grew again without WAL is zeroes, as it is on the server.
+            out.resize(self.at(header.truncation))?;
+            out.resize(self.at(header.length()))?;
+        }
+        let wants = |block| wish.is_none_or(|wish| wish.wants(block));
+        out.take(archive, header.runs(self.block_bytes, &wants))?;
+        unpacked.bytes += out.written;
+        if wish.is_none() {
+            unpacked.twice |= !unpacked.files.insert(path);
+        }
+        Ok(())
+    }
+
+    fn at(&self, block: u32) -> u64 {
+        u64::from(block) * u64::from(self.block_bytes)
+    }
+
+    /// Says how a file is opened that comes from one backup.
+    fn anew(&self) -> Opening {
+        match self.in_place {
+            true => Opening::Over,
+            false => Opening::Empty,
+        }
+    }
+
+    fn open<'a>(&self, path: &'a Path, opening: Opening) -> Result<Out<'a>, Error> {
+        Ok(Out {
+            file: self.tree.open_file(path, opening)?,
+            path,
+            page_bytes: self.in_place.then_some(self.block_bytes as usize),
+            there: Vec::new(),
+            written: 0,
+        })
+    }
+}
+
+/// A file that is written.
+struct Out<'a> {
+    file: File,
+    path: &'a Path,
+    /// How much is compared at a time with what is there; nothing where all is written.
+    page_bytes: Option<usize>,
+    there: Vec<u8>,
+    written: u64,
+}
+
+impl Out<'_> {
+    /// Writes what is wanted of a member, and passes over the rest.
+    fn take(
+        &mut self,
+        archive: &mut Archive<'_>,
+        runs: impl Iterator<Item = Run>,
+    ) -> Result<(), Trouble> {
+        for run in runs {
+            if !run.wanted {
+                archive.skip(run.bytes).map_err(unreadable)?;
+                continue;
             }
-            None => {
-                let header = self.header(archive, &path)?;
-                let file = self.tree.open_file(&path, false)?;
-                // What was cut off and grew again without WAL is zeroes, as it is on the server.
-                self.resize(&file, &path, header.truncation)?;
-                self.resize(&file, &path, header.length())?;
-                let runs = header.runs(self.block_bytes, &|_| true);
-                unpacked.bytes += write(archive, &file, &path, runs)?;
-                unpacked.twice |= !unpacked.files.insert(path);
+            let mut done = 0;
+            while done < run.bytes {
+                let there = archive.fill_buf().map_err(unreadable)?;
+                let left = usize::try_from(run.bytes - done).unwrap_or(usize::MAX);
+                let piece = &there[..there.len().min(left).min(WRITE_BYTES_MAX)];
+                self.put(piece, run.at + done)?;
+                let bytes = piece.len();
+                archive.consume(bytes);
+                done += bytes as u64;
             }
         }
         Ok(())
     }
 
-    fn resize(&self, file: &File, path: &Path, blocks: u32) -> Result<(), Error> {
-        file.set_len(u64::from(blocks) * u64::from(self.block_bytes))
-            .map_err(|source| failed("write", path, source))
+    /// Writes a piece, or what of it is not there yet.
+    fn put(&mut self, piece: &[u8], at: u64) -> Result<(), Error> {
+        let Some(page_bytes) = self.page_bytes else {
+            return self.write(piece, at);
+        };
+        let mut there = std::mem::take(&mut self.there);
+        there.resize(piece.len().max(there.len()), 0);
+        let read = read_or_zero(&self.file, at, &mut there[..piece.len()]);
+        let read = read.map_err(|source| failed("read", self.path, source))?;
+        let ends = (0..piece.len()).step_by(page_bytes);
+        let pages: Vec<(usize, usize, bool)> = ends
+            .map(|from| {
+                let to = piece.len().min(from + page_bytes);
+                (from, to, to <= read && piece[from..to] == there[from..to])
+            })
+            .collect();
+        self.there = there;
+        for run in pages.chunk_by(|one, next| one.2 == next.2) {
+            let (from, to) = (run[0].0, run[run.len() - 1].1);
+            if !run[0].2 {
+                self.write(&piece[from..to], at + from as u64)?;
+            }
+        }
+        Ok(())
     }
-}
 
-/// Writes what is wanted of a member, and passes over the rest; returns how many bytes were written.
-fn write(
-    archive: &mut Archive<'_>,
-    file: &File,
-    path: &Path,
-    runs: impl Iterator<Item = Run>,
-) -> Result<u64, Trouble> {
-    let mut written = 0;
-    for run in runs {
-        if !run.wanted {
-            archive.skip(run.bytes).map_err(unreadable)?;
-            continue;
-        }
-        let mut done = 0;
-        while done < run.bytes {
-            let there = archive.fill_buf().map_err(unreadable)?;
-            let left = usize::try_from(run.bytes - done).unwrap_or(usize::MAX);
-            let piece = &there[..there.len().min(left).min(WRITE_BYTES_MAX)];
-            file.write_all_at(piece, run.at + done)
-                .map_err(|source| failed("write", path, source))?;
-            let bytes = piece.len();
-            archive.consume(bytes);
-            done += bytes as u64;
-        }
-        written += done;
+    fn write(&mut self, piece: &[u8], at: u64) -> Result<(), Error> {
+        self.file
+            .write_all_at(piece, at)
+            .map_err(|source| failed("write", self.path, source))?;
+        self.written += piece.len() as u64;
+        Ok(())
     }
-    Ok(written)
+
+    /// Makes a page zero.
+    fn zero(&mut self, at: u64) -> Result<(), Error> {
+        let page = vec![0; self.page_bytes.unwrap_or(0)];
+        self.put(&page, at)
+    }
+
+    fn resize(&self, bytes: u64) -> Result<(), Error> {
+        self.file
+            .set_len(bytes)
+            .map_err(|source| failed("write", self.path, source))
+    }
 }
 
 impl Unpacked {

@@ -120,7 +120,10 @@ pub struct PageRules {
 /// no vectors of them.
 pub fn checksum(page: &[u8], block: u32) -> u16 {
     let mut folded = block;
-    for (begin, at) in BEGINNINGS.chunks_exact(TOGETHER).zip((0..).step_by(TOGETHER * WORD_BYTES)) {
+    for (begin, at) in BEGINNINGS
+        .chunks_exact(TOGETHER)
+        .zip((0..).step_by(TOGETHER * WORD_BYTES))
+    {
         let mut sums: [u32; TOGETHER] = begin.try_into().expect("chunks are of this many");
         let mut rows = page.chunks_exact(ROW_BYTES).map(|row| {
             let words = row[at..].first_chunk();

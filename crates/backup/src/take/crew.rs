@@ -216,7 +216,7 @@ fn named(chunk: &Chunk, at: usize, error: &io::Error) -> io::Error {
 }
 
 /// Reads bytes of a file; what was cut off meanwhile is zero, since replay cuts it off again.
-pub(super) fn read_or_zero(
+pub(crate) fn read_or_zero(
     file: &std::fs::File,
     mut from: u64,
     mut into: &mut [u8],

@@ -20,6 +20,8 @@ mod secure;
 pub mod tar;
 mod way;
 
+pub(crate) use crew::read_or_zero;
+
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
