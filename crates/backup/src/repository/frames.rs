@@ -218,10 +218,13 @@ mod tests {
         encoder.finish().unwrap()
     }
 
-    /// Reads, and passes over what the steps say; returns what came with its places.
-    fn read(bytes: &[u8], steps: &[(bool, u64)]) -> io::Result<(Vec<(u64, Vec<u8>)>, u64)> {
+    /// Pieces of content, with their places.
+    type Pieces = Vec<(u64, Vec<u8>)>;
+
+    /// Reads, and passes over what the steps say; returns what came, and how much there was.
+    fn read(bytes: &[u8], steps: &[(bool, u64)]) -> io::Result<(Pieces, u64)> {
         let mut frames = Frames::new(bytes)?;
-        let (mut found, mut at) = (Vec::new(), 0);
+        let (mut found, mut at) = (Pieces::new(), 0);
         for (skipped, mut bytes) in steps.iter().copied() {
             if skipped {
                 frames.skip(bytes)?;
