@@ -3,7 +3,7 @@
 //! A connection that breaks is taken up again at the byte where it broke.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,8 +14,8 @@ use object_store::path::Path as ObjectPath;
 use object_store::{GetOptions, GetRange, GetResultPayload, ObjectStore};
 use sha2::{Digest, Sha256};
 use tokio::runtime::Handle;
-use zstd::stream::read::Decoder;
 
+use super::frames::Frames;
 use super::seal::{Opener, SUFFIX};
 use super::upload::hexadecimal;
 use super::{BackupId, ClusterId, Part, Repository};
@@ -31,8 +31,7 @@ const BUFFER_BYTES: usize = 256 << 10;
 ///
 /// Only its end says that all of it was right: whoever uses the bytes before must be ready to throw the result away.
 pub struct PartReader {
-    decoder: Decoder<'static, BufReader<DataReader>>,
-    raw_bytes: u64,
+    frames: Frames<DataReader>,
     expected_raw_bytes: u64,
     shown: String,
 }
@@ -72,7 +71,7 @@ impl std::fmt::Debug for PartReader {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("PartReader")
             .field("part", &self.shown)
-            .field("raw_bytes", &self.raw_bytes)
+            .field("raw_bytes", &self.frames.raw_bytes())
             .finish_non_exhaustive()
     }
 }
@@ -93,12 +92,10 @@ impl Repository {
     ) -> Result<PartReader, Error> {
         let path = cluster.part(backup, &part.name);
         let data = self.open_data(&path, part.bytes, &part.sha256);
-        let buffered = BufReader::with_capacity(BUFFER_BYTES, data);
-        let decoder = Decoder::with_buffer(buffered)
-            .map_err(|source| self.problem("decompress", &path, source.into()))?;
+        let frames =
+            Frames::new(data).map_err(|source| self.problem("decompress", &path, source.into()))?;
         Ok(PartReader {
-            decoder,
-            raw_bytes: 0,
+            frames,
             expected_raw_bytes: part.raw_bytes,
             shown: path,
         })
@@ -137,17 +134,41 @@ impl Repository {
     }
 }
 
+impl PartReader {
+    /// Passes over so many bytes of the archive; what has not to be decompressed for that is not.
+    ///
+    /// # Errors
+    /// The part ends before, or could not be read.
+    pub fn skip(&mut self, bytes: u64) -> io::Result<()> {
+        self.frames.skip(bytes)
+    }
+}
+
 impl Read for PartReader {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let read = self.decoder.read(out)?;
-        self.raw_bytes += read as u64;
-        if read == 0 && !out.is_empty() && self.raw_bytes != self.expected_raw_bytes {
+        let there = self.fill_buf()?;
+        let read = there.len().min(out.len());
+        out[..read].copy_from_slice(&there[..read]);
+        self.consume(read);
+        Ok(read)
+    }
+}
+
+impl BufRead for PartReader {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.frames.fill()?.is_empty() && self.frames.raw_bytes() != self.expected_raw_bytes {
             return Err(wrong(format!(
                 "\"{}\" has {} bytes of archive, and its commit says {}",
-                self.shown, self.raw_bytes, self.expected_raw_bytes
+                self.shown,
+                self.frames.raw_bytes(),
+                self.expected_raw_bytes
             )));
         }
-        Ok(read)
+        self.frames.fill()
+    }
+
+    fn consume(&mut self, bytes: usize) {
+        self.frames.consume(bytes);
     }
 }
 

@@ -6,6 +6,7 @@ mod commit;
 mod connector;
 mod data;
 mod fetch;
+mod frames;
 mod layout;
 mod lease;
 mod mark;

@@ -1,11 +1,9 @@
-//! `INCREMENTAL.` files of PostgreSQL 17 and later, applied to the file of the backup before, without space of their own.
+//! `INCREMENTAL.` files of PostgreSQL 17 and later: which blocks they hold, and where these belong.
 //!
 //! The layout is that of `src/include/backup/basebackup_incremental.h`: three numbers, the numbers of the blocks, zeroes up
 //! to a whole block when there are any, the blocks. All numbers are of the server's byte order.
 
-use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::FileExt;
 
 /// What the name of such a file begins with.
 pub(super) const PREFIX: &str = "INCREMENTAL.";
@@ -14,8 +12,6 @@ const NUMBER_BYTES: usize = 4;
 const HEAD_BYTES: usize = 3 * NUMBER_BYTES;
 /// A file of a relation has so many bytes at most unless PostgreSQL was built otherwise; its blocks bound the header.
 const SEGMENT_BYTES_MAX: u64 = 1 << 30;
-/// So much is read and written at once.
-const BUFFER_BYTES: usize = 256 << 10;
 
 /// The header of an incremental file.
 #[derive(Debug, PartialEq, Eq)]
@@ -67,59 +63,72 @@ impl Header {
     }
 
     /// Returns how many blocks the file has when this is applied.
-    fn length(&self) -> u32 {
+    pub(super) fn length(&self) -> u32 {
         let behind = self.blocks.iter().map(|block| block + 1).max();
         self.truncation.max(behind.unwrap_or(0))
     }
 }
 
-/// Which side of it failed.
-#[derive(Debug)]
-pub(super) enum Side {
-    /// What is read, or what it says.
-    Read(io::Error),
-    /// The file that is written.
-    Written(io::Error),
+/// Content that lies in one piece both in a member and in the file that it is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Run {
+    /// Where it begins in the file; of no account when it is not wanted.
+    pub(super) at: u64,
+    pub(super) bytes: u64,
+    pub(super) wanted: bool,
 }
 
-/// Makes of the file of the backup before the file of this backup; returns its length.
-///
-/// What was cut off and grew again without WAL is zeroes, as it is on the server.
-pub(super) fn apply(from: &mut impl Read, to: &File, block_bytes: u32) -> Result<u64, Side> {
-    let header = Header::read(from, block_bytes).map_err(Side::Read)?;
-    let bytes = |blocks: u32| u64::from(blocks) * u64::from(block_bytes);
-    let resize = || {
-        if to.metadata()?.len() > bytes(header.truncation) {
-            to.set_len(bytes(header.truncation))?;
+impl Header {
+    /// Returns how many bytes the member has by it.
+    pub(super) fn member_bytes(&self, block_bytes: u32) -> u64 {
+        let head = (HEAD_BYTES + self.blocks.len() * NUMBER_BYTES) as u64;
+        let block_bytes = u64::from(block_bytes);
+        match self.blocks.len() as u64 {
+            0 => head,
+            count => head.next_multiple_of(block_bytes) + count * block_bytes,
         }
-        to.set_len(bytes(header.length()))
-    };
-    resize().map_err(Side::Written)?;
-    let block_size = block_bytes as usize;
-    let mut buffer = vec![0; (BUFFER_BYTES / block_size).max(1) * block_size];
-    let mut rest = header.blocks.as_slice();
-    while !rest.is_empty() {
-        let run = run(rest, buffer.len() / block_size);
-        let piece = &mut buffer[..run * block_size];
-        from.read_exact(piece).map_err(Side::Read)?;
-        to.write_all_at(piece, bytes(rest[0]))
-            .map_err(Side::Written)?;
-        rest = &rest[run..];
     }
-    let mut more = [0];
-    if from.read(&mut more).map_err(Side::Read)? != 0 {
-        return Err(Side::Read(wrong("there is more behind its last block")));
+
+    /// Returns what follows it; what is not wanted comes in pieces as large as can be.
+    pub(super) fn runs<'a>(
+        &'a self,
+        block_bytes: u32,
+        wants: &'a dyn Fn(u32) -> bool,
+    ) -> impl Iterator<Item = Run> + 'a {
+        let block_bytes = u64::from(block_bytes);
+        let runs = self.blocks.chunk_by(|one, next| match wants(*one) {
+            true => wants(*next) && one.checked_add(1) == Some(*next),
+            false => !wants(*next),
+        });
+        runs.map(move |run| Run {
+            at: u64::from(run[0]) * block_bytes,
+            bytes: run.len() as u64 * block_bytes,
+            wanted: wants(run[0]),
+        })
     }
-    Ok(bytes(header.length()))
 }
 
-/// Returns how many of the first blocks follow each other, `max` at most.
-fn run(blocks: &[u32], max: usize) -> usize {
-    let follows = blocks
-        .windows(2)
-        .take(max.saturating_sub(1))
-        .take_while(|pair| pair[0].checked_add(1) == Some(pair[1]));
-    1 + follows.count()
+/// Returns what a member has that is a whole file.
+pub(super) fn runs_of_whole<'a>(
+    bytes: u64,
+    block_bytes: u32,
+    wants: &'a dyn Fn(u32) -> bool,
+) -> impl Iterator<Item = Run> + 'a {
+    let block_bytes = u64::from(block_bytes);
+    let wants_at = move |at: u64| u32::try_from(at / block_bytes).is_ok_and(wants);
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        let (from, wanted) = (at, wants_at(at));
+        while at < bytes && wants_at(at) == wanted {
+            at += block_bytes;
+        }
+        at = at.min(bytes);
+        (from < bytes).then_some(Run {
+            at: from,
+            bytes: at - from,
+            wanted,
+        })
+    })
 }
 
 fn wrong(problem: &str) -> io::Error {
@@ -132,7 +141,7 @@ mod tests {
 
     use super::*;
 
-    const BLOCK: u32 = 1024;
+    const BLOCK: u32 = 128;
 
     fn encoded(truncation: u32, blocks: &[(u32, u8)]) -> Vec<u8> {
         let mut bytes = Vec::new();
@@ -164,39 +173,83 @@ mod tests {
         new
     }
 
+    /// Makes of a file what a member says, but for blocks that are not wanted; returns the rest of it and the new length.
+    fn applied(member: &[u8], file: &mut Vec<u8>, wants: &dyn Fn(u32) -> bool) -> io::Result<u64> {
+        let mut from = member;
+        let header = Header::read(&mut from, BLOCK)?;
+        if header.member_bytes(BLOCK) != member.len() as u64 {
+            return Err(wrong("it has another length"));
+        }
+        let place = |at: u64| usize::try_from(at).unwrap();
+        file.truncate(place(u64::from(header.truncation) * u64::from(BLOCK)));
+        file.resize(place(u64::from(header.length()) * u64::from(BLOCK)), 0);
+        for run in header.runs(BLOCK, wants) {
+            let (now, later) = from.split_at(place(run.bytes));
+            from = later;
+            if run.wanted {
+                file[place(run.at)..][..now.len()].copy_from_slice(now);
+            }
+        }
+        assert!(from.is_empty());
+        Ok(file.len() as u64)
+    }
+
+    fn filled(fillers: impl IntoIterator<Item = u8>) -> Vec<u8> {
+        let blocks = fillers.into_iter().map(|filler| [filler; BLOCK as usize]);
+        blocks.collect::<Vec<_>>().concat()
+    }
+
     proptest! {
         #[test]
         fn a_file_becomes_what_the_blocks_say(
             old in prop::collection::vec(1u8..=255, 0..40),
             truncation in 0u32..50,
-            blocks in prop::collection::btree_map(0u32..600, 1u8..=255, 0..400),
+            blocks in prop::collection::btree_map(0u32..200, 1u8..=255, 0..150),
+            modulus in 1u32..5,
         ) {
             let blocks: Vec<_> = blocks.into_iter().collect();
-            let file = tempfile::tempfile().unwrap();
-            for (block, fill) in old.iter().enumerate() {
-                file.write_all_at(&[*fill; BLOCK as usize], block as u64 * u64::from(BLOCK)).unwrap();
-            }
             let bytes = encoded(truncation, &blocks);
-            let length = apply(&mut bytes.as_slice(), &file, BLOCK).unwrap();
+            let mut file = filled(old.iter().copied());
+            let length = applied(&bytes, &mut file, &|_| true).unwrap();
             let new = expected(&old, truncation, &blocks);
             prop_assert_eq!(length, new.len() as u64 * u64::from(BLOCK));
-            let mut found = vec![0; usize::try_from(length).unwrap()];
-            file.read_exact_at(&mut found, 0).unwrap();
-            for (block, fill) in found.chunks(BLOCK as usize).zip(new) {
-                prop_assert!(block.iter().all(|byte| *byte == fill));
+            prop_assert!(file == filled(new));
+            let wants = |block: u32| block.is_multiple_of(modulus);
+            let (wanted, mut file): (Vec<_>, _) = (
+                blocks.into_iter().filter(|(block, _)| wants(*block)).collect(),
+                filled(old.iter().copied()),
+            );
+            applied(&bytes, &mut file, &wants).unwrap();
+            let mut new = expected(&old, truncation, &wanted);
+            new.resize(usize::try_from(length).unwrap() / BLOCK as usize, 0);
+            prop_assert!(file == filled(new));
+        }
+
+        #[test]
+        fn a_whole_file_is_taken_in_runs(
+            bytes in 0u64..5_000,
+            wanted in prop::collection::vec(any::<bool>(), 40),
+        ) {
+            let wants = |block: u32| wanted[block as usize];
+            let runs: Vec<Run> = runs_of_whole(bytes, BLOCK, &wants).collect();
+            prop_assert_eq!(runs.iter().map(|run| run.bytes).sum::<u64>(), bytes);
+            let mut at = 0;
+            for run in &runs {
+                prop_assert_eq!(run.at, at);
+                at += run.bytes;
+                let block = |at: u64| u32::try_from(at / u64::from(BLOCK)).unwrap();
+                prop_assert!((block(run.at)..=block(at - 1)).all(|block| wants(block) == run.wanted));
             }
+            prop_assert!(runs.windows(2).all(|pair| pair[0].wanted != pair[1].wanted));
         }
     }
 
     #[test]
     fn what_is_damaged_is_refused() {
         let good = encoded(4, &[(1, 7), (3, 9)]);
-        let read = |bytes: &[u8]| {
-            let file = tempfile::tempfile().unwrap();
-            apply(&mut &*bytes, &file, BLOCK)
-        };
+        let read = |bytes: &[u8]| applied(bytes, &mut Vec::new(), &|_| true);
         assert_eq!(read(&good).unwrap(), 4 * u64::from(BLOCK));
-        for length in [0, 3, 11, 12, 19, 20, 500, 1024, 2048, good.len() - 1] {
+        for length in [0, 3, 11, 12, 19, 20, 100, 128, 256, good.len() - 1] {
             assert!(read(&good[..length]).is_err(), "{length}");
         }
         for byte in [0, 7, 11, 15] {

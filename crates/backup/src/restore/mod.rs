@@ -2,6 +2,9 @@
 //!
 //! A directory has no control file until everything else is durable, so half a restore never starts.
 
+mod archive;
+mod chain;
+mod choice;
 mod delta;
 mod increment;
 mod locate;
@@ -14,10 +17,9 @@ mod tree;
 mod unpack;
 
 use std::collections::{BTreeMap, HashSet};
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -35,14 +37,14 @@ pub use target::Target;
 pub use tree::Tree;
 
 use crate::Error;
-use crate::repository::{BackupKind, Commit, LeaseFacts, Part, Repository, Tablespace};
+use crate::repository::{Commit, LeaseFacts, Repository, Tablespace};
 use crate::wal::SegmentName;
+use chain::Chain;
 use tree::failed;
-use unpack::{Manner, Trouble, Unpacked};
+use unpack::Unpacked;
 
 /// So many parts are unpacked at the same time where nothing else is said.
 pub const WORKERS: usize = 2;
-const WORKERS_MAX: usize = 64;
 /// The longest that backups are kept from being deleted for one restore.
 const LEASE_SECONDS: u32 = 24 * 3_600;
 /// A new data directory in the place of another grows under this name.
@@ -286,12 +288,18 @@ async fn run_there(
     } else {
         begin(&tree, &marker)?;
     }
-    let Unpacking { last, bytes } =
-        unpack_chain(repository, &commits, &tree, options.workers, delta.as_ref()).await?;
+    let chain = Chain {
+        repository,
+        commits: &commits,
+        tree: &tree,
+        workers: options.workers,
+    };
+    let last = chain.unpack(delta.as_ref()).await?;
     let unpacking = began.elapsed();
     let began = Instant::now();
     let wanted = delta.as_ref().map(|delta| &delta.wanted);
     let files = wanted.map_or(last.files.len(), HashSet::len) as u64;
+    let bytes = last.bytes;
     let salvaged = finish.write(last, wanted, commits.len() > 1)?;
     let aside = finish.swap(now)?;
     Ok(Restored {
@@ -345,201 +353,6 @@ fn mark(
         }
     }
     Ok(())
-}
-
-/// What unpacking a chain gave.
-struct Unpacking {
-    /// Of the last backup.
-    last: Unpacked,
-    /// Bytes written, of all backups.
-    bytes: u64,
-}
-
-/// Unpacks the backups of a chain one over the other; of a directory that is changed in place, only what does not stay.
-async fn unpack_chain(
-    repository: &Repository,
-    commits: &[Commit],
-    tree: &Arc<Tree>,
-    workers: usize,
-    delta: Option<&Delta>,
-) -> Result<Unpacking, Error> {
-    let kept = delta.map_or_else(Arc::default, |delta| Arc::clone(&delta.kept));
-    let mut bytes = 0;
-    let mut few = delta.map(|delta| delta.parts.iter());
-    loop {
-        let mut last = Unpacked::default();
-        for commit in commits {
-            let parts = few.as_mut().and_then(Iterator::next);
-            let chosen = Chosen {
-                repository,
-                commit,
-                parts: parts.unwrap_or(&commit.parts),
-                kept: &kept,
-            };
-            last = chosen.unpack(tree, workers).await?;
-            bytes += last.bytes;
-        }
-        let whole = delta.is_none_or(|delta| {
-            let is_there = |path| delta.kept.contains(path) || last.files.contains(path);
-            delta.wanted.iter().all(is_there)
-        });
-        if whole || few.take().is_none() {
-            return Ok(Unpacking { last, bytes });
-        }
-    }
-}
-
-/// What is unpacked of one backup.
-#[derive(Clone, Copy)]
-struct Chosen<'a> {
-    repository: &'a Repository,
-    commit: &'a Commit,
-    parts: &'a [Part],
-    kept: &'a Arc<HashSet<PathBuf>>,
-}
-
-impl Chosen<'_> {
-    /// Unpacks the parts over what the backups before left.
-    ///
-    /// A path that comes twice counts as it comes last; then, which no writer of ours does, the order of parts matters, and they
-    /// are unpacked once more, one after the other.
-    async fn unpack(self, tree: &Arc<Tree>, workers: usize) -> Result<Unpacked, Error> {
-        let unpacked = unpack_parts(self, tree, workers).await?;
-        if unpacked.twice && workers > 1 {
-            return unpack_parts(self, tree, 1).await;
-        }
-        Ok(unpacked)
-    }
-}
-
-async fn unpack_parts(
-    chosen: Chosen<'_>,
-    tree: &Arc<Tree>,
-    workers: usize,
-) -> Result<Unpacked, Error> {
-    let stop = Stop::default();
-    let work = Arc::new(Work {
-        repository: chosen.repository.clone(),
-        commit: chosen.commit.clone(),
-        tree: Arc::clone(tree),
-        parts: Mutex::new(Vec::from(chosen.parts).into_iter()),
-        kept: Arc::clone(chosen.kept),
-        stop: Arc::clone(&stop.0),
-        failed: Mutex::default(),
-    });
-    let threads = (0..workers.clamp(1, WORKERS_MAX)).map(|_| {
-        let work = Arc::clone(&work);
-        tokio::task::spawn_blocking(move || work.run())
-    });
-    // All are waited for: none may write any more when this returns.
-    let results = futures_util::future::join_all(threads).await;
-    let mut sum = Unpacked::default();
-    for result in results {
-        sum.add(result.expect("a worker does not panic"));
-    }
-    let failed = work.failed.lock();
-    let failed = failed.unwrap_or_else(PoisonError::into_inner).take();
-    failed.map_or(Ok(sum), Err)
-}
-
-/// Tells the threads that nobody waits for them any more.
-#[derive(Default)]
-struct Stop(Arc<AtomicBool>);
-
-impl Drop for Stop {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
-/// What the threads of one backup share.
-struct Work {
-    repository: Repository,
-    commit: Commit,
-    tree: Arc<Tree>,
-    parts: Mutex<std::vec::IntoIter<Part>>,
-    kept: Arc<HashSet<PathBuf>>,
-    stop: Arc<AtomicBool>,
-    /// Why the first of them stopped, and then all.
-    failed: Mutex<Option<Error>>,
-}
-
-impl Work {
-    fn run(&self) -> Unpacked {
-        let mut sum = Unpacked::default();
-        loop {
-            let next = self
-                .parts
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .next();
-            let Some(part) = next.filter(|_| !self.stop.load(Ordering::Relaxed)) else {
-                return sum;
-            };
-            match self.part(&part) {
-                Ok(unpacked) => sum.add(unpacked),
-                Err(error) => {
-                    // Whoever comes later was stopped, which is not why.
-                    if !self.stop.swap(true, Ordering::Relaxed) {
-                        let failed = self.failed.lock();
-                        *failed.unwrap_or_else(PoisonError::into_inner) = Some(error);
-                    }
-                    return sum;
-                }
-            }
-        }
-    }
-
-    fn part(&self, part: &Part) -> Result<Unpacked, Error> {
-        let Commit {
-            cluster, backup, ..
-        } = &self.commit;
-        let reader = self.repository.open_part(cluster, backup, part)?;
-        let mut reader = Stoppable {
-            inner: reader,
-            stop: &self.stop,
-        };
-        let manner = Manner {
-            tree: &self.tree,
-            tablespace: part.tablespace,
-            block_bytes: self.commit.server.block_bytes,
-            incremental: self.commit.kind == BackupKind::Incremental,
-            kept: &self.kept,
-        };
-        let damaged = |problem: String| Error::Format {
-            object: cluster.part(backup, &part.name),
-            place: self.repository.place().to_owned(),
-            problem,
-        };
-        let unpacked = unpack::unpack(&mut reader, &manner).map_err(|trouble| match trouble {
-            Trouble::Part(problem) => damaged(problem),
-            Trouble::Here(error) => error,
-        })?;
-        // Its hash is compared at its end.
-        io::copy(&mut reader, &mut io::sink()).map_err(|error| damaged(error.to_string()))?;
-        if unpacked.members != part.members {
-            return Err(damaged(format!(
-                "it has {} members, and its commit says {}",
-                unpacked.members, part.members
-            )));
-        }
-        Ok(unpacked)
-    }
-}
-
-/// A reader that ends with an error when nobody wants its bytes any more.
-struct Stoppable<'a, R> {
-    inner: R,
-    stop: &'a AtomicBool,
-}
-
-impl<R: Read> Read for Stoppable<'_, R> {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        if self.stop.load(Ordering::Relaxed) {
-            return Err(io::Error::other("the restore was stopped"));
-        }
-        self.inner.read(out)
-    }
 }
 
 /// The last steps, in the order that lets a directory start only when all of it is there.
@@ -706,26 +519,6 @@ fn read_text(path: &Path) -> Result<Option<String>, Error> {
         Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(failed("read", path, source)),
-    }
-}
-
-impl Unpacked {
-    /// Adds what a later part gave.
-    fn add(&mut self, other: Unpacked) {
-        self.twice |= other.twice
-            || (self.control.is_some() && other.control.is_some())
-            || (self.label.is_some() && other.label.is_some());
-        self.control = other.control.or(self.control.take());
-        self.label = other.label.or(self.label.take());
-        self.bytes += other.bytes;
-        self.members += other.members;
-        let before = self.files.len() + other.files.len();
-        if self.files.is_empty() {
-            self.files = other.files;
-        } else {
-            self.files.extend(other.files);
-        }
-        self.twice |= self.files.len() < before;
     }
 }
 

@@ -26,6 +26,17 @@ pub struct Tree {
     pub owner: Option<Owner>,
 }
 
+/// How a file is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Opening {
+    /// It is made, or emptied.
+    Empty,
+    /// It is made when it is missing, and keeps what it has.
+    Over,
+    /// It is there.
+    There,
+}
+
 impl Tree {
     /// Returns where the members of a part lie: the data directory, or a tablespace.
     pub(super) fn root(&self, tablespace: Option<u32>) -> Option<&Path> {
@@ -55,23 +66,24 @@ impl Tree {
         }
     }
 
-    /// Opens a file for writing at any place; `fresh` empties it.
-    pub(super) fn open_file(&self, path: &Path, fresh: bool) -> Result<File, Error> {
+    /// Opens a file for writing at any place.
+    pub(super) fn open_file(&self, path: &Path, opening: Opening) -> Result<File, Error> {
         if let Some(parent) = path.parent() {
             self.make_folder(parent)?;
         }
         if fs::symlink_metadata(path).is_ok_and(|found| !found.is_file()) {
             remove_any(path).map_err(|source| failed("replace", path, source))?;
         }
-        let mut options = OpenOptions::new();
-        options.write(true).mode(FILE_MODE);
-        if fresh {
-            options.create(true).truncate(true);
-        }
-        let file = options
+        let made = opening != Opening::There;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .mode(FILE_MODE)
+            .create(made)
+            .truncate(opening == Opening::Empty)
             .open(path)
             .map_err(|source| failed("write", path, source))?;
-        if fresh {
+        if made {
             self.give(path)?;
         }
         Ok(file)
@@ -80,7 +92,7 @@ impl Tree {
     /// Writes a small file whole.
     pub(super) fn write_file(&self, path: &Path, bytes: &[u8]) -> Result<(), Error> {
         use std::io::Write as _;
-        let mut file = self.open_file(path, true)?;
+        let mut file = self.open_file(path, Opening::Empty)?;
         file.write_all(bytes)
             .and_then(|()| file.sync_all())
             .map_err(|source| failed("write", path, source))

@@ -35,6 +35,7 @@ pub use cut::Geometry;
 pub use lanes::{LANES, missing_grants};
 pub(crate) use local::list::RELATION_FILES;
 pub use run::take;
+pub(crate) use source::read_or_zero;
 
 use crate::repository::{BackupId, Mode, Rate, Repository};
 

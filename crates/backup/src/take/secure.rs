@@ -273,8 +273,10 @@ struct Fetch<'a> {
     known: &'a Known,
     /// The segment that comes.
     name: SegmentName,
-    /// Its bytes that are not kept yet, from this one on.
+    /// Room for its bytes that are not kept yet, from this one on, and how many came. Zeroes are not written into it: behind
+    /// the switch to the next segment there is nothing else, and room that nobody touches takes no memory.
     held: Vec<u8>,
+    held_bytes: usize,
     held_from: u32,
     reached: Lsn,
 }
@@ -293,6 +295,7 @@ impl Fetch<'_> {
             known,
             name,
             held: Vec::new(),
+            held_bytes: 0,
             held_from: 0,
             reached: name.start(known.segment_bytes),
         }
@@ -301,7 +304,7 @@ impl Fetch<'_> {
     /// Reads WAL from the server's files: on a primary to the end of the segment, which it left when the backup ended.
     async fn files(&mut self, files: &WalFiles, stop: Lsn) -> Result<(), Error> {
         let segment_bytes = self.known.segment_bytes;
-        while self.reached < stop || (!self.known.standby && !self.held.is_empty()) {
+        while self.reached < stop || (!self.known.standby && self.held_bytes > 0) {
             let (name, end) = (self.name, self.name.end(segment_bytes));
             let until = if self.known.standby {
                 end.min(stop)
@@ -316,7 +319,7 @@ impl Fetch<'_> {
             let piece = files.piece(&name, from, bytes, last).await?;
             self.data(&piece).await?;
         }
-        if !self.held.is_empty() {
+        if self.held_bytes > 0 {
             self.keep_piece().await?;
         }
         Ok(())
@@ -329,13 +332,13 @@ impl Fetch<'_> {
         }
         // A primary leaves the segment when a backup ends, so that all of it comes; then it is kept as every other segment is.
         let end = Instant::now() + SWITCH_WAIT;
-        while !self.known.standby && !self.held.is_empty() {
+        while !self.known.standby && self.held_bytes > 0 {
             match timeout(end - Instant::now(), stream.next()).await {
                 Ok(event) => self.take(stream, event?).await?,
                 Err(_) => break,
             }
         }
-        if !self.held.is_empty() {
+        if self.held_bytes > 0 {
             self.keep_piece().await?;
         }
         Ok(())
@@ -346,7 +349,7 @@ impl Fetch<'_> {
             WalEvent::Data { start, bytes, .. } if start == self.reached => self.data(&bytes).await,
             WalEvent::Keepalive { reply_wanted, .. } => {
                 if reply_wanted {
-                    let kept = Lsn(self.reached.0 - self.held.len() as u64);
+                    let kept = Lsn(self.reached.0 - self.held_bytes as u64);
                     stream.reply(self.reached, kept, Lsn(0), false).await?;
                 }
                 Ok(())
@@ -363,15 +366,22 @@ impl Fetch<'_> {
         let segment_bytes = self.known.segment_bytes;
         while !bytes.is_empty() {
             let room = self.name.end(segment_bytes).bytes_since(self.reached);
-            let room = room.min(u64::from(PIECE_BYTES) - self.held.len() as u64);
+            if self.held.is_empty() {
+                self.held = vec![0; PIECE_BYTES.min(segment_bytes) as usize];
+            }
+            let there = &mut self.held[self.held_bytes..];
+            let room = room.min(there.len() as u64);
             let (now, later) = bytes.split_at(bytes.len().min(room as usize));
             bytes = later;
-            self.held.extend_from_slice(now);
+            if now.iter().any(|byte| *byte != 0) {
+                there[..now.len()].copy_from_slice(now);
+            }
+            self.held_bytes += now.len();
             self.reached = Lsn(self.reached.0 + now.len() as u64);
-            if self.held.len() == segment_bytes as usize {
+            if self.held_bytes == segment_bytes as usize {
                 self.keep_segment().await?;
             } else if self.reached == self.name.end(segment_bytes)
-                || self.held.len() == PIECE_BYTES as usize
+                || self.held_bytes == self.held.len()
             {
                 self.keep_piece().await?;
             }
@@ -381,6 +391,7 @@ impl Fetch<'_> {
 
     async fn keep_segment(&mut self) -> Result<(), Error> {
         let bytes = Bytes::from(std::mem::take(&mut self.held));
+        self.held_bytes = 0;
         let repository = &self.request.repository;
         let content = Content::Bytes(bytes);
         store_segment(repository, &self.known.cluster, &self.name, content, LEVEL).await?;
@@ -389,15 +400,16 @@ impl Fetch<'_> {
 
     /// Keeps what came of a segment that is not whole, or too large to be held.
     async fn keep_piece(&mut self) -> Result<(), Error> {
-        let length = u32::try_from(self.held.len()).expect("pieces are bounded");
+        let held = std::mem::take(&mut self.held);
+        let held = &held[..std::mem::take(&mut self.held_bytes)];
+        let length = u32::try_from(held.len()).expect("pieces are bounded");
         let to = self.held_from + length;
         let path = self.known.cluster.live(&self.name, self.held_from, to);
-        let frame = zstd::bulk::compress(&self.held, LEVEL);
+        let frame = zstd::bulk::compress(held, LEVEL);
         let frame = frame.map_err(|error| self.broken(&error.to_string()))?;
         let repository = &self.request.repository;
         let created = repository.create_data(&path, frame.into(), content_digest);
         created.await?;
-        self.held.clear();
         self.held_from = to;
         self.next()
     }

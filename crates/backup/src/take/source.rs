@@ -76,7 +76,7 @@ impl Piece<'_> {
 }
 
 /// Reads bytes of a file here; what is not there is zero.
-pub(super) fn read_or_zero(file: &File, mut from: u64, mut into: &mut [u8]) -> io::Result<usize> {
+pub(crate) fn read_or_zero(file: &File, mut from: u64, mut into: &mut [u8]) -> io::Result<usize> {
     let mut all = 0;
     while !into.is_empty() {
         match file.read_at(into, from) {

@@ -142,6 +142,27 @@ impl Splitter {
         &self.raw
     }
 
+    /// Returns how much of the member's content is still to come.
+    pub fn left(&self) -> u64 {
+        match self.state {
+            State::Data(left) => left,
+            _ => 0,
+        }
+    }
+
+    /// Says that somebody else took so much of the content.
+    ///
+    /// # Panics
+    /// There is not so much of it.
+    pub fn pass(&mut self, bytes: u64) {
+        let left = self.left().checked_sub(bytes);
+        let left = left.expect("only what is left can be taken");
+        if let State::Data(_) = self.state {
+            self.state = State::Data(left);
+            self.passed += bytes;
+        }
+    }
+
     /// Takes the next piece off the front of `input`; none when it needs more.
     ///
     /// # Errors

@@ -10,6 +10,7 @@ use pawang_postgres::replication::{BackupEvent, BaseBackupOptions, Replication};
 use pawang_postgres::{Environment, Target as Server};
 use pawang_testbed::{Version, combinebackup};
 
+use crate::interrupted::written;
 use crate::stock;
 use crate::world::{Made, World, all, now};
 
@@ -123,9 +124,12 @@ impl World {
                 self.cluster.folder(&format!("{name}-{}", space.oid)),
             );
         }
-        restore::run(&self.repository, &plan, &options, now())
+        let restored = restore::run(&self.repository, &plan, &options, now())
             .await
             .unwrap();
+        let folders = options.tablespaces.values().chain([&into]);
+        let there: u64 = folders.map(|folder| written(folder)).sum();
+        assert!(restored.bytes <= there, "no block is written twice");
         into
     }
 }
@@ -271,12 +275,18 @@ async fn a_chain_is_the_full_backup_byte_for_byte() {
             ("autovacuum", "off"),
         ];
         let world = World::with(version, &settings).await;
-        let space = world.cluster.folder("space");
-        let space = format!("CREATE TABLESPACE cold LOCATION '{}'", space.display());
-        world.many("postgres", &[&space]).await;
+        for space in ["cold", "gone"] {
+            let folder = world.cluster.folder(space);
+            let create = format!("CREATE TABLESPACE {space} LOCATION '{}'", folder.display());
+            world.many("postgres", &[&create]).await;
+        }
         world.many("postgres", &TABLES).await;
+        let gone = "CREATE TABLE far TABLESPACE gone AS SELECT generate_series(1, 5000) AS number";
+        world.many("postgres", &[gone]).await;
         let full = world.take(1, None).await;
         world.many("postgres", &CHANGES).await;
+        let gone = ["DROP TABLE far", "DROP TABLESPACE gone"];
+        world.many("postgres", &gone).await;
         let first = world.take(2, Some(&full)).await;
         let there = "CREATE TABLE there AS SELECT generate_series(1, 3000) AS number";
         world.many("second", &[there]).await;

@@ -11,6 +11,8 @@ use pawang_backup::{Commit, Error};
 use pawang_core::Kind;
 use pawang_testbed::{Stop, Version, until};
 
+use crate::chain::relations;
+use crate::interrupted::written;
 use crate::take::request;
 use crate::world::{World, all, now};
 
@@ -170,21 +172,38 @@ async fn a_chain_goes_over_what_is_there() {
         let tables = [
             "CREATE TABLE fact AS SELECT generate_series(1, 20000) AS number",
             "CREATE TABLE quiet AS SELECT generate_series(1, 20000) AS number",
+            "CREATE TABLE shrunk AS SELECT generate_series(1, 20000) AS number",
         ];
         world.many("postgres", &tables).await;
+        let quiet = world.text("SELECT pg_relation_filepath('quiet')").await;
         world.taken(BackupKind::Full).await;
         let changes = [
             "UPDATE fact SET number = -number WHERE number % 500 = 0",
             "CREATE TABLE dropped AS SELECT 1 AS one",
+            "DELETE FROM shrunk WHERE number > 500",
+            "VACUUM shrunk",
         ];
         world.many("postgres", &changes).await;
-        world.taken(BackupKind::Incremental).await;
-        let later = ["DROP TABLE dropped", "UPDATE fact SET number = number + 1"];
+        let commit = world.taken(BackupKind::Incremental).await;
+        let later = [
+            "DROP TABLE dropped",
+            "UPDATE fact SET number = number + 1",
+            "INSERT INTO shrunk SELECT generate_series(1, 30000)",
+        ];
         world.many("postgres", &later).await;
         let expected = world.text("SELECT sum(number) FROM fact").await;
         world.archive().await;
         world.cluster.stop(Stop::Fast).await;
+        let data = world.cluster.data_directory().to_owned();
+        flip(&data.join(quiet));
+        let there = written(&data);
         let restored = world.restored_in_place().await.unwrap();
+        // The pages that changed since, and no whole files.
+        assert!(restored.bytes < there / 10, "{} of {there}", restored.bytes);
+        let anew = world.restored(&commit, "anew").await;
+        let (mut ours, anew) = (relations(&data), relations(&anew));
+        ours.retain(|name, content| anew.get(name) != Some(content));
+        assert_eq!(ours.keys().collect::<Vec<_>>(), Vec::<&String>::new());
         // What an increment has only changes of is put together again.
         assert!(restored.delta.unwrap().kept_files > 10);
         world.promoted().await;

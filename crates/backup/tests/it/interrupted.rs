@@ -105,7 +105,8 @@ impl Moment {
     }
 }
 
-fn written(folder: &Path) -> u64 {
+/// Returns how many bytes the files below a folder have.
+pub(crate) fn written(folder: &Path) -> u64 {
     let Ok(entries) = std::fs::read_dir(folder) else {
         return 0;
     };
