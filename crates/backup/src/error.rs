@@ -91,6 +91,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// Returns what the server said, where bytes were read from it as from a file; else the error as it is.
+    pub(crate) fn of_server(error: io::Error) -> Result<Error, io::Error> {
+        error.downcast().map(Error::Server)
+    }
+
     /// Returns the error for people: what, why, and what to run.
     pub fn report(&self) -> Report {
         match self {

@@ -43,4 +43,6 @@ pub use smtp::MailServer;
 pub use tangle::{Fate, Tangle, Tangled};
 pub use tokio_postgres::Client;
 pub use until::until;
-pub use version::{Installation, Version, cache_directory, installations, versions};
+pub use version::{
+    Installation, Version, cache_directory, combinebackup, installations, tools_directory, versions,
+};

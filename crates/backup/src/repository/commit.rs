@@ -60,7 +60,7 @@ pub struct Commit {
     pub tablespaces: Vec<Tablespace>,
     /// The object `backup_manifest`, PostgreSQL's own.
     pub manifest: Object,
-    /// The object `relation_files.zst`: what files of relations there were, where they were read on the server's machine.
+    /// The object `relation_files.zst`: what files of relations there were, where they were read one by one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub relation_files: Option<Object>,
     /// What the pages said while they passed.

@@ -71,7 +71,10 @@ impl Keeper {
                 Some(Item::Chunk(done)) => {
                     let done = match done.blocking_recv() {
                         Ok(Ok(done)) => done,
-                        Ok(Err(error)) => return Err(self.incomplete(error.to_string())),
+                        Ok(Err(error)) => {
+                            let local = |error: io::Error| self.incomplete(error.to_string());
+                            return Err(Error::of_server(error).unwrap_or_else(local));
+                        }
                         Err(_) => return Err(self.incomplete("a worker ended".to_owned())),
                     };
                     self.chunk(done, &mut contents, &mut pages, &mut parts)?;

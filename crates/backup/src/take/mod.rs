@@ -2,10 +2,12 @@
 //! consistent is durable before the backup exists (invariant I1).
 
 pub mod checksum;
+mod contact;
 mod contents;
 mod crew;
 mod cut;
 mod keep;
+mod lanes;
 mod line;
 mod local;
 pub mod manifest;
@@ -17,6 +19,7 @@ pub mod relation_file;
 mod relations;
 mod run;
 mod secure;
+mod source;
 pub mod tar;
 mod way;
 
@@ -29,6 +32,7 @@ use pawang_core::{ByteSize, Lsn};
 use pawang_postgres::Target;
 
 pub use cut::Geometry;
+pub use lanes::{LANES, missing_grants};
 pub(crate) use local::list::RELATION_FILES;
 pub use run::take;
 
@@ -63,12 +67,14 @@ pub enum Reading {
     Protocol,
     /// From the data directory, or not at all.
     Local,
+    /// Over several SQL connections, or not at all.
+    Lanes,
 }
 
 /// What to take, from where, and into what.
 #[derive(Clone, Debug)]
 pub struct TakeRequest {
-    /// The server, and a role with REPLICATION.
+    /// The server, and a role with REPLICATION or with the grants that lanes need.
     pub target: Target,
     /// The instance's name in the estate.
     pub instance: String,
@@ -90,6 +96,8 @@ pub struct TakeRequest {
     pub rate_max: Option<ByteSize>,
     /// How many bytes a second go to the repository.
     pub store_rate: Option<Arc<Rate>>,
+    /// Connections that read files, where they are read over SQL.
+    pub lanes: NonZeroUsize,
     /// Threads that compress.
     pub threads: NonZeroUsize,
     /// How long to wait for WAL that somebody else brings.

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use pawang_core::{ByteSize, Kind, Report};
 use pawang_postgres::Session;
-use pawang_postgres::replication::Replication;
 
+use super::contact::Contact;
 use super::cut::Geometry;
 use super::{Progress, RELATION_FILE_BYTES, TakeRequest};
 use crate::Error;
@@ -42,39 +42,38 @@ pub(super) struct Known {
 /// Asks the server and the repository, and refuses what cannot become a backup.
 pub(super) async fn look(
     request: &TakeRequest,
-    replication: &mut Replication,
+    contact: &mut Contact,
     observe: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<Known, Error> {
-    let system = replication.identify_system().await?;
-    let version = u32::try_from(replication.server_version()).unwrap_or(0);
+    let server = contact.identify().await?;
     let cluster = ClusterId {
-        system_identifier: system.system_identifier,
-        major: version / 10_000,
+        system_identifier: server.system_identifier,
+        major: server.version / 10_000,
     };
-    let wal_level = replication.show("wal_level").await?;
+    let wal_level = contact.show("wal_level").await?;
     if wal_level == "minimal" {
         let report = Report::new(Kind::Refused, "\"wal_level\" is \"minimal\"")
             .with_detail("WAL of that level cannot bring a backup into a consistent state")
             .with_hint("ALTER SYSTEM SET wal_level = 'replica', then restart the server");
         return Err(Error::Refused(Box::new(report)));
     }
-    let size = async |replication: &mut Replication, name: &str| {
-        let text = replication.show(name).await?;
+    let size = async |contact: &mut Contact, name: &str| {
+        let text = contact.show(name).await?;
         let size: Option<u32> = text
             .parse()
             .ok()
             .and_then(|ByteSize(bytes)| u32::try_from(bytes).ok());
         size.filter(|bytes| *bytes > 0)
             .ok_or_else(|| Error::Incomplete {
-                address: replication.address().to_owned(),
+                address: contact.address().to_owned(),
                 problem: format!("its \"{name}\" is \"{text}\""),
             })
     };
-    let block_bytes = size(replication, "block_size").await?;
-    let file_bytes = size(replication, "segment_size").await?;
-    let segment_bytes = size(replication, "wal_segment_size").await?;
+    let block_bytes = size(contact, "block_size").await?;
+    let file_bytes = size(contact, "segment_size").await?;
+    let segment_bytes = size(contact, "wal_segment_size").await?;
     let geometry = geometry(block_bytes, file_bytes)?;
-    let data_checksums = replication.show("data_checksums").await? == "on";
+    let data_checksums = contact.show("data_checksums").await? == "on";
     if !data_checksums {
         observe(Progress::Note(
             "data checksums are off: damage of pages is seen only where it breaks their headers"
@@ -85,9 +84,9 @@ pub(super) async fn look(
     other_identity(request, &cluster).await?;
     Ok(Known {
         cluster,
-        version,
-        timeline: Timeline(system.timeline),
-        standby: replication.in_recovery(),
+        version: server.version,
+        timeline: server.timeline,
+        standby: server.standby,
         data_checksums,
         segment_bytes,
         geometry,

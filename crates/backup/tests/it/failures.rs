@@ -80,7 +80,8 @@ async fn a_backup_is_killed_while_it_is_taken() {
     }
     let settings = VerifySettings {
         depth: Depth::Pages,
-        share: None,
+        parts: None,
+        pace: None,
         threads: THREADS,
         owner: "test".to_owned(),
         tool: "test".to_owned(),
@@ -88,7 +89,7 @@ async fn a_backup_is_killed_while_it_is_taken() {
     };
     for commit in bed.repository.backups(&whole.cluster).await.unwrap() {
         let proof = verify(&bed.repository, &commit.cluster, &commit.backup, &settings).await;
-        assert_eq!(proof.unwrap().problems, Vec::<String>::new());
+        assert_eq!(proof.unwrap().unwrap().problems, Vec::<String>::new());
     }
 }
 

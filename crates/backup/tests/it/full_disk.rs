@@ -4,13 +4,13 @@
 use std::collections::BTreeSet;
 
 use pawang_backup::repository::BackupKind;
-use pawang_backup::take::{Progress, Reading, THREADS, take};
-use pawang_backup::verify::{Depth, VerifySettings, verify};
+use pawang_backup::take::{Progress, Reading, take};
+use pawang_backup::verify::{Depth, verify};
 use pawang_core::{Kind, Report};
 use pawang_testbed::{SmallDisk, may_mount, versions};
 
 use crate::take::Bed;
-use crate::world::now;
+use crate::verify::settings;
 
 /// Bytes that do not become fewer when they are compressed: 16 MB.
 pub(crate) const NOISE: &str = "CREATE TABLE noise AS SELECT (SELECT string_agg(sha512((row || '-' || piece)::bytea), ''::bytea)
@@ -57,16 +57,9 @@ impl Full {
         let bed = &self.bed;
         let cluster = bed.repository.clusters().await.unwrap()[0];
         let backups = bed.repository.backups(&cluster).await.unwrap();
-        let settings = VerifySettings {
-            depth: Depth::Pages,
-            share: None,
-            threads: THREADS,
-            owner: "test".to_owned(),
-            tool: "test".to_owned(),
-            clock: now,
-        };
+        let settings = settings(Depth::Pages);
         let proof = verify(&bed.repository, &cluster, &backups[0].backup, &settings).await;
-        assert_eq!(proof.unwrap().problems, Vec::<String>::new());
+        assert_eq!(proof.unwrap().unwrap().problems, Vec::<String>::new());
     }
 
     fn used(&self) -> u64 {

@@ -15,6 +15,7 @@ mod faults;
 mod full_disk;
 mod get;
 mod interrupted;
+mod lanes;
 mod leases;
 mod ledger;
 mod local;

@@ -5,6 +5,7 @@ mod account;
 mod alert;
 mod backup;
 mod backup_create;
+mod backup_daemon;
 mod backup_refusals;
 mod backup_seal;
 #[path = "../../../backup/tests/it/world.rs"]

@@ -45,7 +45,7 @@ impl Place {
                         .with_hint("pawang backup setup --repo /srv/backup")
                 })?;
                 let opened = bare(&folder).await.map_err(|error| error.report())?;
-                (opened, Way::plain(folder.display().to_string()))
+                (opened, Way::folder(folder))
             }
             (named, Some(job)) => of_instance(estate, job, named.as_deref()).await?,
             (_, None) => {
