@@ -19,6 +19,7 @@
 //! | whether a restored server can read what it needs | [`reach`] |
 //! | repositories of other tools | [`other`] |
 
+mod child;
 pub mod drill;
 pub mod dump;
 mod error;

@@ -246,13 +246,15 @@ impl<'a> Seen<'a> {
         let leased = self.leases.iter().find(|(lease, renewed_at)| {
             lease.backups.contains(id) && in_force(lease, *renewed_at, now)
         });
+        let standing = standing(proofs);
         Known {
             backup: id.clone(),
             parent: commit.parent.clone(),
             ended_at: commit.ended_at,
             start: commit.start,
             stop: commit.stop,
-            state: standing(proofs).state,
+            state: standing.state,
+            clean: commit.pages.wrong == 0 && standing.problems.is_empty(),
             held: self
                 .holds
                 .get(id)

@@ -15,13 +15,11 @@ use crate::repository::{
     ClusterId, Commit, FORMAT, LeaseFacts, Part, Phase, Proof, ProvenBy, Rate, Repository,
     SealError, State,
 };
-use crate::take::Geometry;
 use crate::take::checksum::PageRules;
 use crate::take::recheck::{self, Rechecked};
+use crate::take::{Geometry, RELATION_FILE_BYTES};
 use crate::wal::Listing;
 
-/// A file of a relation has so many bytes, unless PostgreSQL was built otherwise.
-const RELATION_FILE_BYTES: u32 = 1 << 30;
 /// So many problems are told one by one.
 const PROBLEMS_MAX: usize = 20;
 /// The lease that keeps the backup meanwhile; it is renewed after each part.

@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use pawang_core::{Kind, Lsn, Report};
+use pawang_postgres::control_file;
 
 pub use crate::owner::Owner;
 pub use delta::Delta;
@@ -46,8 +47,6 @@ const WORKERS_MAX: usize = 64;
 const LEASE_SECONDS: u32 = 24 * 3_600;
 /// A new data directory in the place of another grows under this name.
 const WORK_SUFFIX: &str = ".restoring";
-/// The system identifier is the first number of the control file.
-const IDENTIFIER_BYTES: usize = 8;
 
 /// How a plan is carried out.
 #[derive(Clone, Debug)]
@@ -166,13 +165,32 @@ pub fn destination(plan: &RestorePlan, options: &Options) -> Result<Destination,
         data,
         tablespaces,
     };
-    let there = if in_place { tree.bytes() } else { 0 };
-    let room_bytes = place::look_for_room(into, plan.data_bytes.saturating_sub(there))?;
+    let room_bytes = place::look_for_room(&needed(plan, into, &tree, in_place))?;
     Ok(Destination {
         found,
         tree,
         room_bytes,
     })
+}
+
+/// Returns how much room each directory needs beside what is there; that of the data comes first.
+fn needed(plan: &RestorePlan, into: &Path, tree: &Tree, in_place: bool) -> Vec<(PathBuf, u64)> {
+    let there = |root: &Path| match in_place {
+        true => tree::bytes(root),
+        false => 0,
+    };
+    let mut data_bytes = plan.data_bytes;
+    let mut needed = Vec::new();
+    for (oid, folder) in &tree.tablespaces {
+        let bytes = plan.tablespace_bytes.get(oid).copied().unwrap_or(0);
+        if !folder.starts_with(&tree.data) {
+            data_bytes = data_bytes.saturating_sub(bytes);
+            needed.push((folder.clone(), bytes.saturating_sub(there(folder))));
+        }
+    }
+    let data_bytes = data_bytes.saturating_sub(there(&tree.data));
+    needed.insert(0, (into.to_owned(), data_bytes));
+    needed
 }
 
 /// Computes what can stay of the destination's files, and touches nothing.
@@ -407,6 +425,7 @@ async fn unpack_parts(
         parts: Mutex::new(Vec::from(chosen.parts).into_iter()),
         kept: Arc::clone(chosen.kept),
         stop: Arc::clone(&stop.0),
+        failed: Mutex::default(),
     });
     let threads = (0..workers.clamp(1, WORKERS_MAX)).map(|_| {
         let work = Arc::clone(&work);
@@ -415,14 +434,12 @@ async fn unpack_parts(
     // All are waited for: none may write any more when this returns.
     let results = futures_util::future::join_all(threads).await;
     let mut sum = Unpacked::default();
-    let mut first = None;
     for result in results {
-        match result.expect("a worker does not panic") {
-            Ok(unpacked) => sum.add(unpacked),
-            Err(error) => first = first.or(Some(error)),
-        }
+        sum.add(result.expect("a worker does not panic"));
     }
-    first.map_or(Ok(sum), Err)
+    let failed = work.failed.lock();
+    let failed = failed.unwrap_or_else(PoisonError::into_inner).take();
+    failed.map_or(Ok(sum), Err)
 }
 
 /// Tells the threads that nobody waits for them any more.
@@ -443,10 +460,12 @@ struct Work {
     parts: Mutex<std::vec::IntoIter<Part>>,
     kept: Arc<HashSet<PathBuf>>,
     stop: Arc<AtomicBool>,
+    /// Why the first of them stopped, and then all.
+    failed: Mutex<Option<Error>>,
 }
 
 impl Work {
-    fn run(&self) -> Result<Unpacked, Error> {
+    fn run(&self) -> Unpacked {
         let mut sum = Unpacked::default();
         loop {
             let next = self
@@ -455,13 +474,17 @@ impl Work {
                 .unwrap_or_else(PoisonError::into_inner)
                 .next();
             let Some(part) = next.filter(|_| !self.stop.load(Ordering::Relaxed)) else {
-                return Ok(sum);
+                return sum;
             };
             match self.part(&part) {
                 Ok(unpacked) => sum.add(unpacked),
                 Err(error) => {
-                    self.stop.store(true, Ordering::Relaxed);
-                    return Err(error);
+                    // Whoever comes later was stopped, which is not why.
+                    if !self.stop.swap(true, Ordering::Relaxed) {
+                        let failed = self.failed.lock();
+                        *failed.unwrap_or_else(PoisonError::into_inner) = Some(error);
+                    }
+                    return sum;
                 }
             }
         }
@@ -617,22 +640,18 @@ impl Finish<'_> {
         }
     }
 
+    /// Refuses a control file that no server could start from, or that is of another one.
     fn check_identity(&self, control: &[u8]) -> Result<(), Error> {
-        let identifier = control
-            .get(..IDENTIFIER_BYTES)
-            .and_then(|bytes| bytes.try_into().ok());
-        let identifier = identifier.map(u64::from_le_bytes);
-        if identifier == Some(self.plan.cluster.system_identifier) {
-            return Ok(());
-        }
+        let wanted = self.plan.cluster.system_identifier;
+        let problem = match control_file::parse(control) {
+            Ok(file) if file.system_identifier == wanted => return Ok(()),
+            Ok(file) => format!("is of system {}, not of {wanted}", file.system_identifier),
+            Err(problem) => format!("cannot be used: {problem}"),
+        };
         Err(Error::Format {
             object: self.commit.cluster.backup(&self.commit.backup),
             place: "the backup".to_owned(),
-            problem: format!(
-                "its control file is of system {}, not of {}",
-                identifier.unwrap_or_default(),
-                self.plan.cluster.system_identifier
-            ),
+            problem: format!("its control file {problem}"),
         })
     }
 

@@ -15,6 +15,7 @@ use super::checksum::{PageRules, Problem, Verdict, judge};
 use super::cut::{Chunk, Extent, Geometry, PageNumbers};
 use super::local::again::PageSource;
 use super::local::scan::{Scan, Scanned};
+use super::local::walk::CONTROL;
 
 /// A page that is wrong: where it lies, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +49,8 @@ pub(super) struct Done {
     /// The CRC-32C of each of its extents.
     pub(super) sums: Vec<u32>,
     pub(super) pages: PageTally,
+    /// What it has of `pg_control`.
+    pub(super) control: Vec<u8>,
     /// One frame of zstd, or nothing when the chunk is empty.
     pub(super) frame: Vec<u8>,
 }
@@ -166,10 +169,14 @@ impl Worker {
         };
         let mut pages = PageTally::default();
         let mut sums = Vec::with_capacity(chunk.extents.len());
+        let mut control = Vec::new();
         for extent in &chunk.extents {
             let content = &mut whole[extent.from..extent.from + extent.bytes];
             check_pages(extent, content, &self.pages, &mut pages);
             sums.push(crc32c::crc32c(content));
+            if *extent.file == *CONTROL {
+                control.extend_from_slice(content);
+            }
         }
         frame.clear();
         if !whole.is_empty() {
@@ -181,6 +188,7 @@ impl Worker {
             bytes,
             sums,
             pages,
+            control,
             frame,
         })
     }

@@ -59,6 +59,7 @@ impl Line {
             manifest: repository.object_writer(&manifest, request.store_rate.clone())?,
             own,
             spare,
+            control: Vec::new(),
             address: address.to_owned(),
         };
         let line = Line {

@@ -29,12 +29,15 @@ use pawang_core::{ByteSize, Lsn};
 use pawang_postgres::Target;
 
 pub use cut::Geometry;
+pub(crate) use local::list::RELATION_FILES;
 pub use run::take;
 
 use crate::repository::{BackupId, Mode, Rate, Repository};
 
 /// Threads that compress unless told otherwise: one reader keeps about as many busy.
 pub const THREADS: NonZeroUsize = NonZeroUsize::new(2).expect("two is not zero");
+/// A file of a relation has at most so many bytes; a server that was built otherwise is refused.
+pub(crate) const RELATION_FILE_BYTES: u32 = 1 << 30;
 /// How long WAL may take that somebody else brings, before the backup fetches it by itself.
 pub const WAL_WAIT: Duration = Duration::from_secs(60);
 

@@ -65,7 +65,8 @@ pub(super) async fn newest(
         if commit.stop.timeline != known.timeline {
             why = format!("the newest one, {id}, is of another timeline");
         } else if commit.server.data_checksums != known.data_checksums {
-            why = format!("data checksums were switched since {id}");
+            // While they were off, pages may have changed that do not say so: older ones are no better.
+            return Ok(Err(format!("data checksums were switched since {id}")));
         } else if tombs.iter().any(|tomb| tomb.backup == *id) {
             why = format!("{id} is about to be deleted");
         } else if let Some(reason) = unfit(commit) {

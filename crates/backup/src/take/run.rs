@@ -8,6 +8,7 @@ use tokio::time::sleep;
 
 use super::checksum::PageRules;
 use super::keep::Kept;
+use super::parent::words;
 use super::preflight::{self, Known};
 use super::secure::{self, Hold, Needed};
 use super::way::{self, Way};
@@ -38,8 +39,8 @@ pub(super) struct Came {
 /// Takes a backup, and returns its commit, which is written by then.
 ///
 /// # Errors
-/// The server or the repository refused, what came is not whole, or its WAL cannot be had. Then there is no backup; what was
-/// written of it is swept later.
+/// The server or the repository refused, what came is not whole, or its WAL cannot be had. Then there is no backup, and what was
+/// written of it is deleted; what a process leaves that is killed is swept later.
 pub async fn take(
     request: TakeRequest,
     observe: &mut (dyn FnMut(Progress) + Send),
@@ -116,12 +117,61 @@ async fn renew(lease: &mut Lease, request: &TakeRequest) -> Error {
 async fn under_lease(
     request: &TakeRequest,
     known: &Known,
+    replication: Replication,
+    way: Way,
+    observe: &mut (dyn FnMut(Progress) + Send),
+) -> Result<Commit, Error> {
+    preflight::unfinished(request, known, observe).await?;
+    let commit = match read(request, known, replication, way, observe).await {
+        Ok(commit) => commit,
+        Err(error) => {
+            take_back(request, known, observe).await;
+            return Err(error);
+        }
+    };
+    match request.repository.commit_backup(&commit).await {
+        Ok(()) => Ok(commit),
+        Err(error) => {
+            // A store may have got a commit whose answer was lost, but a disk that is full has none.
+            if error.disk_is_full() {
+                take_back(request, known, observe).await;
+            }
+            Err(error)
+        }
+    }
+}
+
+/// Deletes what there is of a backup that has no commit and gets none: a disk that it filled must not stay full.
+async fn take_back(
+    request: &TakeRequest,
+    known: &Known,
+    observe: &mut (dyn FnMut(Progress) + Send),
+) {
+    let folder = known.cluster.backup(&request.backup);
+    let deleted = async {
+        for entry in request.repository.list(&folder).await? {
+            request.repository.delete(&entry.path).await?;
+        }
+        Ok::<_, Error>(())
+    };
+    if let Err(error) = deleted.await {
+        observe(Progress::Note(format!(
+            "what came of backup {} stays until a later run removes it: {}",
+            request.backup,
+            words(error.report())
+        )));
+    }
+}
+
+/// Reads the files, and returns the record of a backup whose data and WAL are in the repository.
+async fn read(
+    request: &TakeRequest,
+    known: &Known,
     mut replication: Replication,
     way: Way,
     observe: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<Commit, Error> {
     let started_at = (request.clock)();
-    preflight::unfinished(request, known, observe).await?;
     let hold = Hold::begin(request, observe).await;
     let (came, parent) = match way {
         Way::Local(way) => local::read(request, known, *way, observe).await?,
@@ -143,8 +193,6 @@ async fn under_lease(
         commit.kind = BackupKind::Incremental;
         commit.parent = Some(parent.backup);
     }
-    let path = known.cluster.commit(&request.backup);
-    request.repository.create_json(&path, &commit).await?;
     Ok(commit)
 }
 

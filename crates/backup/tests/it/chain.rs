@@ -14,7 +14,7 @@ use crate::stock;
 use crate::world::{Made, World, all, now};
 
 /// The first version that sends increments.
-const INCREMENTS: Version = Version(17);
+pub(crate) const INCREMENTS: Version = Version(17);
 pub(crate) const TABLES: [&str; 6] = [
     "CREATE TABLE fact AS SELECT number, md5(number::text) AS word FROM generate_series(1, 20000) AS number",
     "CREATE INDEX fact_word ON fact (word)",

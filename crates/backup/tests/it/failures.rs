@@ -6,7 +6,7 @@ use std::process::{Child, Command};
 use pawang_backup::Repository;
 use pawang_backup::repository::{BackupKind, MANIFEST};
 use pawang_backup::restore::Target;
-use pawang_backup::take::{Progress, THREADS, take};
+use pawang_backup::take::{Progress, Reading, THREADS, take};
 use pawang_backup::verify::{Depth, VerifySettings, verify};
 use pawang_backup::wal::Catalogue;
 use pawang_core::{ByteSize, Kind, Lsn};
@@ -129,6 +129,35 @@ async fn a_server_dies_while_it_is_backed_up() {
 }
 
 #[tokio::test]
+async fn what_went_away_meanwhile_is_not_committed() {
+    let mut bed = Bed::new(&Setup::default()).await;
+    for (reading, object) in [
+        (Reading::Protocol, "part-00000.tar.zst"),
+        (Reading::Protocol, MANIFEST),
+        (Reading::Local, "relation_files.zst"),
+    ] {
+        bed.reading = reading;
+        let request = bed.request();
+        let name = request.backup.to_string();
+        let folder = bed.folder.path().to_owned();
+        let mut observe = |progress| {
+            if let Progress::Wal { fetching: true, .. } = progress {
+                let cluster = std::fs::read_dir(folder.join("cluster")).unwrap();
+                let cluster = cluster.flatten().next().unwrap().path();
+                std::fs::remove_file(cluster.join("backup").join(&name).join(object)).unwrap();
+            }
+        };
+        let report = take(request, &mut observe).await.unwrap_err().report();
+        assert_eq!(report.kind, Kind::Refused, "{report}");
+        let told = format!("{object}\" is not there");
+        assert!(report.to_string().contains(&told), "{report}");
+        let id = bed.repository.clusters().await.unwrap()[0];
+        assert_eq!(bed.repository.backups(&id).await.unwrap(), []);
+    }
+    bed.take().await;
+}
+
+#[tokio::test]
 async fn a_commit_that_rots_hides_its_own_backup_only() {
     let world = World::new(all()[0]).await;
     world.many("postgres", &[ROWS]).await;
@@ -184,7 +213,7 @@ async fn a_commit_that_rots_hides_its_own_backup_only() {
 }
 
 /// Runs a program of the server on its data directory, as its owner.
-fn as_owner(cluster: &Cluster, program: &str, words: &[&str]) {
+pub(crate) fn as_owner(cluster: &Cluster, program: &str, words: &[&str]) {
     use std::os::unix::fs::MetadataExt;
     use std::os::unix::process::CommandExt;
     let data = cluster.data_directory();

@@ -110,6 +110,11 @@ impl World {
 
     /// Takes a backup while the server runs, and archives the WAL that it needs.
     pub(crate) async fn backup(&self) -> Commit {
+        self.backup_with(|_control| ()).await
+    }
+
+    /// Takes a backup whose `pg_control` somebody changed.
+    pub(crate) async fn backup_with(&self, change: impl FnOnce(&mut [u8])) -> Commit {
         static NUMBER: AtomicU8 = AtomicU8::new(1);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let started_at = now();
@@ -143,8 +148,10 @@ impl World {
             "backup_label".to_owned(),
             Some(stopped[1].clone().into_bytes()),
         ));
-        let control = std::fs::read(self.cluster.data_directory().join("global/pg_control"));
-        files.push(("global/pg_control".to_owned(), Some(control.unwrap())));
+        let control = self.cluster.data_directory().join("global/pg_control");
+        let mut control = std::fs::read(control).unwrap();
+        change(&mut control);
+        files.push(("global/pg_control".to_owned(), Some(control)));
         let id = BackupId::new(started_at, [number; 10]);
         let parts = self.parts(&id, files, spaces).await;
         self.archive().await;

@@ -2,7 +2,7 @@
 
 use pawang_testbed::{Cluster, Setup, until};
 
-use crate::program::{Desk, instance};
+use crate::program::{Desk, Running, instance};
 
 /// A desk with a repository beside it, and a server in its configuration.
 async fn desk(cluster: &Cluster) -> (Desk, String) {
@@ -86,36 +86,34 @@ async fn what_cannot_be_taken_is_a_clear_error() {
     // Killed in the middle: no backup, and the next one is not in the way of anything.
     let create = ["backup", "create", "-i", "dwh-1", "--mode"];
     let slow = [&create[..], &["protocol", "--max-rate", "1MB"]].concat();
-    let running = desk.start(&slow);
-    until("a backup has begun", async || {
-        let sql = "SELECT FROM pg_stat_progress_basebackup WHERE backup_streamed > 0";
-        !cluster.sql("postgres", sql).await.is_empty()
-    })
-    .await;
+    let running = begun(&desk, &slow).await;
     // A dropped one is killed.
     drop(running);
     let screen = desk.pawang(&["backup", "create", "-i", "dwh-1", "--json"]);
     assert_eq!(screen.code, 0, "{screen:?}");
-    let mut running = desk.start(&slow);
-    until("a backup has begun", async || {
-        let sql = "SELECT FROM pg_stat_progress_basebackup WHERE backup_streamed > 0";
-        !cluster.sql("postgres", sql).await.is_empty()
-    })
-    .await;
+    let mut running = begun(&desk, &slow).await;
     running.signal("INT");
     let screen = running.screen();
     assert_eq!(screen.code, 130, "{screen:?}");
-    assert!(screen.stderr.contains("is no backup"), "{screen:?}");
+    let told = desk.read(TOLD);
+    assert!(told.contains("is no backup"), "{told}");
     // Whoever reads files hears it as soon.
     let slow = [&create[..], &["local", "--max-rate", "32kB"]].concat();
-    let mut running = desk.start(&slow);
-    until("a server is in backup mode", async || {
-        let sql =
-            "SELECT FROM pg_stat_activity WHERE query LIKE '%pg_backup_start%' AND state = 'idle'";
-        !cluster.sql("postgres", sql).await.is_empty()
-    })
-    .await;
+    let mut running = begun(&desk, &slow).await;
     running.signal("INT");
     let screen = running.screen();
     assert_eq!(screen.code, 130, "{screen:?}");
+}
+
+/// What a backup that was started says.
+const TOLD: &str = "told";
+
+/// Starts a slow backup, and waits until it is in the middle.
+async fn begun(desk: &Desk, words: &[&str]) -> Running {
+    let running = desk.start_into(words, "result", TOLD);
+    until("a backup has begun", async || {
+        desk.read(TOLD).contains("dwh-1: begins at ")
+    })
+    .await;
+    running
 }

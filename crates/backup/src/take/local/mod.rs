@@ -10,7 +10,7 @@ pub(crate) mod place;
 mod reader;
 pub(crate) mod scan;
 mod session;
-mod walk;
+pub(crate) mod walk;
 
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};

@@ -248,11 +248,12 @@ impl Work<'_> {
         let forgetful = FORGETFUL.map(|(name, value)| (name, value.to_owned()));
         settings.settings.extend(forgetful);
         let mut scratch = Scratch::new(settings).await.map_err(report)?;
+        let (command, word) = (from.restore_command()?, random_word()?);
         let recovered = table::recover(
             &from.repository,
             plan,
-            from.restore_command()?,
-            random_word()?,
+            &command,
+            &word,
             &mut scratch,
             order.limit,
             environment::now(),
