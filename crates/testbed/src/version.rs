@@ -18,6 +18,8 @@ const USUAL: Version = Version(15);
 
 /// The program that the packages of other servers do not have.
 const COMBINEBACKUP: &str = "pg_combinebackup";
+/// The version of which it is fetched.
+const FETCHED: Version = Version(18);
 
 /// A major version of PostgreSQL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -108,20 +110,21 @@ pub(crate) fn pawang_cache() -> PathBuf {
     PathBuf::from(home).join(".cache/pawang")
 }
 
-/// Returns PostgreSQL's own `pg_combinebackup`: of a server that is installed, or the one that was fetched.
+/// Returns PostgreSQL's own `pg_combinebackup` of a version, which reads no other one's control file: of the server that is
+/// installed, or the one that was fetched.
 ///
 /// # Panics
 ///
-/// When there is none and `$PAWANG_REQUIRE_PG` is 1.
-pub fn combinebackup() -> Option<PathBuf> {
-    let installed = installations().iter().rev().map(|found| found.bin.clone());
-    let mut folders = installed.chain([tools_directory()]);
-    let found = folders.find_map(|folder| {
-        let program = folder.join(COMBINEBACKUP);
-        program.is_file().then_some(program)
-    });
+/// When it should have been fetched and `$PAWANG_REQUIRE_PG` is 1.
+pub fn combinebackup(version: Version) -> Option<PathBuf> {
+    let mut installed = installations().iter();
+    let installed = installed.find(|found| found.version == version);
+    let fetched = (version == FETCHED).then(tools_directory);
+    let folders = installed.map(|found| found.bin.clone()).into_iter();
+    let mut programs = folders.chain(fetched).map(|it| it.join(COMBINEBACKUP));
+    let found = programs.find(|program| program.is_file());
     assert!(
-        found.is_some() || !required(),
+        found.is_some() || version != FETCHED || !required(),
         "{COMBINEBACKUP} is not installed (hint: cargo xtask postgres tools)"
     );
     found

@@ -319,7 +319,7 @@ async fn a_chain_is_the_full_backup_byte_for_byte() {
             .map(|(name, _)| name)
             .collect();
         assert_eq!(different, Vec::<&String>::new(), "{version}");
-        if let Some(program) = combinebackup() {
+        if let Some(program) = combinebackup(version) {
             let taken = [&full, &first, &second];
             let combined = world.combined_by_hand(&program, &taken.map(|it| &it.commit));
             same_trees(&combined, &chain);
