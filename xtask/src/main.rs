@@ -42,6 +42,7 @@ usage: cargo xtask <task>
   postgres fetch <major>... | all   get other PostgreSQL servers for the tests
   messages <source tree>            make the table of server messages and their SQLSTATEs of pawang logs
   languages [folder]                make the tables of translated messages of pawang logs from PostgreSQL's catalogues
+  postgres tools                    get the client programs that the tests need besides
   postgres list                     show the servers that the tests find";
 
 fn main() -> ExitCode {
@@ -72,6 +73,7 @@ fn main() -> ExitCode {
         ["messages", tree] => messages::run(tree),
         ["languages"] => languages::run("/usr/share/locale"),
         ["languages", folder] => languages::run(folder),
+        ["postgres", "tools"] => postgres::tools(),
         ["postgres", "list"] => postgres::list(),
         _ => Err(USAGE.to_owned()),
     };

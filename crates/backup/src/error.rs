@@ -91,6 +91,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// Returns what the server said, where bytes were read from it as from a file; else the error as it is.
+    pub(crate) fn of_server(error: io::Error) -> Result<Error, io::Error> {
+        error.downcast().map(Error::Server)
+    }
+
     /// Returns the error for people: what, why, and what to run.
     pub fn report(&self) -> Report {
         match self {
@@ -118,7 +123,25 @@ impl Error {
                 let report = Report::from_error(Kind::Target, self);
                 report.with_hint(sealed_hint(identity_file.as_deref(), source))
             }
+            Error::File { path, .. } if self.disk_is_full() => {
+                let folder = path.ancestors().skip(1).find(|folder| folder.is_dir());
+                let folder = folder.unwrap_or(path).display();
+                Report::from_error(Kind::Target, self).with_hint(format!("df -h {folder}"))
+            }
             Error::File { .. } | Error::Incomplete { .. } => Report::from_error(Kind::Target, self),
+        }
+    }
+}
+
+impl Error {
+    /// Says whether a disk of this machine had no more room, that of a repository in a directory or another one.
+    pub fn disk_is_full(&self) -> bool {
+        use io::ErrorKind::{QuotaExceeded, StorageFull};
+        let full = |kind| matches!(kind, StorageFull | QuotaExceeded);
+        match self {
+            Error::File { source, .. } => full(source.kind()),
+            Error::Storage { source, .. } => trouble::file_error(&**source).is_some_and(full),
+            _ => false,
         }
     }
 }

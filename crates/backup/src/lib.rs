@@ -13,18 +13,23 @@
 //! | a backup is proven by a restore | [`drill`] |
 //! | databases are dumped and restored by client programs | [`dump`] |
 //! | a backup is read again, without a server | [`mod@verify`] |
+//! | which bytes are read again next | [`rolling`] |
 //! | what may be deleted | [`retention`] |
 //! | what is there, for checks, pages, metrics and commands | [`mod@survey`] |
+//! | whether a restored server can read what it needs | [`reach`] |
 //! | repositories of other tools | [`other`] |
 
+mod child;
 pub mod drill;
 pub mod dump;
 mod error;
 pub mod other;
 mod owner;
+pub mod reach;
 pub mod repository;
 pub mod restore;
 pub mod retention;
+pub mod rolling;
 pub mod survey;
 pub mod table;
 pub mod take;

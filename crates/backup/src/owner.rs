@@ -47,6 +47,27 @@ impl Owner {
         lchown(path, Some(self.user), Some(self.group))
     }
 
+    /// Returns the name of the user, or the number of one that has none.
+    pub(crate) fn name(&self) -> String {
+        let found = users().find(|(_, user, _)| *user == self.user);
+        found.map_or_else(|| self.user.to_string(), |(name, ..)| name)
+    }
+
+    /// Returns the groups that the user is a member of besides the own one.
+    pub(crate) fn groups(&self) -> Vec<u32> {
+        let name = self.name();
+        let groups = fs::read_to_string("/etc/group").unwrap_or_default();
+        let of_user = |line: &str| {
+            let fields: Vec<&str> = line.split(':').collect();
+            let [_, _, group, members] = fields[..] else {
+                return None;
+            };
+            let member = members.split(',').any(|member| member == name);
+            group.parse().ok().filter(|_| member)
+        };
+        groups.lines().filter_map(of_user).collect()
+    }
+
     /// Gives a file to the owner, with the folders that were made for it below another.
     pub(crate) fn give_below(&self, folder: &Path, name: &str) -> io::Result<()> {
         let path = folder.join(name);
@@ -65,17 +86,23 @@ fn is_root() -> bool {
 }
 
 fn usual_owner() -> Option<Owner> {
-    let users = fs::read_to_string("/etc/passwd").ok()?;
-    users.lines().find_map(|line| {
+    let mut users = users();
+    let (_, user, group) = users.find(|(name, ..)| name == USUAL_OWNER)?;
+    Some(Owner { user, group })
+}
+
+/// Returns the users of this machine: name, number, number of the own group.
+fn users() -> impl Iterator<Item = (String, u32, u32)> {
+    let text = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let user = |line: &str| {
         let fields: Vec<&str> = line.split(':').collect();
-        let [USUAL_OWNER, _, user, group, ..] = fields[..] else {
+        let [name, _, user, group, ..] = fields[..] else {
             return None;
         };
-        Some(Owner {
-            user: user.parse().ok()?,
-            group: group.parse().ok()?,
-        })
-    })
+        Some((name.to_owned(), user.parse().ok()?, group.parse().ok()?))
+    };
+    let users: Vec<_> = text.lines().filter_map(user).collect();
+    users.into_iter()
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! What may be deleted: a policy and what is known of the backups, in; one decision for each backup, with its reasons, out.
 //!
 //! Pure: nothing is read or deleted here ([`expire`] does). The rules that no policy can change (invariant I6): a chain lives
-//! or dies as a whole; what is held, in use or being restored stays; the newest chain that is proven stays, and the newest
-//! that there is when none is; what the future or a broken clock says is kept.
+//! or dies as a whole; what is held, in use or being restored stays; the newest chain stays, the newest that is proven, and
+//! the newest without wrong pages; what the future or a broken clock says is kept.
 
 mod expire;
 mod wal;
@@ -56,6 +56,8 @@ pub struct Known {
     pub stop: Position,
     /// What it is worth.
     pub state: State,
+    /// Whether no page was wrong when it was taken, and nothing was found wrong since.
+    pub clean: bool,
     /// Why it is held, when it is.
     pub held: Option<String>,
     /// Who works with it, when somebody does.
@@ -142,6 +144,12 @@ impl Chain<'_> {
         self.members
             .iter()
             .any(|known| known.state == State::Proven)
+    }
+
+    /// Says whether there is a backup in it without a wrong page: what stands on a wrong one is not better than that.
+    fn clean(&self) -> bool {
+        let mut fulls = self.members.iter().filter(|known| known.parent.is_none());
+        fulls.any(|known| known.clean)
     }
 }
 
@@ -329,12 +337,16 @@ fn keep_by_calendar(chains: &mut [Chain<'_>], policy: &Policy, newest_first: &[u
     }
 }
 
-/// No policy takes the last way back: the newest chain stays, and the newest that is proven. Positions decide, not clocks.
+/// No policy takes the last way back: the newest chain stays, the newest that is proven, and the newest without wrong pages,
+/// since a page that is wrong on the server is wrong in whatever is taken from then on. Positions decide, not clocks.
 fn keep_the_newest(chains: &mut [Chain<'_>]) {
-    let newest = chains.iter().rposition(|chain| chain.whole);
-    let proven = chains
-        .iter()
-        .rposition(|chain| chain.whole && chain.proven());
+    let newest_that = |fits: fn(&Chain<'_>) -> bool| {
+        let mut whole = chains.iter().map(|chain| chain.whole && fits(chain));
+        whole.rposition(|fits| fits)
+    };
+    let newest = newest_that(|_| true);
+    let proven = newest_that(|chain| chain.proven());
+    let clean = newest_that(|chain| chain.clean());
     let mut keep = |place: Option<usize>, why: &str| {
         if let Some(place) = place {
             chains[place].why.push(why.to_owned());
@@ -343,6 +355,9 @@ fn keep_the_newest(chains: &mut [Chain<'_>]) {
     };
     keep(newest, "it is the newest");
     keep(proven, "it is the newest that is proven by a restore");
+    if clean != newest {
+        keep(clean, "it is the newest without wrong pages");
+    }
 }
 
 /// Returns a length of time as people say it.

@@ -15,9 +15,10 @@ use pawang_core::{Blind, Kind, Lsn};
 use crate::Error;
 use crate::repository::{
     BackupId, BackupKind, ClusterId, Commit, Entry, Hold, LeaseFacts, Proof, ProvenBy, Repository,
-    State, Tomb, standing,
+    State, Tomb, rotten, standing,
 };
 use crate::retention::{self, Fate, Known, Policy};
+use crate::rolling;
 use crate::wal::{Coverage, Histories, History, Hole, Listing, SegmentName, Timeline};
 
 /// What was read before: objects that are written once need not be read again.
@@ -57,6 +58,7 @@ pub async fn survey(
         cluster: cluster.to_string(),
         backups,
         wal,
+        read_at: rolling::turn_at(seen.proofs.values().flatten()),
         leases: seen.leases(now),
         used_bytes: entries.iter().map(|entry| entry.bytes).sum(),
         all_bytes: None,
@@ -207,7 +209,9 @@ impl<'a> Seen<'a> {
             }
             summary
         };
-        self.commits.iter().map(summary).collect()
+        let mut found: Vec<BackupSummary> = self.commits.iter().map(summary).collect();
+        on_rotten(&mut found);
+        found
     }
 
     /// Says of each backup whether it stays or goes, and why.
@@ -242,13 +246,15 @@ impl<'a> Seen<'a> {
         let leased = self.leases.iter().find(|(lease, renewed_at)| {
             lease.backups.contains(id) && in_force(lease, *renewed_at, now)
         });
+        let standing = standing(proofs);
         Known {
             backup: id.clone(),
             parent: commit.parent.clone(),
             ended_at: commit.ended_at,
             start: commit.start,
             stop: commit.stop,
-            state: standing(proofs).state,
+            state: standing.state,
+            clean: commit.pages.wrong == 0 && standing.problems.is_empty(),
             held: self
                 .holds
                 .get(id)
@@ -268,6 +274,7 @@ impl<'a> Seen<'a> {
             _ if !standing.problems.is_empty() => BackupState::Failed,
             state => of(state),
         };
+        let read = rolling::reads(commit, owned.iter());
         let tomb = self.tombs.get(id);
         let held = self.holds.get(id).map(|hold| match hold.until {
             Some(until) => format!("by {} until {until:.0}: {}", hold.by, hold.why),
@@ -291,7 +298,9 @@ impl<'a> Seen<'a> {
             stored_bytes: 0,
             pages_checked: commit.pages.checked,
             pages_wrong: commit.pages.wrong,
-            proofs: proofs.into_iter().map(proof).collect(),
+            rotten: rotten(&owned).map(|problems| problems.join("; ")),
+            read_since: read.iter().map(|read| read.at).min(),
+            proofs: proofs.into_iter().filter(tells).map(proof).collect(),
             held,
             marked_at: tomb.map(|tomb| tomb.laid_at),
             fate: String::new(),
@@ -317,6 +326,33 @@ impl<'a> Seen<'a> {
     }
 }
 
+/// Says of each backup that stands on one whose stored bytes are wrong that it cannot be restored either.
+fn on_rotten(backups: &mut [BackupSummary]) {
+    let mut wrong: BTreeSet<String> = backups
+        .iter()
+        .filter(|backup| backup.rotten.is_some())
+        .map(|backup| backup.id.clone())
+        .collect();
+    // A chain may be listed in any order.
+    loop {
+        let known = wrong.len();
+        for backup in backups.iter_mut() {
+            let Some(parent) = backup.parent.as_ref().filter(|it| wrong.contains(*it)) else {
+                continue;
+            };
+            if wrong.contains(&backup.id) {
+                continue;
+            }
+            let why = format!("it stands on {parent}, which is not what was stored");
+            backup.broken.get_or_insert(why);
+            wrong.insert(backup.id.clone());
+        }
+        if wrong.len() == known {
+            return;
+        }
+    }
+}
+
 fn runs_out(lease: &LeaseFacts, renewed_at: Timestamp) -> Timestamp {
     renewed_at + SignedDuration::from_secs(i64::from(lease.lasts_seconds))
 }
@@ -332,6 +368,11 @@ fn of(state: State) -> BackupState {
         State::PageVerified => BackupState::PageVerified,
         State::Proven => BackupState::Proven,
     }
+}
+
+/// Says whether a proof tells something of the whole backup; a share that was read again and is right is in `read_since`.
+fn tells(proof: &&Proof) -> bool {
+    proof.whole || proof.by == ProvenBy::Drill || !proof.problems.is_empty()
 }
 
 fn proof(proof: &Proof) -> ProofSummary {
@@ -653,6 +694,54 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_stands_on_a_rotten_backup_is_broken_too() {
+        let repository = Repository::over(Arc::new(InMemory::new()), "memory");
+        let mut memory = Memory::default();
+        let full = commit(1, 5);
+        let on = |hour, segment, parent: &Commit| Commit {
+            kind: BackupKind::Incremental,
+            parent: Some(parent.backup.clone()),
+            ..commit(hour, segment)
+        };
+        let first = on(2, 6, &full);
+        let second = on(3, 7, &first);
+        let other = commit(4, 8);
+        let all = [full.clone(), first, second, other];
+        put(&repository, &all, &[5, 6, 7, 8]).await;
+        let mut share = Proof {
+            format: crate::repository::FORMAT,
+            backup: full.backup.clone(),
+            started_at: at(5),
+            ended_at: at(5),
+            state: State::Hashed,
+            whole: false,
+            parts: vec!["part-00000.tar.zst".to_owned()],
+            by: ProvenBy::Verify,
+            problems: Vec::new(),
+            target: None,
+            phases: Vec::new(),
+            rto_milliseconds: None,
+            rpo_milliseconds: None,
+            tool: "pawang".to_owned(),
+        };
+        repository.add_proof(&CLUSTER, &share).await.unwrap();
+        let seen = looked(&repository, &mut memory).await;
+        assert_eq!(seen.read_at, Some(at(5)));
+        assert_eq!(seen.backups[0].proofs, [], "a share proves nothing of it");
+        assert_eq!(seen.rotten().count(), 0);
+        share.ended_at = at(6);
+        share.problems.push("another hash".to_owned());
+        repository.add_proof(&CLUSTER, &share).await.unwrap();
+        let seen = looked(&repository, &mut memory).await;
+        let rotten: Vec<&str> = seen.rotten().map(|(_, why)| why).collect();
+        assert_eq!(rotten, ["another hash"]);
+        let whole: Vec<bool> = seen.backups.iter().map(BackupSummary::whole).collect();
+        assert_eq!(whole, [false, false, false, true]);
+        let why = seen.backups[2].broken.as_deref().unwrap();
+        assert!(why.ends_with("which is not what was stored"), "{why}");
+    }
+
+    #[tokio::test]
     async fn a_backup_without_its_own_wal_is_broken_and_a_failed_test_shows() {
         let repository = Repository::over(Arc::new(InMemory::new()), "memory");
         let mut memory = Memory::default();
@@ -677,6 +766,7 @@ mod tests {
             ended_at: at(3),
             state: State::Proven,
             whole: true,
+            parts: Vec::new(),
             by: ProvenBy::Drill,
             problems: Vec::new(),
             target: Some("the latest".to_owned()),

@@ -3,28 +3,30 @@
 
 use std::io::{self, Read};
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use pawang_core::{Kind, Report};
+use tokio::runtime::Handle;
 
 use crate::Error;
 use crate::repository::{
-    ClusterId, Commit, FORMAT, LeaseFacts, Part, Phase, Proof, ProvenBy, Repository, SealError,
-    State,
+    ClusterId, Commit, FORMAT, LeaseFacts, Part, Phase, Proof, ProvenBy, Rate, Repository,
+    SealError, State,
 };
-use crate::take::Geometry;
 use crate::take::checksum::PageRules;
 use crate::take::recheck::{self, Rechecked};
+use crate::take::{Geometry, RELATION_FILE_BYTES};
 use crate::wal::Listing;
 
-/// A file of a relation has so many bytes, unless PostgreSQL was built otherwise.
-const RELATION_FILE_BYTES: u32 = 1 << 30;
 /// So many problems are told one by one.
 const PROBLEMS_MAX: usize = 20;
 /// The lease that keeps the backup meanwhile; it is renewed after each part.
 const LEASE: &str = "verify";
 const LEASE_SECONDS: u32 = 6 * 3600;
+/// Read at once, between two looks at the pace.
+const PIECE_BYTES: usize = 128 << 10;
 
 /// How far a backup is read again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,22 +37,23 @@ pub enum Depth {
     Pages,
 }
 
-/// A share of the parts, so that many turns read all of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Share {
-    /// Which turn it is.
-    pub turn: usize,
-    /// How many turns there are.
-    pub of: NonZeroUsize,
+/// Reads slowly, and ends early when it is told to.
+pub struct Pace {
+    /// The limit.
+    pub rate: Rate,
+    /// Whether to go on; a part that was begun is given up.
+    pub go_on: Box<dyn Fn() -> bool + Send + Sync>,
 }
 
 /// How a backup is verified.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct VerifySettings {
     /// How far.
     pub depth: Depth,
-    /// Only a share of the parts; what it finds proves nothing of the rest.
-    pub share: Option<Share>,
+    /// Only these parts; what is found of them proves nothing of the rest.
+    pub parts: Option<Vec<String>>,
+    /// How fast, and how long; as fast as it goes, to the end, without it.
+    pub pace: Option<Arc<Pace>>,
     /// So many parts at a time.
     pub threads: NonZeroUsize,
     /// Who verifies, in a word that is his alone.
@@ -61,7 +64,7 @@ pub struct VerifySettings {
     pub clock: fn() -> Timestamp,
 }
 
-/// Reads a backup again, and keeps what was found as a proof.
+/// Reads a backup again, and keeps what was found as a proof; `None` when it was told to end before anything was read.
 ///
 /// # Errors
 /// It does not exist, or the store could not say what is there. What is wrong with the backup is no error but in the proof.
@@ -70,7 +73,7 @@ pub async fn verify(
     cluster: &ClusterId,
     backup: &crate::BackupId,
     settings: &VerifySettings,
-) -> Result<Proof, Error> {
+) -> Result<Option<Proof>, Error> {
     let started_at = (settings.clock)();
     let Some(commit) = repository.commit(cluster, backup).await? else {
         let report = Report::new(Kind::Usage, format!("backup \"{backup}\" does not exist"))
@@ -86,8 +89,17 @@ pub async fn verify(
     let lease = repository.share_lease(cluster, facts).await?;
     let looked = look(repository, &commit, settings).await;
     let released = lease.release().await;
-    let (mut problems, bytes) = looked?;
+    let looked = looked?;
     released?;
+    let Looked {
+        mut problems,
+        bytes,
+        read,
+        whole,
+    } = looked;
+    if read.is_empty() && !whole {
+        return Ok(None);
+    }
     let told = problems.len();
     if told > PROBLEMS_MAX {
         problems.truncate(PROBLEMS_MAX);
@@ -104,7 +116,8 @@ pub async fn verify(
             Depth::Hashed => State::Hashed,
             Depth::Pages => State::PageVerified,
         },
-        whole: settings.share.is_none(),
+        whole,
+        parts: settings.parts.as_ref().map_or_else(Vec::new, |_| read),
         by: ProvenBy::Verify,
         problems,
         target: None,
@@ -118,40 +131,59 @@ pub async fn verify(
         tool: settings.tool.clone(),
     };
     repository.add_proof(cluster, &proof).await?;
-    Ok(proof)
+    Ok(Some(proof))
 }
 
-/// Returns what is wrong, and how many bytes were read.
+/// What was found.
+struct Looked {
+    problems: Vec<String>,
+    bytes: u64,
+    /// The parts that were read to their end, or to what is wrong with them.
+    read: Vec<String>,
+    /// Whether these are all.
+    whole: bool,
+}
+
 async fn look(
     repository: &Repository,
     commit: &Commit,
     settings: &VerifySettings,
-) -> Result<(Vec<String>, u64), Error> {
-    let chosen = |place: usize| {
-        let share = settings.share;
-        share.is_none_or(|share| place % share.of == share.turn % share.of)
+) -> Result<Looked, Error> {
+    let wanted = |part: &&Part| {
+        let parts = settings.parts.as_ref();
+        parts.is_none_or(|parts| parts.contains(&part.name))
     };
-    let parts: Vec<&Part> = commit
+    let reads: Vec<_> = commit
         .parts
         .iter()
-        .enumerate()
-        .filter_map(|(place, part)| chosen(place).then_some(part))
+        .filter(wanted)
+        .map(|part| read(repository, commit, part, settings))
         .collect();
-    let reads: Vec<_> = parts
-        .iter()
-        .map(|part| read(repository, commit, part, settings.depth))
-        .collect();
-    let read: Vec<Result<Rechecked, String>> = stream::iter(reads)
+    let read: Vec<(&Part, Ended)> = stream::iter(reads)
         .buffer_unordered(settings.threads.get())
         .try_collect()
         .await?;
     let mut problems = Vec::new();
     let mut all = Rechecked::default();
-    for found in read {
-        match found {
-            Ok(found) => all.join(found),
-            Err(problem) => problems.push(problem),
+    let (mut names, mut bytes) = (Vec::new(), 0);
+    for (part, ended) in read {
+        match ended {
+            Ended::Stopped => continue,
+            Ended::Good(found) => all.join(found),
+            Ended::Wrong(problem) => problems.push(problem),
         }
+        names.push(part.name.clone());
+        bytes += part.bytes;
+    }
+    names.sort();
+    let complete = names.len() == commit.parts.len();
+    if names.is_empty() && !complete {
+        return Ok(Looked {
+            problems,
+            bytes,
+            read: names,
+            whole: false,
+        });
     }
     let (_, wrong, first) = all.pages();
     let untold = wrong - first.len() as u64;
@@ -160,25 +192,41 @@ async fn look(
         problems.push(format!("pages that are wrong besides: {untold}"));
     }
     // Where a part could not be read, or was not, all of its files would be missing.
-    let whole = problems.is_empty() && settings.share.is_none();
-    problems.extend(manifest(repository, commit, whole.then_some(all), settings.depth).await?);
+    let known = (problems.is_empty() && complete).then_some(all);
+    problems.extend(manifest(repository, commit, known, settings.depth).await?);
     problems.extend(wal(repository, commit).await?);
-    let bytes = parts.iter().map(|part| part.bytes).sum();
-    Ok((problems, bytes))
+    Ok(Looked {
+        problems,
+        bytes,
+        read: names,
+        whole: complete,
+    })
+}
+
+/// How reading a part ended.
+enum Ended {
+    Good(Rechecked),
+    Wrong(String),
+    /// It was told to stop; nothing is known of the part.
+    Stopped,
 }
 
 /// Reads a part to its end; says what it holds, or what is wrong with it.
-async fn read(
+async fn read<'a>(
     repository: &Repository,
     commit: &Commit,
-    part: &Part,
-    depth: Depth,
-) -> Result<Result<Rechecked, String>, Error> {
+    part: &'a Part,
+    settings: &VerifySettings,
+) -> Result<(&'a Part, Ended), Error> {
     let path = commit.cluster.part(&commit.backup, &part.name);
-    let work: Box<dyn FnOnce() -> io::Result<Rechecked> + Send> = match depth {
+    let runtime = Handle::current();
+    let pace = settings.pace.clone();
+    let work: Box<dyn FnOnce() -> io::Result<Rechecked> + Send> = match settings.depth {
         Depth::Hashed => {
             let mut stored = repository.stored_bytes(&path, part.bytes, &part.sha256);
-            Box::new(move || io::copy(&mut stored, &mut io::sink()).map(|_| Rechecked::default()))
+            Box::new(move || {
+                drain(&mut stored, pace.as_deref(), &runtime).map(|()| Rechecked::default())
+            })
         }
         Depth::Pages => {
             let mut reader = repository.open_part(&commit.cluster, &commit.backup, part)?;
@@ -188,12 +236,35 @@ async fn read(
         }
     };
     let done = tokio::task::spawn_blocking(work).await;
-    let done = done.expect("reading does not panic");
-    match done {
-        Ok(found) => Ok(Ok(found)),
-        Err(error) => judge(repository, &path, error).await.map(Err),
+    let ended = match done.expect("reading does not panic") {
+        Ok(found) => Ended::Good(found),
+        Err(error) if error.get_ref().is_some_and(|inner| inner.is::<Stopped>()) => Ended::Stopped,
+        Err(error) => Ended::Wrong(judge(repository, &path, error).await?),
+    };
+    Ok((part, ended))
+}
+
+/// Reads to the end, no faster than is allowed, and no longer.
+fn drain(stored: &mut dyn Read, pace: Option<&Pace>, runtime: &Handle) -> io::Result<()> {
+    let mut buffer = vec![0; PIECE_BYTES];
+    loop {
+        if pace.is_some_and(|pace| !(pace.go_on)()) {
+            return Err(io::Error::other(Stopped));
+        }
+        let read = stored.read(&mut buffer)?;
+        if read == 0 {
+            return Ok(());
+        }
+        if let Some(pace) = pace {
+            runtime.block_on(pace.rate.take(read as u64));
+        }
     }
 }
+
+/// It was told to stop.
+#[derive(Debug, thiserror::Error)]
+#[error("it was told to stop")]
+struct Stopped;
 
 fn members(
     reader: &mut dyn Read,

@@ -136,12 +136,27 @@ pub(crate) static CHECKS: &[Check] = &[
         id: "drill-age",
         title: "age of the last proof by a restore",
         unit: Unit::Seconds,
-        what: "Time since a backup of each [[repository]] was last restored, started and asked, against drill_every of [backup]: a \
-               warning when it is older, critical when it is twice as old or the last restore failed.",
+        what: "Time since a backup of each [[repository]], or of another tool whose backups were ever drilled, was last restored, \
+               started and asked, against drill_every of [backup]: a warning when it is older, critical when it is twice as old or \
+               the last restore failed. Drills of other tools are known from the journal of this Pawang.",
         why: "A backup that was never restored is a hope. What makes a restore fail, such as a missing library, a wrong key or a damaged \
               part, does not show before.",
         fix: "pawang drill run",
         observe: repository::drill_age,
+        ..BACKUP
+    },
+    Check {
+        id: "verify-age",
+        title: "stored bytes that are read again",
+        unit: Unit::Seconds,
+        what: "Whether the backups in each [[repository]] still are what was stored, part by part against its hash, and the time since \
+               what was not read for longest was read again, against verify_every of [backup]: a warning when it is older, critical \
+               when it is twice as old or anything that was read is not what was stored.",
+        why: "Disks and stores lose bits in silence. What rots is noticed when it is needed, and by then the last good copy may have \
+              expired.",
+        fix: "When something is wrong: take a full backup at once, pawang backup create --type full, and look at the disk. Else let pawang \
+              serve read on, or do it by hand: pawang backup verify",
+        observe: repository::verify_age,
         ..BACKUP
     },
     Check {

@@ -115,7 +115,7 @@ pub struct BackupPolicy {
     pub repositories: Option<Vec<String>>,
     /// When the daemon takes backups, proves and expires them: `daily 01:00-05:00 Asia/Jakarta`, as windows of maintenance.
     ///
-    /// Without it only a person, or cron, does. What runs at its end is finished.
+    /// Without it only a person, or cron, does, and what is stored is read again at any time. What runs at its end is finished.
     pub window: Option<String>,
     /// How old the newest full backup may grow before the next one is due; `7 d` when not set.
     pub full_every: Option<Period>,
@@ -131,15 +131,27 @@ pub struct BackupPolicy {
     pub rto: Option<Period>,
     /// How often a backup is proven by a restore; `7 d` when not set.
     pub drill_every: Option<Period>,
+    /// How soon every stored byte of a backup is read again and compared with its hash; `30 d` when not set.
+    ///
+    /// The daemon reads what was not read for longest, inside the window and at `verify_rate`, so that all of it is read within
+    /// this time.
+    pub verify_every: Option<Period>,
+    /// Most bytes per second that are read again; `20 MB` when not set.
+    pub verify_rate: Option<Size>,
     /// Queries that a restored server must answer as expected, one `[[backup.probe]]` each.
     #[serde(rename = "probe")]
     pub probes: Vec<ProbeConfig>,
+    /// The server that drills and restores of single tables start on restored files, and throw away.
+    pub scratch: ScratchConfig,
     /// Whether the daemon receives WAL as it is written, through a replication slot; false when not set.
     pub stream: Option<bool>,
     /// Name of that slot; `pawang` when not set.
     pub slot: Option<String>,
     /// Most bytes per second that a backup reads from the server; no limit when not set.
     pub max_rate: Option<Size>,
+    /// Connections that read files side by side, where a backup reads them over SQL (`--mode lanes`); 4 when not set.
+    #[schemars(range(min = 1, max = 32))]
+    pub lanes: Option<u32>,
 }
 
 /// How long backups and WAL are kept.
@@ -170,6 +182,22 @@ pub struct BackupRetention {
     pub yearly: Option<u32>,
     /// How long a backup that is no longer needed stays marked before it is deleted; `1 d` when not set.
     pub grace: Option<Period>,
+}
+
+/// The server that drills and restores of single tables start on restored files, and throw away.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ScratchConfig {
+    /// Folder in which it is made and removed; `/var/tmp` when not set.
+    ///
+    /// Its owner runs it; where that is root, the user `postgres`.
+    pub folder: Option<PathBuf>,
+    /// Folder of the server's programs, when it is none of the usual.
+    pub programs: Option<PathBuf>,
+    /// A superuser of the cluster; `postgres` when not set.
+    pub role: Option<String>,
+    /// Libraries that must be loaded to read the data, such as `timescaledb`; no others are.
+    pub preload: Option<String>,
 }
 
 /// A query that a restored server must answer as expected.
@@ -206,14 +234,22 @@ pub struct BackupSettings {
     pub rto: Option<Duration>,
     /// How often a backup is proven.
     pub drill_every: Duration,
+    /// How soon every stored byte is read again.
+    pub verify_every: Duration,
+    /// Most bytes per second that are read again.
+    pub verify_rate: u64,
     /// Queries of a drill.
     pub probes: Vec<ProbeConfig>,
+    /// The server of a drill.
+    pub scratch: ScratchConfig,
     /// Whether WAL is received.
     pub stream: bool,
     /// The slot.
     pub slot: String,
     /// Most bytes per second that a backup reads.
     pub max_rate: Option<u64>,
+    /// Connections that read files over SQL, where that was set.
+    pub lanes: Option<u32>,
 }
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -221,6 +257,9 @@ const DAY: Duration = Duration::from_secs(86_400);
 const FULLS: u32 = 2;
 /// Recovery window when nothing is said.
 const WINDOW: Duration = Duration::from_secs(14 * 86_400);
+/// How soon all is read again when nothing is said, and how fast.
+const VERIFY_EVERY: Duration = Duration::from_secs(30 * 86_400);
+const VERIFY_RATE: u64 = 20_000_000;
 /// The slot when none is named.
 pub(crate) const SLOT: &str = "pawang";
 
@@ -237,16 +276,36 @@ impl BackupPolicy {
             rpo: self.rpo.or(base.rpo),
             rto: self.rto.or(base.rto),
             drill_every: self.drill_every.or(base.drill_every),
+            verify_every: self.verify_every.or(base.verify_every),
+            verify_rate: self.verify_rate.or(base.verify_rate),
             probes: probes.cloned().collect(),
+            scratch: self.scratch.over(&base.scratch),
             stream: self.stream.or(base.stream),
             slot: or(&self.slot, &base.slot),
             max_rate: self.max_rate.or(base.max_rate),
+            lanes: self.lanes.or(base.lanes),
         }
     }
 }
 
 fn or<T: Clone>(first: &Option<T>, second: &Option<T>) -> Option<T> {
     first.as_ref().or(second.as_ref()).cloned()
+}
+
+impl ScratchConfig {
+    /// Returns its paths, which may be relative.
+    pub(crate) fn folders(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+        self.folder.iter_mut().chain(&mut self.programs)
+    }
+
+    fn over(&self, base: &ScratchConfig) -> ScratchConfig {
+        ScratchConfig {
+            folder: or(&self.folder, &base.folder),
+            programs: or(&self.programs, &base.programs),
+            role: or(&self.role, &base.role),
+            preload: or(&self.preload, &base.preload),
+        }
+    }
 }
 
 impl BackupRetention {
@@ -284,10 +343,14 @@ impl Config {
             rpo: policy.rpo.map(|period| period.0),
             rto: policy.rto.map(|period| period.0),
             drill_every: policy.drill_every.map_or(7 * DAY, |period| period.0),
+            verify_every: policy.verify_every.map_or(VERIFY_EVERY, |period| period.0),
+            verify_rate: policy.verify_rate.map_or(VERIFY_RATE, |size| size.0.0),
             probes: policy.probes,
+            scratch: policy.scratch,
             stream: policy.stream.unwrap_or(false),
             slot: policy.slot.unwrap_or_else(|| SLOT.to_owned()),
             max_rate: policy.max_rate.map(|size| size.0.0),
+            lanes: policy.lanes,
         }
     }
 

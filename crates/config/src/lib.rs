@@ -30,7 +30,7 @@ pub use alert::{
 };
 pub use backup::{
     BackupPolicy, BackupRetention, BackupSettings, Encryption, ProbeConfig, RepositoryConfig,
-    RepositoryPlace,
+    RepositoryPlace, ScratchConfig,
 };
 pub use limits::{Place, Resolved};
 pub use maintenance::{

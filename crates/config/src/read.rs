@@ -153,6 +153,7 @@ fn paths(config: &mut Config) -> Vec<&mut PathBuf> {
         paths.extend(&mut repository.identity_file);
         paths.extend(&mut repository.ca_file);
     }
+    paths.extend(config.backup.scratch.folders());
     for channel in &mut config.alert.channels {
         paths.extend(channel.files());
     }
@@ -160,6 +161,7 @@ fn paths(config: &mut Config) -> Vec<&mut PathBuf> {
         paths.extend(&mut instance.password_file);
         paths.extend(&mut instance.data_directory);
         paths.extend(&mut instance.log_directory);
+        paths.extend(instance.backup_policy.scratch.folders());
         for source in &mut instance.backup {
             match source {
                 BackupSource::Directory { path, .. } | BackupSource::Pgbackrest { path, .. } => {

@@ -4,7 +4,7 @@
 
 mod sighting;
 
-pub use sighting::{BACKUP_PREFIX, REPOSITORY_PREFIX};
+pub use sighting::{BACKUP_PREFIX, DRILL_PREFIX, REPOSITORY_PREFIX};
 
 use std::time::Duration;
 
@@ -22,8 +22,28 @@ pub const UNIMPORTANT_BYTES: u64 = 104;
 pub struct BackupFacts {
     /// One entry per repository, in the order of the configuration.
     pub repositories: Vec<RepositoryFacts>,
+    /// Drills of what other tools keep of the same cluster.
+    #[serde(default)]
+    pub others: Vec<OtherDrill>,
     /// What was promised.
     pub promise: BackupPromise,
+}
+
+/// What drills proved of the backups that another tool keeps.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OtherDrill {
+    /// The tool.
+    pub tool: String,
+    /// What it calls the backups of the cluster: a stanza, a server.
+    pub set: String,
+    /// When the last drill ended.
+    pub at: Timestamp,
+    /// Whether it proved the backup.
+    pub passed: bool,
+    /// What it found, in a few words.
+    pub detail: String,
+    /// The backup that was proven last, and when.
+    pub proven: Option<(String, Timestamp)>,
 }
 
 /// What was promised for the backups of an instance, and how they are made.
@@ -35,6 +55,9 @@ pub struct BackupPromise {
     pub rto: Option<Duration>,
     /// How often a backup is proven.
     pub drill_every: Duration,
+    /// How soon every stored byte is read again.
+    #[serde(default)]
+    pub verify_every: Duration,
     /// The slot through which WAL is received; `None` when it is not.
     pub slot: Option<String>,
 }
@@ -63,6 +86,9 @@ pub struct Survey {
     pub backups: Vec<BackupSummary>,
     /// Its WAL.
     pub wal: WalSummary,
+    /// When a share of the stored bytes was last read again in its turn.
+    #[serde(default)]
+    pub read_at: Option<Timestamp>,
     /// Who works on it right now.
     pub leases: Vec<LeaseSummary>,
     /// Bytes that the cluster takes in it.
@@ -106,6 +132,12 @@ pub struct BackupSummary {
     pub pages_wrong: u64,
     /// What was proven of it, oldest first.
     pub proofs: Vec<ProofSummary>,
+    /// Since when all its stored bytes were written, or read again and compared with their hash.
+    #[serde(default)]
+    pub read_since: Option<Timestamp>,
+    /// What a look into its stored bytes found wrong, as long as nothing says that it is right again.
+    #[serde(default)]
+    pub rotten: Option<String>,
     /// Who holds it and why; a held backup is never deleted.
     pub held: Option<String>,
     /// Since when it is marked to be deleted.
@@ -266,6 +298,20 @@ impl Survey {
         whole.max_by_key(|backup| backup.ended_at)
     }
 
+    /// Returns since when all stored bytes of all backups were written, or read again.
+    pub fn read_since(&self) -> Option<Timestamp> {
+        self.backups
+            .iter()
+            .filter_map(|backup| backup.read_since)
+            .min()
+    }
+
+    /// Returns the backups whose stored bytes are not what they were, with what was found.
+    pub fn rotten(&self) -> impl Iterator<Item = (&BackupSummary, &str)> {
+        let backups = self.backups.iter();
+        backups.filter_map(|backup| Some((backup, backup.rotten.as_deref()?)))
+    }
+
     /// Returns the newest proof by a restore, passed or not, with its backup.
     pub fn last_drill(&self) -> Option<(&BackupSummary, &ProofSummary)> {
         self.drills().max_by_key(|(_, proof)| proof.at)
@@ -338,6 +384,10 @@ impl RepositoryFacts {
             let text = format!("WAL is missing from {} to {}", gap.from, gap.to);
             return (Level::Critical, text);
         }
+        if let Some((backup, why)) = survey.rotten().next() {
+            let text = format!("{} is not what was stored: {why}", backup.id);
+            return (Level::Critical, text);
+        }
         if let Some((backup, proof)) = survey.last_drill().filter(|(_, proof)| !proof.passed) {
             let text = format!(
                 "the last restore, of {}, failed: {}",
@@ -388,6 +438,8 @@ pub(crate) mod tests {
             pages_checked: 7,
             pages_wrong: 0,
             proofs: Vec::new(),
+            read_since: Some(at(ended_at)),
+            rotten: None,
             held: None,
             marked_at: None,
             fate: "newest full backup".to_owned(),
@@ -487,8 +539,15 @@ pub(crate) mod tests {
         facts.survey = Ok(survey.clone());
         assert_eq!(level(&facts), Level::Ok);
         survey.backups[0].proofs.push(drill("19T13:00", false));
-        facts.survey = Ok(survey);
+        facts.survey = Ok(survey.clone());
         assert_eq!(level(&facts), Level::Critical, "the last one failed");
+        survey.backups[0].proofs.pop();
+        let mut rotten = backup("B", "09T02:00", 50, 60);
+        rotten.rotten = Some("another hash".to_owned());
+        survey.backups.push(rotten);
+        assert_eq!(survey.read_since(), Some(at("09T02:00")));
+        facts.survey = Ok(survey);
+        assert_eq!(level(&facts), Level::Critical, "an older one rots");
         facts.survey = Err(Blind::Failed {
             what: "could not list it".to_owned(),
         });

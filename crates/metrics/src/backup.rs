@@ -8,7 +8,7 @@ use crate::layout::Kind;
 use crate::own::{Metric, seconds, sheet, text};
 use crate::sheet::Sheet;
 
-pub(crate) const BACKUPS: [Metric; 14] = [
+pub(crate) const BACKUPS: [Metric; 16] = [
     (
         "pawang_backup_repository_up",
         Kind::Gauge,
@@ -38,6 +38,18 @@ pub(crate) const BACKUPS: [Metric; 14] = [
         Kind::Gauge,
         None,
         "Whether the last restore that was tried as a drill succeeded.",
+    ),
+    (
+        "pawang_backup_read_since_timestamp_seconds",
+        Kind::Gauge,
+        Some("seconds"),
+        "Since when all stored bytes of backups were written, or read again and compared with their hash.",
+    ),
+    (
+        "pawang_backup_rotten",
+        Kind::Gauge,
+        None,
+        "Backups whose stored bytes are not what was stored.",
     ),
     (
         "pawang_backup_rto_seconds",
@@ -118,6 +130,11 @@ pub(crate) fn of_backups(present: &Present, now: Timestamp) -> Option<Sheet<'_>>
             number("backups"),
             at("proven_at"),
             number("drill_passed"),
+            at("read_since"),
+            row.map_or(Value::Null, |row| {
+                let rotten = row.list("rotten").len();
+                Value::Int(i64::try_from(rotten).unwrap_or(i64::MAX))
+            }),
             number("rto_seconds"),
             at("recoverable_from"),
             at("recoverable_to"),

@@ -4,6 +4,7 @@ mod alias;
 mod cli;
 mod daemon;
 mod each;
+mod elsewhere;
 mod environment;
 mod estate;
 mod grid;

@@ -5,18 +5,22 @@ use std::time::Duration;
 
 use pawang_backup::drill::{self, DrillSettings, Drilled, Probe, ScratchSettings, binaries};
 use pawang_backup::other::shell;
+use pawang_backup::reach::{self, Access, Groups, Need};
 use pawang_backup::restore::{self, Owner, RestorePlan, Source, Target};
 use pawang_backup::{ClusterId, Repository};
-use pawang_config::{BackupSettings, RepositoryConfig, RepositoryPlace};
+use pawang_config::{
+    BackupSettings, ProbeConfig, RepositoryConfig, RepositoryPlace, ScratchConfig,
+};
 use pawang_core::{Kind, Report, Timestamp};
 
 use crate::estate::{Estate, Job};
+use crate::repositories::Opened;
 use crate::{environment, repositories};
 
 /// Where scratch servers are when nothing else is said: it outlives a restart, and is on a disk.
-pub(crate) const SCRATCH: &str = "/var/tmp";
+const SCRATCH: &str = "/var/tmp";
 /// The superuser of most clusters.
-pub(crate) const ROLE: &str = "postgres";
+const ROLE: &str = "postgres";
 /// How long recovery may take when nothing else is said, in minutes.
 pub(crate) const LIMIT_MINUTES: u64 = 24 * 60;
 const SHARED_BUFFERS_MB: u32 = 128;
@@ -40,14 +44,26 @@ pub(crate) struct Way {
     word: String,
     /// The configuration that says how the place is reached.
     config: Option<PathBuf>,
+    /// What its user has to be able to read for that.
+    needs: Vec<Need>,
 }
 
 impl Way {
-    /// Returns the way to a place that needs nothing but its name.
+    /// Returns the way to a bucket that needs nothing but its name.
     pub(crate) fn plain(place: String) -> Way {
         Way {
             word: place,
             config: None,
+            needs: Vec::new(),
+        }
+    }
+
+    /// Returns the way to a folder.
+    pub(crate) fn folder(folder: PathBuf) -> Way {
+        Way {
+            word: folder.display().to_string(),
+            config: None,
+            needs: vec![need("the repository", folder, Access::Enter)],
         }
     }
 
@@ -57,12 +73,23 @@ impl Way {
     /// The folder, or the file, is not there.
     pub(crate) fn of(entry: &RepositoryConfig, estate: &Estate) -> Result<Way, Report> {
         if let Some(RepositoryPlace::Directory(folder)) = entry.location() {
-            return Ok(Way::plain(absolute(folder)?.display().to_string()));
+            return Ok(Way::folder(absolute(folder)?));
         }
         let config = estate.file.as_deref().map(whole).transpose()?;
+        let mut needs = Vec::new();
+        for (what, file) in [
+            ("the configuration", &config),
+            ("the secret key", &entry.secret_key_file),
+            ("the certificates", &entry.ca_file),
+        ] {
+            if let Some(file) = file {
+                needs.push(need(what, whole(file)?, Access::Read));
+            }
+        }
         Ok(Way {
             word: entry.name.clone(),
             config,
+            needs,
         })
     }
 
@@ -96,16 +123,24 @@ pub(crate) struct Order {
     pub(crate) probes: Vec<Probe>,
 }
 
-impl Default for Order {
-    fn default() -> Order {
+impl Order {
+    /// Returns a drill as the configuration says.
+    pub(crate) fn of(scratch: &ScratchConfig, probes: &[ProbeConfig]) -> Order {
+        let folder = scratch.folder.clone();
+        let role = scratch.role.clone();
+        let probes = probes.iter().cloned().map(|probe| Probe {
+            database: probe.database,
+            sql: probe.sql,
+            expect: probe.expect,
+        });
         Order {
-            scratch: SCRATCH.into(),
-            bindir: None,
-            role: ROLE.to_owned(),
-            preload: String::new(),
+            scratch: folder.unwrap_or_else(|| SCRATCH.into()),
+            bindir: scratch.programs.clone(),
+            role: role.unwrap_or_else(|| ROLE.to_owned()),
+            preload: scratch.preload.clone().unwrap_or_default(),
             amcheck: true,
             limit: Duration::from_secs(LIMIT_MINUTES * 60),
-            probes: Vec::new(),
+            probes: probes.collect(),
         }
     }
 }
@@ -127,6 +162,19 @@ impl From {
             command = format!("{command} --identity-file {}", shell(&file));
         }
         Ok(command)
+    }
+
+    /// Refuses when the user who is to run the restored server cannot read what its command to get WAL needs; whoever is not
+    /// root runs it as himself.
+    ///
+    /// # Errors
+    /// Something is out of reach.
+    pub(crate) async fn check_reach(
+        &self,
+        owner: Option<Owner>,
+        groups: Groups,
+    ) -> Result<(), Report> {
+        check_reach(&self.way, &self.repository, owner, groups).await
     }
 
     /// Returns a target anywhere in what can be restored.
@@ -153,6 +201,8 @@ impl From {
         let report = |error: pawang_backup::Error| error.report();
         let last = source.last_commit(&self.repository).await.map_err(report)?;
         let scratch = order.scratch_of(plan.cluster.major)?;
+        // What this machine lacks says nothing against the backup.
+        self.check_reach(scratch.owner, Groups::Own).await?;
         let settings = DrillSettings {
             amcheck: order.amcheck_of(&scratch)?,
             scratch,
@@ -168,6 +218,41 @@ impl From {
             .await
             .map_err(report)
     }
+}
+
+async fn check_reach(
+    way: &Way,
+    repository: &Repository,
+    owner: Option<Owner>,
+    groups: Groups,
+) -> Result<(), Report> {
+    let Some(owner) = owner else {
+        return Ok(());
+    };
+    let mut needs = vec![need("the program", program()?, Access::Start)];
+    needs.extend(way.needs.iter().cloned());
+    if let Some(file) = repository.identity_file() {
+        let file = absolute(file)?;
+        needs.push(need("the identity file", file, Access::ReadSecret));
+    }
+    let checked = reach::check(owner, groups, &needs).await;
+    checked.map_err(|error| error.report())
+}
+
+/// Refuses when the server of a drill could not get its WAL from a repository.
+///
+/// # Errors
+/// Something that it needs is out of reach of its user.
+pub(crate) async fn check_drill(
+    estate: &Estate,
+    opened: &Opened<'_>,
+    settings: &BackupSettings,
+) -> Result<(), Report> {
+    let order = Order::of(&settings.scratch, &settings.probes);
+    let owner = Owner::of(&whole(&order.scratch)?);
+    let way = Way::of(opened.config, estate)?;
+    let repository = opened.repository.as_ref().map_err(Report::clone)?;
+    check_reach(&way, repository, owner, Groups::Own).await
 }
 
 /// Proves a backup of an instance in one repository by a restore to a random point; `None` when nothing is there.
@@ -210,10 +295,8 @@ pub(crate) async fn prove(
         .map_err(report)?;
     let (backup, name, target) = (plan.backup(), &entry.name, &plan.target);
     begun(format!("{backup} in \"{name}\" to {target}"));
-    let order = Order {
-        probes: probes(&estate.config.backup_settings(&job.config)),
-        ..Order::default()
-    };
+    let settings = estate.config.backup_settings(&job.config);
+    let order = Order::of(&settings.scratch, &settings.probes);
     from.drill(&source, &plan, order, now).await.map(Some)
 }
 
@@ -256,6 +339,10 @@ impl Order {
     }
 }
 
+fn need(what: &'static str, path: PathBuf, access: Access) -> Need {
+    Need { what, path, access }
+}
+
 /// Returns the path of this program, which a restored server calls to get WAL.
 ///
 /// # Errors
@@ -267,17 +354,6 @@ pub(crate) fn program() -> Result<PathBuf, Report> {
             "could not find out where this program is, which a restored server calls to get WAL",
         )
     })
-}
-
-/// Returns the probes of the configuration.
-pub(crate) fn probes(settings: &BackupSettings) -> Vec<Probe> {
-    let probes = settings.probes.iter().cloned();
-    let probes = probes.map(|probe| Probe {
-        database: probe.database,
-        sql: probe.sql,
-        expect: probe.expect,
-    });
-    probes.collect()
 }
 
 /// Returns a path that holds wherever the program is called.

@@ -1,14 +1,15 @@
 //! From `[[repository]]` to opened repositories and to what is in them, for commands and for the daemon.
 
-use std::num::NonZeroU64;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::Path;
 use std::sync::Arc;
 
 use jiff::SignedDuration;
 use pawang_backup::repository::{Keys, Mode, Rate, RepositorySettings};
 use pawang_backup::retention::Policy;
+use pawang_backup::rolling::{self, Share};
 use pawang_backup::survey::{Memory, blind, survey};
-use pawang_backup::take::{Progress, TakeRequest, Wanted};
+use pawang_backup::take::{LANES, Progress, TakeRequest, Wanted};
 use pawang_backup::{ClusterId, Error, Repository};
 use pawang_config::{BackupRetention, BackupSettings, Config, Period, RepositoryConfig};
 use pawang_core::backup::{BackupFacts, BackupPromise, RepositoryFacts, Survey};
@@ -161,6 +162,7 @@ pub(crate) fn promise(settings: &BackupSettings) -> BackupPromise {
         rpo: settings.rpo,
         rto: settings.rto,
         drill_every: settings.drill_every,
+        verify_every: settings.verify_every,
         slot: settings.stream.then(|| settings.slot.clone()),
     }
 }
@@ -220,6 +222,7 @@ pub(crate) async fn look_once(
     }
     Ok(BackupFacts {
         repositories,
+        others: Vec::new(),
         promise: promise(&settings),
     })
 }
@@ -247,16 +250,53 @@ pub(crate) fn take_request(
         wanted,
         checkpoint_fast: false,
         rate_max: settings.max_rate.map(ByteSize),
+        lanes: lanes(settings.lanes),
         store_rate: store_rate.map(|rate| Arc::new(Rate::new(rate))),
         ..taking::request(job, repository)?
     })
 }
 
+/// Returns what has to be read again now of what a repository holds of a cluster.
+///
+/// # Errors
+/// The store could not say, or an object of the catalogue cannot be read.
+pub(crate) async fn share(
+    repository: &Repository,
+    cluster: &ClusterId,
+    settings: &BackupSettings,
+    now: Timestamp,
+) -> Result<Vec<Share>, Report> {
+    let report = |error: Error| error.report();
+    // A commit that rots hides its own backup only, and is told by the survey.
+    let (commits, _) = repository.readable_backups(cluster).await.map_err(report)?;
+    let (mut reads, mut turn_at) = (Vec::new(), None);
+    for commit in &commits {
+        let proofs = repository.proofs(cluster, &commit.backup).await;
+        let proofs = proofs.map_err(report)?;
+        turn_at = turn_at.max(rolling::turn_at(proofs.iter()));
+        reads.extend(rolling::reads(commit, proofs.iter()));
+    }
+    let every = SignedDuration::try_from(settings.verify_every).unwrap_or(SignedDuration::MAX);
+    Ok(rolling::plan(reads, turn_at, every, now))
+}
+
+/// Returns how fast it may be read again: no faster than anything may be read from there.
+pub(crate) fn verify_rate(config: &RepositoryConfig, settings: &BackupSettings) -> Rate {
+    let most = config.bandwidth.map_or(u64::MAX, |rate| rate.0.0);
+    Rate::new(NonZeroU64::new(settings.verify_rate.min(most)).unwrap_or(NonZeroU64::MIN))
+}
+
+/// Returns how many connections read files over SQL.
+pub(crate) fn lanes(wanted: Option<u32>) -> NonZeroUsize {
+    let wanted = wanted.and_then(|count| usize::try_from(count).ok());
+    wanted.and_then(NonZeroUsize::new).unwrap_or(LANES)
+}
+
 /// Says what a backup that is taken does now, in a few words.
 pub(crate) fn progress_words(progress: &Progress) -> String {
     match progress {
-        Progress::Reads(Mode::Local, files) => format!("reads {files}"),
-        Progress::Reads(_, why) => format!("reads by the replication protocol: {why}"),
+        Progress::Reads(Mode::Local | Mode::Lanes, files) => format!("reads {files}"),
+        Progress::Reads(Mode::Protocol, why) => format!("reads by the replication protocol: {why}"),
         Progress::Checkpoint => "the server makes a checkpoint".to_owned(),
         Progress::Started {
             estimate: Some(size),

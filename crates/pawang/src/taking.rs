@@ -1,6 +1,6 @@
 //! How a backup is asked for, the same for a person and for the daemon.
 
-use pawang_backup::take::{Owner, Reading, THREADS, TakeRequest, WAL_WAIT, Wanted};
+use pawang_backup::take::{LANES, Owner, Reading, THREADS, TakeRequest, WAL_WAIT, Wanted};
 use pawang_backup::{BackupId, Repository};
 use pawang_core::{Kind, Report};
 
@@ -27,6 +27,7 @@ pub(crate) fn request(job: &Job, repository: &Repository) -> Result<TakeRequest,
         checkpoint_fast: true,
         rate_max: None,
         store_rate: None,
+        lanes: LANES,
         threads: THREADS,
         wal_wait: WAL_WAIT,
         tool: format!("pawang {}", env!("CARGO_PKG_VERSION")),

@@ -4,6 +4,7 @@
 //! Pawang is built for.
 
 use std::path::Path;
+use std::time::Duration;
 
 use pawang_core::{Lsn, Timestamp};
 
@@ -11,7 +12,9 @@ use crate::Error;
 
 const FILE_BYTES_MAX: u64 = 8192;
 /// The server may be writing the file while it is read; then the checksum is wrong for a moment.
-const READS_MAX: usize = 5;
+const READS_MAX: usize = 10;
+/// Whoever writes it may have lost the processor in the middle.
+const READ_AGAIN_AFTER: Duration = Duration::from_millis(10);
 
 /// `pg_control_version` of PostgreSQL 13 to 16.
 const VERSION_13: u32 = 1300;
@@ -77,6 +80,10 @@ pub struct ControlFile {
     pub max_connections: u32,
     /// Whether data pages carry checksums.
     pub data_checksums: bool,
+    /// Size of a page of data.
+    pub block_bytes: u32,
+    /// Pages of one file of a relation.
+    pub relation_file_blocks: u32,
     /// Size of one WAL file.
     pub wal_segment_bytes: u32,
 }
@@ -128,7 +135,10 @@ pub fn read_bytes(data_directory: &Path) -> Result<Vec<u8>, Error> {
 fn whole(data_directory: &Path) -> Result<(Vec<u8>, ControlFile), Error> {
     let path = data_directory.join("global").join("pg_control");
     let mut problem = String::new();
-    for _ in 0..READS_MAX {
+    for reads in 0..READS_MAX {
+        if reads > 0 {
+            std::thread::sleep(READ_AGAIN_AFTER);
+        }
         let bytes = crate::file::read(&path, FILE_BYTES_MAX)?;
         match parse(&bytes) {
             Ok(file) => return Ok((bytes, file)),
@@ -138,7 +148,11 @@ fn whole(data_directory: &Path) -> Result<(Vec<u8>, ControlFile), Error> {
     Err(Error::ControlFile { path, problem })
 }
 
-fn parse(bytes: &[u8]) -> Result<ControlFile, String> {
+/// Reads what the bytes of a control file say.
+///
+/// # Errors
+/// Says what is wrong with them: they are cut short, damaged or torn, or of a version that is not known.
+pub fn parse(bytes: &[u8]) -> Result<ControlFile, String> {
     let fields = Fields(bytes);
     let control_version = fields.u32(8)?;
     let catalog_version = fields.u32(12)?;
@@ -151,7 +165,9 @@ fn parse(bytes: &[u8]) -> Result<ControlFile, String> {
     };
     let content = bytes.get(..end).ok_or("it is too short")?;
     if crc32c::crc32c(content) != fields.u32(end)? {
-        return Err("its checksum is wrong: it is damaged".to_owned());
+        return Err(
+            "its checksum is wrong: it is damaged, or was read while it was written".to_owned(),
+        );
     }
     let state = fields.u32(16)?;
     Ok(ControlFile {
@@ -170,6 +186,8 @@ fn parse(bytes: &[u8]) -> Result<ControlFile, String> {
         min_recovery_point: Lsn(fields.u64(136)?),
         backup_start: Lsn(fields.u64(152)?),
         max_connections: fields.u32(180)?,
+        block_bytes: fields.u32(216)?,
+        relation_file_blocks: fields.u32(220)?,
         wal_segment_bytes: fields.u32(228)?,
         data_checksums: fields.u32(252)? != 0,
     })

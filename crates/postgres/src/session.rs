@@ -201,6 +201,19 @@ impl Session {
         Ok(rows)
     }
 
+    /// Runs one statement whose rows are a number (`int4`) and bytes, and hands each row on without keeping it.
+    ///
+    /// One round trip, where a COPY takes two. Not behind a pooler, whose backends have none of this session's settings.
+    pub async fn read_bytes(
+        &self,
+        sql: &str,
+        each: &mut (dyn FnMut(i32, Option<&[u8]>) + Send),
+    ) -> Result<(), Error> {
+        assert!(!self.pooled, "settings of the session must hold");
+        let limit = self.link.statement_timeout;
+        self.link.run(self.link.read_bytes(sql, each), limit).await
+    }
+
     /// Runs one command through the simple protocol; all values are texts.
     pub async fn read_text(&self, command: &str) -> Result<Rows, Error> {
         let limit = self.link.statement_timeout;
@@ -294,6 +307,24 @@ impl Link {
             rows.push(decode::row(&row, &readers)?)?;
         }
         Ok(rows)
+    }
+
+    async fn read_bytes(
+        &self,
+        sql: &str,
+        each: &mut (dyn FnMut(i32, Option<&[u8]>) + Send),
+    ) -> Result<(), Error> {
+        let started = Instant::now();
+        let explain =
+            |error| self.explain(&error, started, self.statement_timeout, self.lock_timeout);
+        let parameters = std::iter::empty::<(i32, Type)>();
+        let stream = self.client.query_typed_raw(sql, parameters).await;
+        let mut stream = pin!(stream.map_err(explain)?);
+        while let Some(row) = stream.try_next().await.map_err(explain)? {
+            let number = row.try_get(0).map_err(explain)?;
+            each(number, row.try_get(1).map_err(explain)?);
+        }
+        Ok(())
     }
 
     async fn describe(&self, sql: &str) -> Result<Vec<(String, String)>, Error> {

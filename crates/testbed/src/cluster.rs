@@ -62,6 +62,8 @@ pub struct Cluster {
     pub(crate) tcp: bool,
     port: u16,
     data: PathBuf,
+    /// The folder of `postgresql.conf`.
+    configuration: PathBuf,
     log: PathBuf,
 }
 
@@ -242,11 +244,26 @@ impl Cluster {
         self.guard.ended().await;
     }
 
+    /// Moves the configuration out of the data directory, into a folder of its own, as Debian has it; the server must be stopped.
+    pub fn move_configuration(&mut self) -> &Path {
+        let folder = self.folder("etc");
+        for name in ["postgresql.conf", "pg_hba.conf", "pg_ident.conf"] {
+            fs::rename(self.data.join(name), folder.join(name)).expect("initdb wrote it");
+        }
+        let path = folder.join("postgresql.conf");
+        let text = fs::read_to_string(&path).expect("it was moved");
+        let data = format!("{text}data_directory = '{}'\n", self.data.display());
+        owner::write(&path, &data);
+        self.configuration = folder;
+        &self.configuration
+    }
+
     /// Starts the server after [`stop`](Cluster::stop) or [`kill`](Cluster::kill), and waits until it accepts connections.
     pub async fn start_again(&mut self) {
         let postgres = self.installation.bin.join("postgres");
-        let [postgres, data] = [&postgres, &self.data].map(|path| path.to_string_lossy());
-        self.guard.start(&[&postgres, "-D", &data]);
+        let [postgres, folder] =
+            [&postgres, &self.configuration].map(|path| path.to_string_lossy());
+        self.guard.start(&[&postgres, "-D", &folder]);
         self.ready().await;
     }
 
@@ -260,6 +277,7 @@ impl Cluster {
         let guard = Guard::new("QUIT");
         Cluster {
             data: guard.directory().join("data"),
+            configuration: guard.directory().join("data"),
             log: guard.log_file(),
             port: if tcp { free_port() } else { SOCKET_PORT },
             guard,

@@ -21,6 +21,7 @@ mod receiver;
 mod recovery;
 mod request;
 mod session;
+mod small_disk;
 mod smtp;
 mod standby;
 mod tangle;
@@ -37,8 +38,11 @@ pub use pooler::Pooler;
 pub use prometheus::{PostgresExporter, Prometheus, promtool};
 pub use receiver::{Heard, Receiver, Reply};
 pub use recovery::{Recovery, age_installed, barman_installed, pgbackrest_installed};
+pub use small_disk::{SmallDisk, may_mount};
 pub use smtp::MailServer;
 pub use tangle::{Fate, Tangle, Tangled};
 pub use tokio_postgres::Client;
 pub use until::until;
-pub use version::{Installation, Version, cache_directory, installations, versions};
+pub use version::{
+    Installation, Version, cache_directory, combinebackup, installations, tools_directory, versions,
+};

@@ -16,6 +16,9 @@ const LOOKED_FOR: RangeInclusive<u32> = 13..=19;
 /// The version that every change is tested on, beside the newest.
 const USUAL: Version = Version(15);
 
+/// The program that the packages of other servers do not have.
+const COMBINEBACKUP: &str = "pg_combinebackup";
+
 /// A major version of PostgreSQL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Version(pub u32);
@@ -103,6 +106,30 @@ pub(crate) fn pawang_cache() -> PathBuf {
     }
     let home = env::var_os("HOME").expect("a user who is not root has $HOME");
     PathBuf::from(home).join(".cache/pawang")
+}
+
+/// Returns PostgreSQL's own `pg_combinebackup`: of a server that is installed, or the one that was fetched.
+///
+/// # Panics
+///
+/// When there is none and `$PAWANG_REQUIRE_PG` is 1.
+pub fn combinebackup() -> Option<PathBuf> {
+    let installed = installations().iter().rev().map(|found| found.bin.clone());
+    let mut folders = installed.chain([tools_directory()]);
+    let found = folders.find_map(|folder| {
+        let program = folder.join(COMBINEBACKUP);
+        program.is_file().then_some(program)
+    });
+    assert!(
+        found.is_some() || !required(),
+        "{COMBINEBACKUP} is not installed (hint: cargo xtask postgres tools)"
+    );
+    found
+}
+
+/// Returns where fetched client programs are kept.
+pub fn tools_directory() -> PathBuf {
+    pawang_cache().join("tools")
 }
 
 /// Tells whether whatever a test needs must be there, as it must in CI.

@@ -419,6 +419,13 @@ impl Fault {
                 format!("it is gone or changed: {message}"),
                 Some("make the plan again".to_owned()),
             ),
+            Fault::Server(Error::Sql {
+                sqlstate, message, ..
+            }) if sqlstate == task::CHANGED => (
+                State::Stale,
+                message.clone(),
+                Some("make the plan again".to_owned()),
+            ),
             Fault::Server(error) => (State::Failed, error.line(), error.report().hint),
         }
     }

@@ -299,6 +299,7 @@ fn merged(table: &Relation, merge: &MergeShape) -> Result<Recipe, String> {
     let mut all = vec![
         BEGIN.to_owned(),
         format!("LOCK TABLE {into} IN SHARE ROW EXCLUSIVE MODE"),
+        unchanged(&into, &from, merge),
     ];
     if !touched.is_empty() {
         all.push(format!(
@@ -313,6 +314,33 @@ fn merged(table: &Relation, merge: &MergeShape) -> Result<Recipe, String> {
         verify: "the statements were done in one transaction".to_owned(),
         undo: format!("rows that were changed or deleted are in {kept}"),
     })
+}
+
+/// The SQLSTATE by which a merge says that rows are not what was compared; its class is nobody else's.
+pub(crate) const CHANGED: &str = "PW001";
+
+/// Returns the statement that ends the transaction unless the rows are still those that were compared. It stands behind the
+/// lock: what was looked at before could change until then.
+fn unchanged(into: &str, from: &str, merge: &MergeShape) -> String {
+    let seen = &merge.seen;
+    let [only_restored, only_live, different] = merge.kinds(quote::name);
+    let wanted = [
+        (merge.insert, only_restored, &seen.only_restored),
+        (merge.delete, only_live, &seen.only_live),
+        (merge.update, different, &seen.different),
+    ];
+    let wanted = wanted.into_iter().filter(|(wanted, ..)| *wanted);
+    let (digests, texts): (Vec<String>, Vec<String>) = wanted
+        .map(|(_, which, seen)| (MergeShape::digest(&which), quote::text(seen)))
+        .unzip();
+    let body = format!(
+        "BEGIN IF (SELECT ARRAY[{}] IS DISTINCT FROM ARRAY[{}] FROM {from} AS r FULL JOIN {into} AS t ON {}) THEN \
+         RAISE EXCEPTION USING ERRCODE = '{CHANGED}', MESSAGE = 'rows were changed since they were compared'; END IF; END",
+        digests.join(", "),
+        texts.join(", "),
+        merge.same_key(quote::name)
+    );
+    format!("DO {}", quote::text(&body))
 }
 
 /// Returns the name of the table that keeps what a merge changes; names have 63 bytes at most.
@@ -342,6 +370,10 @@ mod tests {
             insert: true,
             update: true,
             delete: false,
+            seen: pawang_core::plan::MergeSeen {
+                only_restored: "3:12".to_owned(),
+                ..Default::default()
+            },
         }
     }
 
@@ -355,6 +387,8 @@ mod tests {
         let recipe = merged(&table, &merge()).unwrap();
         let text = recipe.sql.join(";\n");
         assert!(!text.contains("DELETE"), "{text}");
+        let at = |words: &str| recipe.sql.iter().position(|one| one.contains(words));
+        assert!(at("LOCK TABLE") < at("''3:12''") && at("''3:12''") < at("CREATE TABLE"));
         assert!(
             text.contains(r#"CREATE TABLE "restored"."fact before merge" AS"#),
             "{text}"

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 
 use pawang_core::plan::{Relation, RewriteMethod, Task};
 
-pub(crate) use copy::feeds;
+pub(crate) use copy::{CHANGED, feeds};
 pub(crate) use file::{delete, describe};
 pub(crate) use index::{SIBLINGS, leftovers};
 pub(crate) use partition::default_rows;

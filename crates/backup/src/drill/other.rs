@@ -105,8 +105,17 @@ pub async fn run(
     server
         .settings
         .push(("recovery_target_action", "promote".to_owned()));
+    let OtherSettings {
+        target,
+        inclusive,
+        timeline,
+        ..
+    } = settings;
+    let recovery = tool.recovery(target, *inclusive, *timeline);
+    server.settings.extend(recovery);
     let mut scratch = Scratch::new(server).await?;
     let mut drill = Drill {
+        label: backup.label.clone(),
         tool,
         backup,
         settings,
@@ -121,9 +130,9 @@ pub async fn run(
     let lost = drill.last_commit_at.filter(|_| replayed);
     let lost = lost.map(|last| now.duration_since(last).as_millis());
     let proof = OtherProof {
-        tool: tool.kind().name().to_owned(),
+        tool: tool.name().to_owned(),
         set: tool.set.clone(),
-        backup: backup.label.clone(),
+        backup: drill.label,
         cluster: drill.cluster,
         started_at: now,
         ended_at: later(now, began.elapsed()),
@@ -139,6 +148,7 @@ pub async fn run(
 }
 
 struct Drill<'a> {
+    label: String,
     tool: &'a Tool,
     backup: &'a Kept,
     settings: &'a OtherSettings,
@@ -164,7 +174,7 @@ impl Drill<'_> {
         self.work
             .phase(UNPACK, began.elapsed(), self.backup.data_bytes);
         if !status.success() {
-            let name = self.tool.kind().name();
+            let name = self.tool.name();
             return Ok(wrong(format!(
                 "{UNPACK}: the restore by {name} ended with {status}: {words}"
             )));
@@ -205,6 +215,9 @@ impl Drill<'_> {
 
     fn settle(&mut self, into: &Path) -> Result<(), Error> {
         let control = control_file::read(into)?;
+        if let Some(label) = self.tool.label(into) {
+            self.label = label;
+        }
         self.cluster = Some(ClusterId {
             system_identifier: control.system_identifier,
             major: control.major,

@@ -1,6 +1,5 @@
 //! One drill: restore, recover, promote, look through, measure, write down what was proven, throw everything away.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -11,7 +10,7 @@ use super::check::{Findings, Probe, check, told};
 use super::scratch::{Milestones, Scratch, ScratchSettings};
 use crate::Error;
 use crate::repository::{FORMAT, Phase, Proof, ProvenBy, Repository, State};
-use crate::restore::{self, Action, Options, REPLAY, RestorePlan, UNPACK};
+use crate::restore::{self, Options, REPLAY, RestorePlan, UNPACK};
 
 /// How a drill is done.
 #[derive(Clone, Debug)]
@@ -72,6 +71,7 @@ pub async fn run(
         ended_at: later(now, began.elapsed()),
         state: State::Proven,
         whole: whole || !findings.problems.is_empty(),
+        parts: Vec::new(),
         by: ProvenBy::Drill,
         problems: findings.problems.clone(),
         target: Some(plan.target.to_string()),
@@ -101,17 +101,9 @@ impl Work {
         now: Timestamp,
     ) -> Result<Findings, Error> {
         let began = Instant::now();
-        let oids = plan.tablespaces.iter().map(|tablespace| tablespace.oid);
-        let tablespaces: BTreeMap<_, _> = oids.map(|oid| (oid, scratch.tablespace(oid))).collect();
         let options = Options {
-            into: scratch.data(),
-            replace: false,
-            delta: false,
-            tablespaces,
-            action: Action::Promote,
-            restore_command: settings.restore_command.clone(),
             workers: settings.workers,
-            word: settings.word.clone(),
+            ..scratch.options(plan, &settings.restore_command, &settings.word)
         };
         let restored = match restore::run(repository, plan, &options, now).await {
             Ok(restored) => restored,
@@ -220,6 +212,7 @@ mod tests {
             ended_at: Timestamp::UNIX_EPOCH,
             state: State::Proven,
             whole: true,
+            parts: Vec::new(),
             by: ProvenBy::Drill,
             problems: Vec::new(),
             target: None,

@@ -16,7 +16,7 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::{Instant, sleep};
 
 use crate::Error;
-use crate::restore::Owner;
+use crate::restore::{Action, Options, Owner, RestorePlan, WORKERS};
 
 /// The order of words: the folder, then the server's command line.
 const SCRIPT: &str = r#"
@@ -176,6 +176,21 @@ impl Scratch {
     /// Returns the folder of a tablespace.
     pub fn tablespace(&self, oid: u32) -> PathBuf {
         self.settings.folder.join(format!("tablespace-{oid}"))
+    }
+
+    /// Returns how a plan is restored into the folder: as a server of its own, which opens at the target.
+    pub fn options(&self, plan: &RestorePlan, restore_command: &str, word: &str) -> Options {
+        let oids = plan.tablespaces.iter().map(|tablespace| tablespace.oid);
+        Options {
+            into: self.data(),
+            replace: false,
+            delta: false,
+            tablespaces: oids.map(|oid| (oid, self.tablespace(oid))).collect(),
+            action: Action::Promote,
+            restore_command: restore_command.to_owned(),
+            workers: WORKERS,
+            word: word.to_owned(),
+        }
     }
 
     /// Returns how sessions reach a database.
@@ -351,6 +366,11 @@ fn server_words(settings: &ScratchSettings) -> Vec<String> {
         data(&settings.folder).display().to_string(),
     ];
     for (name, value) in [
+        // A file of the source may name the source's own, and would count more than -D.
+        (
+            "data_directory",
+            data(&settings.folder).display().to_string(),
+        ),
         ("listen_addresses", String::new()),
         ("unix_socket_directories", folder.clone()),
         ("port", PORT.to_string()),

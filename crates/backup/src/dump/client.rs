@@ -5,15 +5,13 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use pawang_core::{Kind, Report};
-use tokio::io::AsyncReadExt;
 use tokio::process::{Child, Command};
 
 use crate::Error;
+use crate::child::last_words;
 use crate::drill::binaries;
 
 const DUMP: &str = "pg_dump";
-/// So much of the end of what a program says is told.
-const WORDS_BYTES_MAX: usize = 4 << 10;
 const PATH: &str = "/usr/bin:/bin";
 
 /// A folder with client programs.
@@ -115,25 +113,12 @@ impl Client {
             path: self.folder.join(program),
             source,
         };
-        let mut last = Vec::new();
-        if let Some(mut stderr) = child.stderr.take() {
-            let mut buffer = [0; WORDS_BYTES_MAX];
-            loop {
-                let read = stderr.read(&mut buffer).await.map_err(failed)?;
-                if read == 0 {
-                    break;
-                }
-                last.extend_from_slice(&buffer[..read]);
-                last.drain(..last.len().saturating_sub(WORDS_BYTES_MAX));
-            }
-        }
-        let status = child.wait().await.map_err(failed)?;
+        let (status, words) = last_words(child).await.map_err(failed)?;
         if status.success() {
             return Ok(());
         }
-        let words = String::from_utf8_lossy(&last);
         let report = Report::new(Kind::Target, format!("{program} ended with {status}"));
-        Err(Error::Refused(Box::new(report.with_detail(words.trim()))))
+        Err(Error::Refused(Box::new(report.with_detail(words))))
     }
 }
 

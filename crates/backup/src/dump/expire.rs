@@ -127,6 +127,8 @@ fn as_known(dump: &Dump, tomb_at: Option<Timestamp>) -> Known {
         start: place,
         stop: place,
         state: State::Taken,
+        // It was read row by row.
+        clean: true,
         held: None,
         leased: None,
         tomb_at,

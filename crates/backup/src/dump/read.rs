@@ -64,7 +64,12 @@ pub async fn verify(
         };
         let (child, copied) = read.hand_to(child).await;
         if let Err(source) = copied {
-            problems.push(format!("{}: {source}", dumped.name));
+            let problem = format!("{}: {source}", dumped.name);
+            match repository.unopened(&object(cluster, &dump.dump, &dumped.name), source) {
+                // Whoever has no key cannot say whether it is damaged.
+                locked @ Error::Sealed { .. } => return Err(locked),
+                _ => problems.push(problem),
+            }
         } else if let (Some(mut child), Some(client)) = (child, lists)
             && let Err(error) = client.end(RESTORE, &mut child).await
         {
@@ -97,6 +102,17 @@ pub async fn restore(
         refused(what, &format!("it has {}", names.join(", ")))
     })?;
     repository.check_identity(&object(cluster, &dump.dump, &dumped.name))?;
+    let read = Reading {
+        repository,
+        cluster,
+        dump,
+        dumped,
+    };
+    let unread = |source| {
+        let path = object(cluster, &dump.dump, &dumped.name);
+        repository.unopened(&path, source)
+    };
+    read.begin().await.map_err(unread)?;
     let session = Session::connect(&request.target, PURPOSE).await?;
     let into = request.target.with_database(&request.into);
     let reach = into.variables(session.address(), "pawang:dump");
@@ -114,21 +130,14 @@ pub async fn restore(
     }
     let client = &request.client;
     let child = client.start(RESTORE, &words, &reach, Stdio::piped(), Stdio::null())?;
-    let read = Reading {
-        repository,
-        cluster,
-        dump,
-        dumped,
-    };
     let (child, copied) = read.hand_to(Some(child)).await;
-    if let Some(mut child) = child {
-        // What the program says explains why nobody took what was sent.
-        client.end(RESTORE, &mut child).await?;
-    }
-    copied.map_err(|source| {
-        let path = object(cluster, &dump.dump, &dumped.name);
-        repository.problem("read", &path, source.into())
-    })
+    let ended = match child {
+        Some(mut child) => client.end(RESTORE, &mut child).await,
+        None => Ok(()),
+    };
+    // A program that got half of a dump says so; why it got no more is what has to be mended.
+    let bytes = copied.map_err(unread)?;
+    ended.map(|()| bytes)
 }
 
 /// Says whether a database has to be made; one that is there must be empty.
@@ -196,6 +205,22 @@ struct Reading<'a> {
 }
 
 impl Reading<'_> {
+    /// Reads the beginning: whoever has no key for it, or no such object, hears so before anything is made.
+    async fn begin(&self) -> io::Result<()> {
+        let from = self.open();
+        let reading = tokio::task::spawn_blocking(move || {
+            zstd::stream::read::Decoder::new(from)?.read_exact(&mut [0])
+        });
+        reading.await.expect("reading does not panic")
+    }
+
+    fn open(&self) -> impl Read + Send + 'static + use<> {
+        let path = object(self.cluster, &self.dump.dump, &self.dumped.name);
+        let stored = &self.dumped.stored;
+        self.repository
+            .open_data(&path, stored.bytes, &stored.sha256)
+    }
+
     /// Reads all of it, checks it, and hands it to a program as long as that takes it.
     async fn hand_to(
         &self,
@@ -206,11 +231,7 @@ impl Reading<'_> {
             Ok(descriptor) => descriptor.map(File::from),
             Err(error) => return (child, Err(error)),
         };
-        let path = object(self.cluster, &self.dump.dump, &self.dumped.name);
-        let stored = &self.dumped.stored;
-        let from = self
-            .repository
-            .open_data(&path, stored.bytes, &stored.sha256);
+        let from = self.open();
         let expected = self.dumped.raw_bytes;
         let copying = tokio::task::spawn_blocking(move || copied(from, into, expected));
         (child, copying.await.expect("the copy does not panic"))

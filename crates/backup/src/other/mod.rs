@@ -2,11 +2,13 @@
 
 pub mod barman;
 pub mod folder;
+mod foreign;
 pub mod guard;
 pub mod pgbackrest;
 mod program;
 pub mod tool;
 
+pub use foreign::Foreign;
 pub use guard::{Guarded, Verdict, guard};
 pub use program::find;
 pub use tool::{Kept, Tool, ToolKind, shell};

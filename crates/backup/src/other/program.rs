@@ -13,6 +13,7 @@ use tokio::io::AsyncReadExt;
 use tokio::process::Command;
 
 use crate::Error;
+use crate::child::last_words;
 use crate::restore::Owner;
 
 /// Folders that programs are looked for in.
@@ -26,8 +27,6 @@ const FOLDERS: [&str; 6] = [
 ];
 /// More than a catalogue of a million segments.
 const ANSWER_BYTES_MAX: u64 = 512 << 20;
-/// So much of the end of what a program says is told.
-const WORDS_BYTES_MAX: usize = 4 << 10;
 
 /// Finds a program: an absolute path, or a name in one of the folders of programs.
 ///
@@ -69,20 +68,7 @@ pub(super) async fn told(
         .stderr(Stdio::piped())
         .spawn()
         .map_err(failed)?;
-    let mut last = Vec::new();
-    if let Some(mut stderr) = child.stderr.take() {
-        let mut buffer = [0; WORDS_BYTES_MAX];
-        loop {
-            let read = stderr.read(&mut buffer).await.map_err(failed)?;
-            if read == 0 {
-                break;
-            }
-            last.extend_from_slice(&buffer[..read]);
-            last.drain(..last.len().saturating_sub(WORDS_BYTES_MAX));
-        }
-    }
-    let status = child.wait().await.map_err(failed)?;
-    Ok((status, String::from_utf8_lossy(&last).trim().to_owned()))
+    last_words(&mut child).await.map_err(failed)
 }
 
 /// Runs a program as `owner` and returns what it answered, if it says that it was good.

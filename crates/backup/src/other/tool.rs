@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use pawang_core::{Kind, Lsn, Report};
 
 use super::barman::{self, Barman};
+use super::foreign::{self, Foreign};
 use super::pgbackrest::{PgBackRest, Stanza};
 use super::program;
 use crate::Error;
@@ -20,6 +21,8 @@ pub enum ToolKind {
     PgBackRest,
     /// Barman.
     Barman,
+    /// Another one, that is known by its commands only.
+    Foreign,
 }
 
 impl ToolKind {
@@ -35,6 +38,7 @@ impl ToolKind {
         match self {
             ToolKind::PgBackRest => "pgbackrest",
             ToolKind::Barman => "barman",
+            ToolKind::Foreign => "another tool",
         }
     }
 
@@ -42,7 +46,7 @@ impl ToolKind {
     pub fn set_word(self) -> &'static str {
         match self {
             ToolKind::PgBackRest => "stanza",
-            ToolKind::Barman => "server",
+            ToolKind::Barman | ToolKind::Foreign => "server",
         }
     }
 }
@@ -59,6 +63,7 @@ pub struct Tool {
 enum Program {
     PgBackRest(PgBackRest),
     Barman(Barman),
+    Foreign(Foreign),
 }
 
 /// A backup that a tool has.
@@ -89,6 +94,22 @@ pub(crate) struct Order<'a> {
 }
 
 impl Tool {
+    /// Takes a tool that is known by its commands only.
+    pub fn foreign(set: String, tool: Foreign) -> Tool {
+        Tool {
+            set,
+            program: Program::Foreign(tool),
+        }
+    }
+
+    /// Returns what people call it.
+    pub fn name(&self) -> &str {
+        match &self.program {
+            Program::Foreign(tool) => &tool.name,
+            _ => self.kind().name(),
+        }
+    }
+
     /// Finds the program and the stanza or server, by name or as the only one; it runs as `owner`.
     ///
     /// # Errors
@@ -117,6 +138,7 @@ impl Tool {
                     owner,
                 })
             }
+            ToolKind::Foreign => unreachable!("it is made from its commands"),
             ToolKind::Barman => {
                 let file = configuration.map(|file| file.display().to_string());
                 options.extend(file.into_iter().flat_map(|file| ["-c".to_owned(), file]));
@@ -133,6 +155,7 @@ impl Tool {
                 stanzas.into_iter().map(|stanza| stanza.name).collect()
             }
             Program::Barman(tool) => tool.servers().await?,
+            Program::Foreign(_) => Vec::new(),
         };
         let set = one_of(kind, names, set)?;
         if let Program::PgBackRest(tool) = &mut program {
@@ -146,6 +169,7 @@ impl Tool {
         match self.program {
             Program::PgBackRest(_) => ToolKind::PgBackRest,
             Program::Barman(_) => ToolKind::Barman,
+            Program::Foreign(_) => ToolKind::Foreign,
         }
     }
 
@@ -161,6 +185,7 @@ impl Tool {
                 stanza.map(kept).unwrap_or_default()
             }
             Program::Barman(tool) => (tool.backups(&self.set).await?, None),
+            Program::Foreign(_) => (Vec::new(), None),
         };
         let first = all.first().map(|kept| kept.ended_at);
         let fits = |kept: &&Kept| match (named, target, kept.stop) {
@@ -194,8 +219,15 @@ impl Tool {
     /// Restores by the tool's own program; returns how it ended, with its last words.
     pub(crate) async fn restore(&self, order: &Order<'_>) -> Result<(ExitStatus, String), Error> {
         let (program, words, owner) = match &self.program {
-            Program::PgBackRest(tool) => (&tool.program, restore_words(tool, order), tool.owner),
-            Program::Barman(tool) => (&tool.program, tool.words(&self.set, order), tool.owner),
+            Program::PgBackRest(tool) => {
+                let words = restore_words(tool, order);
+                (tool.program.as_path(), words, tool.owner)
+            }
+            Program::Barman(tool) => {
+                let words = tool.words(&self.set, order);
+                (tool.program.as_path(), words, tool.owner)
+            }
+            Program::Foreign(tool) => tool.order(order.into),
         };
         program::told(program, &words, owner).await
     }
@@ -205,6 +237,28 @@ impl Tool {
         match &self.program {
             Program::PgBackRest(_) => Ok(()),
             Program::Barman(tool) => barman::put_wal_aside(data, tool.owner),
+            Program::Foreign(tool) => tool.settle(data),
+        }
+    }
+
+    /// Returns what the tool's backup is called that was restored, where the tool itself did not say.
+    pub(crate) fn label(&self, data: &Path) -> Option<String> {
+        match &self.program {
+            Program::Foreign(_) => foreign::label(data),
+            _ => None,
+        }
+    }
+
+    /// Returns the settings of a recovery that the tool does not write itself.
+    pub(crate) fn recovery(
+        &self,
+        target: &Target,
+        inclusive: bool,
+        timeline: Option<Timeline>,
+    ) -> Vec<(&'static str, String)> {
+        match &self.program {
+            Program::Foreign(_) => Foreign::recovery(target, inclusive, timeline),
+            _ => Vec::new(),
         }
     }
 
@@ -223,6 +277,7 @@ impl Tool {
                 let folder = data.join(barman::WAL).display().to_string();
                 format!("{guard} cp {}/%f %p", shell(&folder))
             }
+            Program::Foreign(tool) => tool.restore_command(),
         }
     }
 
@@ -230,6 +285,7 @@ impl Tool {
         match self.kind() {
             ToolKind::PgBackRest => format!("pgbackrest --stanza={} info", self.set),
             ToolKind::Barman => format!("barman list-backups {}", self.set),
+            ToolKind::Foreign => "pawang drill run --help".to_owned(),
         }
     }
 }
@@ -268,6 +324,7 @@ fn one_of(kind: ToolKind, names: Vec<String>, wanted: Option<&str>) -> Result<St
         let hint = match kind {
             ToolKind::PgBackRest => "pgbackrest info",
             ToolKind::Barman => "barman list-servers",
+            ToolKind::Foreign => "pawang drill run --help",
         };
         refused(Kind::Target, primary, &detail, hint.to_owned())
     })

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::seal::SUFFIX;
 use super::{BackupId, ClusterId, Repository};
 use crate::Error;
+use crate::take::RELATION_FILES;
 use crate::wal::Timeline;
 
 /// PostgreSQL's own manifest in a backup's folder.
@@ -59,7 +60,7 @@ pub struct Commit {
     pub tablespaces: Vec<Tablespace>,
     /// The object `backup_manifest`, PostgreSQL's own.
     pub manifest: Object,
-    /// The object `relation_files.zst`: what files of relations there were, where they were read on the server's machine.
+    /// The object `relation_files.zst`: what files of relations there were, where they were read one by one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub relation_files: Option<Object>,
     /// What the pages said while they passed.
@@ -226,12 +227,15 @@ impl Repository {
                 format!("its parent {parent} does not exist"),
             ));
         }
-        let manifest = (commit.manifest_name(), commit.manifest.bytes);
-        let parts = commit.parts.iter();
-        let objects = parts.map(|part| (part.name.as_str(), part.bytes));
-        let looks: Vec<_> = objects
+        let part = |part: &Part| commit.cluster.part(&commit.backup, &part.name);
+        let parts = commit.parts.iter().map(|it| (part(it), it.bytes));
+        let files = commit.relation_files.as_ref();
+        let files = files.map(|object| (commit.data_path(RELATION_FILES), object.bytes));
+        let manifest = (commit.manifest_path(), commit.manifest.bytes);
+        let looks: Vec<_> = parts
+            .chain(files)
             .chain([manifest])
-            .map(|(name, bytes)| self.look(commit, name, bytes))
+            .map(|(path, bytes)| self.look(commit, path, bytes))
             .collect();
         stream::iter(looks)
             .buffer_unordered(LOOKS_MAX)
@@ -266,19 +270,18 @@ impl Repository {
         Err(refused(commit, problem))
     }
 
-    async fn look(&self, commit: &Commit, name: &str, bytes: u64) -> Result<(), Error> {
-        let path = commit.cluster.part(&commit.backup, name);
+    async fn look(&self, commit: &Commit, path: String, bytes: u64) -> Result<(), Error> {
         match self.store.head(&ObjectPath::from(path.as_str())).await {
             Ok(there) if there.size == bytes => Ok(()),
             Ok(there) => Err(refused(
                 commit,
                 format!(
-                    "\"{name}\" has {} bytes there instead of {bytes}",
+                    "\"{path}\" has {} bytes there instead of {bytes}",
                     there.size
                 ),
             )),
             Err(object_store::Error::NotFound { .. }) => {
-                Err(refused(commit, format!("\"{name}\" is not there")))
+                Err(refused(commit, format!("\"{path}\" is not there")))
             }
             Err(source) => Err(self.failed("read", &path, source)),
         }

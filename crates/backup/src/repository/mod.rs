@@ -40,8 +40,8 @@ pub use layout::{BackupId, ClusterId, ParseBackupIdError};
 pub use lease::{Held, Lease, LeaseFacts};
 pub use mark::{Hold, Tomb};
 pub use part::{LEVEL, ObjectWriter, PART_BYTES, PartSettings, PartWriter};
-pub use place::{MARKER, Marker, README, RepositorySettings};
-pub use proof::{Phase, Proof, ProvenBy, Standing, State, standing};
+pub use place::{MARKER, Marker, README, RepositorySettings, directory};
+pub use proof::{Phase, Proof, ProvenBy, Standing, State, rotten, standing};
 pub use rate::Rate;
 pub use seal::{Identity, Keys, ParseKeyError, Recipient, SealError};
 

@@ -177,6 +177,14 @@ impl Repository {
     }
 }
 
+/// Returns the directory that a place names; `None` when it is a bucket, or no place.
+pub fn directory(place: &str) -> Option<&Path> {
+    match parse(place).ok()? {
+        Place::Directory(folder) => Some(folder),
+        Place::S3 { .. } => None,
+    }
+}
+
 fn parse(place: &str) -> Result<Place<'_>, Error> {
     if let Some(rest) = place.strip_prefix("s3://") {
         let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
@@ -212,9 +220,11 @@ fn make_folder(folder: &Path) -> Result<(), Error> {
     made.map_err(|source| failed("create", source))?;
     let mut entries = std::fs::read_dir(folder).map_err(|source| failed("list", source))?;
     match owner {
-        Some(owner) if Owner::named(folder).is_none() && entries.next().is_none() => owner
-            .give(folder)
-            .map_err(|source| failed("give away", source)),
+        // A link to a folder is not given: what it leads to is.
+        Some(owner) if Owner::named(folder).is_none() && entries.next().is_none() => {
+            let given = folder.canonicalize().and_then(|real| owner.give(&real));
+            given.map_err(|source| failed("give away", source))
+        }
         _ => Ok(()),
     }
 }
@@ -295,6 +305,16 @@ mod tests {
         for place in ["", "backup", "s3://", "s3:///x", "https://b", "file://srv"] {
             assert!(parse(place).is_err(), "{place}");
         }
+    }
+
+    #[test]
+    fn a_folder_behind_a_link_is_given_itself() {
+        let folder = tempfile::tempdir().unwrap();
+        let (real, link) = (folder.path().join("real"), folder.path().join("link"));
+        std::fs::create_dir(&real).unwrap();
+        std::os::unix::fs::symlink(&real, &link).unwrap();
+        make_folder(&link).unwrap();
+        assert_eq!(Owner::named(&real), Owner::of(&real));
     }
 
     #[test]

@@ -60,6 +60,9 @@ pub struct Proof {
     pub state: State,
     /// Whether all of it was looked at, or a sample.
     pub whole: bool,
+    /// The parts that were read, when only some were asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<String>,
     /// Who looked.
     pub by: ProvenBy,
     /// What is wrong with it; nothing when it is proven.
@@ -123,6 +126,15 @@ pub fn standing(proofs: &[Proof]) -> Standing {
     standing
 }
 
+/// Returns what looks into the stored bytes found wrong, as long as nothing says that they are right again; what a restore
+/// found wrong may have other causes.
+pub fn rotten(proofs: &[Proof]) -> Option<Vec<String>> {
+    let about = |proof: &&Proof| proof.by == ProvenBy::Verify || proof.problems.is_empty();
+    let of_bytes: Vec<Proof> = proofs.iter().filter(about).cloned().collect();
+    let problems = standing(&of_bytes).problems;
+    (!problems.is_empty()).then_some(problems)
+}
+
 impl Repository {
     /// Adds a proof.
     ///
@@ -164,6 +176,7 @@ mod tests {
             ended_at: at,
             state,
             whole,
+            parts: Vec::new(),
             by: ProvenBy::Verify,
             problems: problems.iter().map(ToString::to_string).collect(),
             target: None,
@@ -235,6 +248,23 @@ mod tests {
             assert_eq!(standing.state, state, "{proofs:?}");
             assert_eq!(standing.proven_at, proven_at, "{proofs:?}");
             assert_eq!(standing.problems.len(), problems, "{proofs:?}");
+        }
+    }
+
+    #[test]
+    fn what_rots_is_told_from_what_a_restore_found() {
+        let rot = proof(1, State::Hashed, false, &["rot"]);
+        let share = proof(2, State::Hashed, false, &[]);
+        let whole = proof(3, State::Hashed, true, &[]);
+        let mut drill = proof(4, State::Proven, true, &["a probe"]);
+        drill.by = ProvenBy::Drill;
+        for (proofs, expected) in [
+            (vec![&drill], false),
+            (vec![&rot, &share, &drill], true),
+            (vec![&rot, &whole, &drill], false),
+        ] {
+            let proofs: Vec<Proof> = proofs.into_iter().cloned().collect();
+            assert_eq!(rotten(&proofs).is_some(), expected, "{proofs:?}");
         }
     }
 }

@@ -87,6 +87,18 @@ pub(crate) fn of(error: &(dyn StdError + 'static)) -> Option<Trouble> {
     ))
 }
 
+/// Returns what the operating system said, where it was asked.
+pub(crate) fn file_error(error: &(dyn StdError + 'static)) -> Option<ErrorKind> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(error) = error.downcast_ref::<std::io::Error>() {
+            return Some(error.kind());
+        }
+        next = error.source();
+    }
+    None
+}
+
 fn of_file(kind: ErrorKind) -> Option<Trouble> {
     match kind {
         ErrorKind::StorageFull => Some(trouble("no space is left on the repository's disk")),
@@ -123,5 +135,7 @@ mod tests {
             source: Box::new(std::io::Error::from(ErrorKind::StorageFull)),
         };
         assert!(of(&full).unwrap().detail.contains("no space"));
+        assert_eq!(file_error(&full), Some(ErrorKind::StorageFull));
+        assert_eq!(file_error(&answer("SlowDown")), None);
     }
 }

@@ -24,6 +24,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use pawang_core::{Kind, Lsn, Report};
+use pawang_postgres::control_file;
 
 pub use crate::owner::Owner;
 pub use delta::Delta;
@@ -48,8 +49,6 @@ pub const WORKERS: usize = 2;
 const LEASE_SECONDS: u32 = 24 * 3_600;
 /// A new data directory in the place of another grows under this name.
 const WORK_SUFFIX: &str = ".restoring";
-/// The system identifier is the first number of the control file.
-const IDENTIFIER_BYTES: usize = 8;
 
 /// How a plan is carried out.
 #[derive(Clone, Debug)]
@@ -168,13 +167,32 @@ pub fn destination(plan: &RestorePlan, options: &Options) -> Result<Destination,
         data,
         tablespaces,
     };
-    let there = if in_place { tree.bytes() } else { 0 };
-    let room_bytes = place::look_for_room(into, plan.data_bytes.saturating_sub(there))?;
+    let room_bytes = place::look_for_room(&needed(plan, into, &tree, in_place))?;
     Ok(Destination {
         found,
         tree,
         room_bytes,
     })
+}
+
+/// Returns how much room each directory needs beside what is there; that of the data comes first.
+fn needed(plan: &RestorePlan, into: &Path, tree: &Tree, in_place: bool) -> Vec<(PathBuf, u64)> {
+    let there = |root: &Path| match in_place {
+        true => tree::bytes(root),
+        false => 0,
+    };
+    let mut data_bytes = plan.data_bytes;
+    let mut needed = Vec::new();
+    for (oid, folder) in &tree.tablespaces {
+        let bytes = plan.tablespace_bytes.get(oid).copied().unwrap_or(0);
+        if !folder.starts_with(&tree.data) {
+            data_bytes = data_bytes.saturating_sub(bytes);
+            needed.push((folder.clone(), bytes.saturating_sub(there(folder))));
+        }
+    }
+    let data_bytes = data_bytes.saturating_sub(there(&tree.data));
+    needed.insert(0, (into.to_owned(), data_bytes));
+    needed
 }
 
 /// Computes what can stay of the destination's files, and touches nothing.
@@ -435,22 +453,18 @@ impl Finish<'_> {
         }
     }
 
+    /// Refuses a control file that no server could start from, or that is of another one.
     fn check_identity(&self, control: &[u8]) -> Result<(), Error> {
-        let identifier = control
-            .get(..IDENTIFIER_BYTES)
-            .and_then(|bytes| bytes.try_into().ok());
-        let identifier = identifier.map(u64::from_le_bytes);
-        if identifier == Some(self.plan.cluster.system_identifier) {
-            return Ok(());
-        }
+        let wanted = self.plan.cluster.system_identifier;
+        let problem = match control_file::parse(control) {
+            Ok(file) if file.system_identifier == wanted => return Ok(()),
+            Ok(file) => format!("is of system {}, not of {wanted}", file.system_identifier),
+            Err(problem) => format!("cannot be used: {problem}"),
+        };
         Err(Error::Format {
             object: self.commit.cluster.backup(&self.commit.backup),
             place: "the backup".to_owned(),
-            problem: format!(
-                "its control file is of system {}, not of {}",
-                identifier.unwrap_or_default(),
-                self.plan.cluster.system_identifier
-            ),
+            problem: format!("its control file {problem}"),
         })
     }
 

@@ -34,7 +34,7 @@ const OWN_FOLDERS: [&str; 8] = [
 const HISTORY: &str = ".history";
 /// So much of a file that says what a directory is, is read.
 const SMALL_BYTES_MAX: u64 = 64 << 10;
-/// The disk keeps so much room beside what is restored.
+/// The disk of the data directory keeps so much room beside what is restored.
 const ROOM_SPARE_BYTES: u64 = 64 << 20;
 /// Where a page of WAL says which position it is: behind two numbers of two bytes and the timeline.
 const PAGE_ADDRESS: std::ops::Range<usize> = 8..16;
@@ -242,28 +242,42 @@ pub(super) fn empty_own_folders(data: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// Refuses when the disks have no room for the data.
+/// Refuses when a disk has no room for what directories need that come to lie on it; returns the room on the first one's.
 ///
 /// # Errors
 /// There is too little.
-pub(super) fn look_for_room(into: &Path, needed: u64) -> Result<u64, Error> {
-    let there = into.ancestors().find(|path| path.exists());
-    let there = there.unwrap_or(Path::new("/"));
-    let found =
-        rustix::fs::statvfs(there).map_err(|source| failed("look at", there, source.into()))?;
-    let room = found.f_bavail.saturating_mul(found.f_frsize);
-    if room < needed.saturating_add(ROOM_SPARE_BYTES) {
-        return Err(refused_with(
-            format!(
-                "\"{}\" has room for {}, and the data need {}",
-                there.display(),
-                ByteSize(room),
-                ByteSize(needed)
-            ),
-            "choose another disk with --into",
-        ));
+pub(super) fn look_for_room(needed: &[(PathBuf, u64)]) -> Result<u64, Error> {
+    let mut disks: Vec<(u64, &Path, u64)> = Vec::new();
+    for (folder, bytes) in needed {
+        let there = folder.ancestors().find(|path| path.exists());
+        let there = there.unwrap_or(Path::new("/"));
+        let found = fs::metadata(there).map_err(|source| failed("look at", there, source))?;
+        match disks.iter_mut().find(|(disk, ..)| *disk == found.dev()) {
+            Some((_, _, sum)) => *sum = sum.saturating_add(*bytes),
+            None => disks.push((found.dev(), there, *bytes)),
+        }
     }
-    Ok(room)
+    let mut first = None;
+    for (_, there, bytes) in disks {
+        // Replay writes to the disk of the data directory.
+        let spare = if first.is_none() { ROOM_SPARE_BYTES } else { 0 };
+        let found =
+            rustix::fs::statvfs(there).map_err(|source| failed("look at", there, source.into()))?;
+        let room = found.f_bavail.saturating_mul(found.f_frsize);
+        if room < bytes.saturating_add(spare) {
+            return Err(refused_with(
+                format!(
+                    "\"{}\" has room for {}, and the data need {}",
+                    there.display(),
+                    ByteSize(room),
+                    ByteSize(bytes)
+                ),
+                "choose another disk with --into, or for a tablespace with --tablespace OID=DIR",
+            ));
+        }
+        first.get_or_insert(room);
+    }
+    Ok(first.unwrap_or(0))
 }
 
 /// Refuses a directory that a disk is mounted on: it cannot be moved aside.
@@ -490,8 +504,12 @@ mod tests {
         assert!(look_at_tablespace(16385, folder.path(), false).is_err());
         assert!(look_for_a_mount(Path::new("/proc")).is_err());
         assert!(look_for_a_mount(&folder.path().join("PG_15_202209061")).is_ok());
-        assert!(look_for_room(folder.path(), u64::MAX / 2).is_err());
-        assert!(look_for_room(folder.path(), 1).unwrap() > 0);
+        let here = |bytes| (folder.path().to_owned(), bytes);
+        assert!(look_for_room(&[here(u64::MAX / 2)]).is_err());
+        assert!(look_for_room(&[here(1)]).unwrap() > 0);
+        // What lies on one disk is added up.
+        let room = look_for_room(&[here(1)]).unwrap();
+        assert!(look_for_room(&[here(room / 3 * 2), here(room / 3 * 2)]).is_err());
     }
 
     #[test]

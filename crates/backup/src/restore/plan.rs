@@ -103,10 +103,12 @@ pub struct RestorePlan {
     pub consistent_at: Lsn,
     /// Where replay ends, or the end of what is known.
     pub replay_to: Lsn,
-    /// Bytes of data when unpacked.
+    /// Bytes of data when unpacked, at least.
     pub data_bytes: u64,
     /// Where tablespaces lay.
     pub tablespaces: Vec<Tablespace>,
+    /// How many of the bytes lie in each tablespace.
+    pub tablespace_bytes: BTreeMap<u32, u64>,
     /// Newer backups that cannot be used, and why.
     pub passed_over: Vec<PassedOver>,
     /// Why nobody knows yet whether the target will be reached; the server then ends with an error and does not promote.
@@ -432,8 +434,19 @@ impl<'a> Archive<'a> {
             replay_from: last.start.lsn,
             consistent_at: last.stop.lsn,
             replay_to,
-            data_bytes: last.server.data_bytes,
+            // An increment counts what it holds, and is put over all of what it stands on.
+            data_bytes: largest(chain, |commit| commit.server.data_bytes),
             tablespaces: last.tablespaces.clone(),
+            tablespace_bytes: last
+                .tablespaces
+                .iter()
+                .map(|space| {
+                    (
+                        space.oid,
+                        largest(chain, |commit| within(commit, space.oid)),
+                    )
+                })
+                .collect(),
             passed_over,
             unproven: (*self.known.located == Located::Untold).then(|| {
                 format!(
@@ -555,6 +568,18 @@ fn missing(hole: &Hole) -> String {
 
 fn refused(primary: String) -> Report {
     Report::new(Kind::Refused, primary)
+}
+
+/// Returns the largest of what the backups of a chain have.
+fn largest(chain: &[&Commit], bytes: impl Fn(&Commit) -> u64) -> u64 {
+    chain.iter().map(|commit| bytes(commit)).max().unwrap_or(0)
+}
+
+/// Returns how many bytes the archives of a tablespace have in a backup.
+fn within(commit: &Commit, oid: u32) -> u64 {
+    let parts = commit.parts.iter();
+    let of_it = parts.filter(|part| part.tablespace == Some(oid));
+    of_it.map(|part| part.raw_bytes).sum()
 }
 
 impl fmt::Display for RestorePlan {

@@ -15,8 +15,9 @@ const BEGIN: &str = "# pawang restore: begin";
 const END: &str = "# pawang restore: end";
 /// What turns a line of the source into a comment.
 const SILENCED: &str = "# pawang restore: ";
-/// Settings of the source that must not decide where a restored cluster goes, or into whose archive it writes.
-const FOREIGN: [&str; 15] = [
+/// Settings of the source that must not decide where a restored cluster goes, in which directory it works, or into whose archive
+/// it writes.
+const FOREIGN: [&str; 18] = [
     "restore_command",
     "archive_cleanup_command",
     "recovery_end_command",
@@ -32,6 +33,10 @@ const FOREIGN: [&str; 15] = [
     "primary_conninfo",
     "primary_slot_name",
     "recovery_min_apply_delay",
+    // These are of the source's own places: a server that is told of another data directory works in that one.
+    "data_directory",
+    "external_pid_file",
+    "stats_temp_directory",
 ];
 
 /// What the server does when it has reached the target.
@@ -175,6 +180,7 @@ mod tests {
             consistent_at: Lsn(2),
             replay_to: Lsn(3),
             data_bytes: 0,
+            tablespace_bytes: std::collections::BTreeMap::new(),
             tablespaces: Vec::new(),
             passed_over: Vec::new(),
             unproven: None,

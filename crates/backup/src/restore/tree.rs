@@ -157,22 +157,6 @@ impl Tree {
         Ok(removed)
     }
 
-    /// Returns how many bytes the files below the directories have; what cannot be read does not count.
-    pub(super) fn bytes(&self) -> u64 {
-        let mut bytes = 0;
-        let mut folders: Vec<PathBuf> = self.roots().map(Path::to_owned).collect();
-        while let Some(folder) = folders.pop() {
-            for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-                match entry.metadata() {
-                    Ok(found) if found.is_dir() => folders.push(entry.path()),
-                    Ok(found) if found.is_file() => bytes += found.len(),
-                    _ => {}
-                }
-            }
-        }
-        bytes
-    }
-
     /// Returns the directories.
     pub(super) fn roots(&self) -> impl Iterator<Item = &Path> {
         let tablespaces = self.tablespaces.values().map(PathBuf::as_path);
@@ -255,6 +239,22 @@ pub(super) fn empty_but(path: &Path, kept: &[&str]) -> Result<(), Error> {
 pub(super) fn close(path: &Path) -> Result<(), Error> {
     fs::set_permissions(path, fs::Permissions::from_mode(FOLDER_MODE))
         .map_err(|source| failed("close", path, source))
+}
+
+/// Returns how many bytes the files below a folder have; what cannot be read does not count.
+pub(super) fn bytes(root: &Path) -> u64 {
+    let mut bytes = 0;
+    let mut folders = vec![root.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            match entry.metadata() {
+                Ok(found) if found.is_dir() => folders.push(entry.path()),
+                Ok(found) if found.is_file() => bytes += found.len(),
+                _ => {}
+            }
+        }
+    }
+    bytes
 }
 
 pub(super) fn failed(doing: &'static str, path: &Path, source: io::Error) -> Error {

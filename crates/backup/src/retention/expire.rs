@@ -163,13 +163,15 @@ async fn look(
             .find(|hold| hold.backup == *id && hold.until.is_none_or(|until| until > now));
         let leased = leases.iter().find(|lease| lease.backups.contains(id));
         let tomb = tombs.iter().find(|tomb| tomb.backup == *id);
+        let standing = repository.standing(cluster, id).await?;
         known.push(Known {
             backup: id.clone(),
             parent: commit.parent.clone(),
             ended_at: commit.ended_at,
             start: commit.start,
             stop: commit.stop,
-            state: repository.standing(cluster, id).await?.state,
+            state: standing.state,
+            clean: commit.pages.wrong == 0 && standing.problems.is_empty(),
             held: held.map(|hold| format!("{} ({})", hold.why, hold.by)),
             leased: leased.map(|lease| format!("{} on \"{}\"", lease.doing, lease.host)),
             tomb_at: tomb.map(|tomb| tomb.laid_at),

@@ -33,6 +33,7 @@ fn backup(number: u8, day: i64, parent: Option<u8>) -> Known {
         start: position(lsn),
         stop: position(lsn + 10),
         state: State::Taken,
+        clean: true,
         held: None,
         leased: None,
         tomb_at: None,
@@ -165,6 +166,32 @@ fn what_is_held_used_proven_or_of_the_future_stays() {
 }
 
 #[test]
+fn the_newest_without_wrong_pages_stays() {
+    let policy = Policy {
+        keep_fulls: Some(1),
+        ..Policy::default()
+    };
+    let mut known = history();
+    // From the fourth chain on each full backup has wrong pages; increments say nothing of pages that they do not have.
+    for full in (6..20).step_by(2) {
+        known[full].clean = false;
+    }
+    known[5].clean = false;
+    let decided = plan(&known, &policy, at(9));
+    assert_eq!(fates(&decided), "ttttkkttttttttttttkk");
+    let why = |place: usize| decided.decisions[place].why.join("; ");
+    assert!(why(4).contains("without wrong pages"), "{}", why(4));
+    // What follows can be replayed onto it.
+    assert!(decided.wal.needs(Timeline(1), Lsn(1 << 40), Lsn(1 << 41)));
+    // Where none is clean, nothing is kept for that; where the newest is, it is enough.
+    for clean in [false, true] {
+        known.iter_mut().for_each(|one| one.clean = clean);
+        let decided = plan(&known, &policy, at(9));
+        assert_eq!(fates(&decided), "ttttttttttttttttttkk");
+    }
+}
+
+#[test]
 fn a_tomb_lies_for_its_grace() {
     let policy = Policy {
         keep_fulls: Some(1),
@@ -210,6 +237,7 @@ prop_compose! {
             one.held = (kind == 3).then(|| "held".to_owned());
             one.leased = (kind == 5).then(|| "used".to_owned());
             one.state = if kind == 7 || kind == 6 { State::Proven } else { State::Hashed };
+            one.clean = pick % 3 > 0;
             one.tomb_at = tomb.then(|| at(day));
             known.push(one);
         }
@@ -274,6 +302,10 @@ proptest! {
         if known.iter().any(|one| one.state == State::Proven) {
             let kept = known.iter().any(|one| one.state == State::Proven && fate(&one.backup) == Some(Fate::Keep));
             prop_assert!(kept);
+        }
+        if let Some(clean) = fulls.iter().rfind(|one| one.clean) {
+            prop_assert_eq!(fate(&clean.backup), Some(Fate::Keep));
+            prop_assert!(plan.wal.needs(Timeline(1), clean.stop.lsn, Lsn(1 << 40)));
         }
         let kept_fulls = fulls.iter().filter(|one| fate(&one.backup) == Some(Fate::Keep)).count();
         let wanted = policy.keep_fulls.unwrap_or(0) as usize;

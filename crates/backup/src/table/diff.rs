@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use pawang_core::plan::{ColumnDefault, MergeShape, Relation, TableShape};
+use pawang_core::Value;
+use pawang_core::plan::{ColumnDefault, MergeSeen, MergeShape, Relation, TableShape};
 use pawang_postgres::Session;
 use serde::Serialize;
 
@@ -76,30 +77,28 @@ pub async fn compare(
         Err(why) => return Ok(Err(why)),
     };
     let copy = format!("{}.{}", name(schema), name(&shape.name));
-    let first = name(&merge.key[0]);
-    let (same, different) = (merge.same_key(name), merge.different(name));
-    let joined = format!("{copy} AS r FULL JOIN {here} AS t ON {same}");
-    let kinds = [
-        ("only-restored", format!("t.{first} IS NULL")),
-        ("only-live", format!("r.{first} IS NULL")),
-        (
-            "different",
-            format!("r.{first} IS NOT NULL AND t.{first} IS NOT NULL AND {different}"),
-        ),
-    ];
-    let counts: Vec<String> = kinds
-        .iter()
-        .map(|(_, which)| format!("pg_catalog.count(*) FILTER (WHERE {which})"))
-        .collect();
-    let sql = format!(
-        "SELECT {}, pg_catalog.count(*) FROM {joined}",
-        counts.join(", ")
+    let joined = format!(
+        "{copy} AS r FULL JOIN {here} AS t ON {}",
+        merge.same_key(name)
     );
-    let counted = session.read_within(&sql, LIMIT).await?;
-    let count = |at: usize| {
-        let value = counted.rows.first().and_then(|row| row[at].as_int());
-        value.and_then(|it| u64::try_from(it).ok()).unwrap_or(0)
+    let [only_restored, only_live, different] = merge.kinds(name);
+    let kinds = [
+        ("only-restored", only_restored),
+        ("only-live", only_live),
+        ("different", different),
+    ];
+    let conditions = kinds.each_ref().map(|(_, which)| which.as_str());
+    let counted = counted(session, &joined, conditions).await?;
+    let [only_restored, only_live, different] = counted.digests;
+    let merge = MergeShape {
+        seen: MergeSeen {
+            only_restored,
+            only_live,
+            different,
+        },
+        ..merge
     };
+    let count = |kind: usize| counted.rows[kind];
     let mut samples = Vec::new();
     for (at, (kind, which)) in kinds.iter().enumerate() {
         if count(at) > 0 {
@@ -119,11 +118,44 @@ pub async fn compare(
         only_restored: count(0),
         only_live: count(1),
         different: count(2),
-        same: count(3) - count(0) - count(1) - count(2),
+        same: counted.all - count(0) - count(1) - count(2),
         samples,
         left_out,
         merge,
     }))
+}
+
+/// Rows of a copy and its table together.
+struct Counted {
+    /// How many there are of each kind that is not the same, and what they hold.
+    rows: [u64; 3],
+    digests: [String; 3],
+    /// How many there are in all.
+    all: u64,
+}
+
+async fn counted(session: &Session, joined: &str, kinds: [&str; 3]) -> Result<Counted, Error> {
+    let columns = kinds.map(|which| {
+        let digest = MergeShape::digest(which);
+        format!("pg_catalog.count(*) FILTER (WHERE {which}), {digest}")
+    });
+    let columns = columns.join(", ");
+    let sql = format!("SELECT {columns}, pg_catalog.count(*) FROM {joined}");
+    let counted = session.read_within(&sql, LIMIT).await?;
+    let row = counted.rows.first().map_or(&[][..], Vec::as_slice);
+    let number = |column: usize| {
+        let value = row.get(column).and_then(Value::as_int);
+        value.and_then(|it| u64::try_from(it).ok()).unwrap_or(0)
+    };
+    let text = |column: usize| {
+        let value = row.get(column).and_then(Value::as_text);
+        value.unwrap_or_default().to_owned()
+    };
+    Ok(Counted {
+        rows: [number(0), number(2), number(4)],
+        digests: [text(1), text(3), text(5)],
+        all: number(6),
+    })
 }
 
 async fn sampled(
@@ -172,6 +204,7 @@ ORDER BY a.attnum"
         insert: false,
         update: false,
         delete: false,
+        seen: MergeSeen::default(),
     };
     let mut left_out: Vec<String> = Vec::new();
     let mut key: Vec<(i64, String)> = Vec::new();

@@ -5,7 +5,6 @@
 mod diff;
 mod shape;
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -15,7 +14,7 @@ use pawang_postgres::{Rows, Session};
 
 use crate::drill::Scratch;
 use crate::drill::scratch::PORT;
-use crate::restore::{self, Action, Options, RestorePlan, Restored};
+use crate::restore::{self, RestorePlan, Restored};
 use crate::{Error, Repository};
 
 pub use diff::{Sample, TableDiff, compare};
@@ -35,24 +34,13 @@ pub const FORGETFUL: [(&str, &str); 3] = [
 pub async fn recover(
     repository: &Repository,
     plan: &RestorePlan,
-    restore_command: String,
-    word: String,
+    restore_command: &str,
+    word: &str,
     scratch: &mut Scratch,
     limit: Duration,
     now: Timestamp,
 ) -> Result<Restored, Error> {
-    let oids = plan.tablespaces.iter().map(|tablespace| tablespace.oid);
-    let tablespaces: BTreeMap<_, _> = oids.map(|oid| (oid, scratch.tablespace(oid))).collect();
-    let options = Options {
-        into: scratch.data(),
-        replace: false,
-        delta: false,
-        tablespaces,
-        action: Action::Promote,
-        restore_command,
-        workers: restore::WORKERS,
-        word,
-    };
+    let options = scratch.options(plan, restore_command, word);
     let restored = restore::run(repository, plan, &options, now).await?;
     scratch.start(limit).await?;
     Ok(restored)

@@ -313,6 +313,22 @@ mod tests {
         }
     }
 
+    #[test]
+    fn pages_of_other_sizes_are_judged_alike() {
+        for bytes in [1024, 2048, 4096, 16_384, 32_768_u16] {
+            let mut page = vec![7; usize::from(bytes)];
+            page[..24].fill(0);
+            for (at, value) in [(LOWER_AT, 28), (UPPER_AT, bytes / 2), (SPECIAL_AT, bytes)] {
+                page[at..at + 2].copy_from_slice(&value.to_le_bytes());
+            }
+            let sum = checksum(&page, 3);
+            page[CHECKSUM_AT..FLAGS_AT].copy_from_slice(&sum.to_le_bytes());
+            assert_eq!(judge(&page, 3, &RULES), Verdict::Good, "{bytes}");
+            *page.last_mut().unwrap() ^= 1;
+            assert!(matches!(judge(&page, 3, &RULES), Verdict::Corrupt(_)));
+        }
+    }
+
     proptest! {
         #[test]
         fn a_flipped_bit_is_seen(seed: u32, block: u32, bit in 0..BLOCK_BYTES * 8) {

@@ -1,7 +1,6 @@
-//! Threads that check and compress chunks, several at a time.
+//! Threads that check and compress chunks, several at a time; before them, threads that bring what is at the server.
 
 use std::borrow::Cow;
-use std::os::unix::fs::FileExt;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -13,8 +12,11 @@ use zstd::zstd_safe::CParameter;
 
 use super::checksum::{PageRules, Problem, Verdict, judge};
 use super::cut::{Chunk, Extent, Geometry, PageNumbers};
+use super::lanes::Lane;
 use super::local::again::PageSource;
 use super::local::scan::{Scan, Scanned};
+use super::local::walk::CONTROL;
+use super::source::{Piece, Source};
 
 /// A page that is wrong: where it lies, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +50,8 @@ pub(super) struct Done {
     /// The CRC-32C of each of its extents.
     pub(super) sums: Vec<u32>,
     pub(super) pages: PageTally,
+    /// What it has of `pg_control`.
+    pub(super) control: Vec<u8>,
     /// One frame of zstd, or nothing when the chunk is empty.
     pub(super) frame: Vec<u8>,
 }
@@ -69,18 +73,42 @@ pub(super) struct PageCheck {
 /// The threads; they end when it is dropped.
 pub(super) struct Crew {
     jobs: Option<Sender<Job>>,
+    /// Jobs of those who bring what is at the server.
+    far: Option<Sender<Job>>,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl Crew {
-    /// Starts so many threads.
-    pub(super) fn start(count: usize, level: i32, pages: &PageCheck) -> io::Result<Crew> {
+    /// Starts so many threads, and one for each lane.
+    pub(super) fn start(
+        count: usize,
+        level: i32,
+        pages: &PageCheck,
+        lanes: Vec<Lane>,
+    ) -> io::Result<Crew> {
         let (jobs, queue) = mpsc::channel();
         let queue = Arc::new(Mutex::new(queue));
         let mut crew = Crew {
-            jobs: Some(jobs),
+            jobs: Some(jobs.clone()),
+            far: None,
             threads: Vec::new(),
         };
+        let (far, far_queue) = mpsc::channel();
+        let far_queue = Arc::new(Mutex::new(far_queue));
+        // They come first, since the others go on until nobody of these sends any more.
+        for lane in lanes {
+            crew.far.get_or_insert_with(|| far.clone());
+            let queue = Arc::clone(&far_queue);
+            let mut bringer = Bringer {
+                lane,
+                pages: pages.clone(),
+                whole: Vec::new(),
+                jobs: jobs.clone(),
+            };
+            let thread = thread::Builder::new().name("pawang-lane".to_owned());
+            crew.threads
+                .push(thread.spawn(move || bringer.work(&queue))?);
+        }
         for _ in 0..count {
             let queue = Arc::clone(&queue);
             let mut worker = Worker {
@@ -98,19 +126,22 @@ impl Crew {
     /// Hands a chunk over, with a buffer for its frame; whoever calls bounds how many are on their way.
     pub(super) fn send(&self, chunk: Chunk, frame: Vec<u8>) -> oneshot::Receiver<io::Result<Done>> {
         let (done, result) = oneshot::channel();
-        self.job(Job::Chunk(chunk, frame, done));
+        let far = chunk.is_far();
+        self.job(Job::Chunk(chunk, frame, done), far);
         result
     }
 
     /// Hands over pages to be looked through; whoever calls bounds how many are on their way.
     pub(super) fn scan(&self, scan: Scan) -> oneshot::Receiver<io::Result<Scanned>> {
         let (done, result) = oneshot::channel();
-        self.job(Job::Scan(scan, done));
+        let far = matches!(*scan.source, Source::Server(_));
+        self.job(Job::Scan(scan, done), far);
         result
     }
 
-    fn job(&self, job: Job) {
-        let jobs = self.jobs.as_ref().expect("it is there until the end");
+    fn job(&self, job: Job, far: bool) {
+        let near = self.jobs.as_ref().expect("it is there until the end");
+        let jobs = self.far.as_ref().filter(|_| far).unwrap_or(near);
         // When all threads have ended, the receiver says so.
         let _sent = jobs.send(job);
     }
@@ -118,6 +149,7 @@ impl Crew {
 
 impl Drop for Crew {
     fn drop(&mut self) {
+        self.far = None;
         self.jobs = None;
         for thread in self.threads.drain(..) {
             // A panic has been told already, and the work that it lost is missed by whoever waits for it.
@@ -133,6 +165,52 @@ fn compressor(level: i32) -> io::Result<Compressor<'static>> {
     Ok(compressor)
 }
 
+/// Brings what is at the server, and hands it on to those who check and compress.
+struct Bringer {
+    lane: Lane,
+    pages: PageCheck,
+    whole: Vec<u8>,
+    jobs: Sender<Job>,
+}
+
+impl Bringer {
+    fn work(&mut self, queue: &Mutex<Receiver<Job>>) {
+        while let Some(job) = next(queue) {
+            // Whoever asked may have given up, so that nobody hears.
+            match job {
+                Job::Chunk(mut chunk, frame, done) => match self.bring(&mut chunk) {
+                    Ok(()) => {
+                        let _sent = self.jobs.send(Job::Chunk(chunk, frame, done));
+                    }
+                    Err(error) => {
+                        let _heard = done.send(Err(error));
+                    }
+                },
+                Job::Scan(scan, done) => {
+                    let scanned = scan.run(&self.pages, &mut self.whole, Some(&self.lane));
+                    let _heard = done.send(scanned);
+                }
+            }
+        }
+    }
+
+    /// Makes all bytes of a chunk its own.
+    fn bring(&mut self, chunk: &mut Chunk) -> io::Result<()> {
+        fill(chunk, &mut self.whole, Some(&self.lane))?;
+        self.whole.truncate(chunk.bytes());
+        std::mem::swap(&mut chunk.raw, &mut self.whole);
+        chunk.fills.clear();
+        chunk.filled = 0;
+        Ok(())
+    }
+}
+
+/// Waits for a job; none when there will be no more.
+fn next(queue: &Mutex<Receiver<Job>>) -> Option<Job> {
+    let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
+    next.ok()
+}
+
 struct Worker {
     compressor: Compressor<'static>,
     pages: PageCheck,
@@ -142,17 +220,15 @@ struct Worker {
 
 impl Worker {
     fn work(&mut self, queue: &Mutex<Receiver<Job>>) {
-        loop {
-            let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        while let Some(job) = next(queue) {
             // Whoever asked may have given up, so that nobody hears.
-            match next {
-                Ok(Job::Chunk(chunk, frame, done)) => {
+            match job {
+                Job::Chunk(chunk, frame, done) => {
                     let _heard = done.send(self.one(chunk, frame));
                 }
-                Ok(Job::Scan(scan, done)) => {
-                    let _heard = done.send(scan.run(&self.pages, &mut self.whole));
+                Job::Scan(scan, done) => {
+                    let _heard = done.send(scan.run(&self.pages, &mut self.whole, None));
                 }
-                Err(_) => return,
             }
         }
     }
@@ -162,14 +238,18 @@ impl Worker {
         let whole = if chunk.fills.is_empty() {
             chunk.raw.as_mut_slice()
         } else {
-            fill(&chunk, &mut self.whole)?
+            fill(&chunk, &mut self.whole, None)?
         };
         let mut pages = PageTally::default();
         let mut sums = Vec::with_capacity(chunk.extents.len());
+        let mut control = Vec::new();
         for extent in &chunk.extents {
             let content = &mut whole[extent.from..extent.from + extent.bytes];
             check_pages(extent, content, &self.pages, &mut pages);
             sums.push(crc32c::crc32c(content));
+            if *extent.file == *CONTROL {
+                control.extend_from_slice(content);
+            }
         }
         frame.clear();
         if !whole.is_empty() {
@@ -181,27 +261,46 @@ impl Worker {
             bytes,
             sums,
             pages,
+            control,
             frame,
         })
     }
 }
 
 /// Puts a chunk together from its own bytes and those of files.
-fn fill<'a>(chunk: &Chunk, whole: &'a mut Vec<u8>) -> io::Result<&'a mut [u8]> {
+fn fill<'a>(
+    chunk: &Chunk,
+    whole: &'a mut Vec<u8>,
+    lane: Option<&Lane>,
+) -> io::Result<&'a mut [u8]> {
     if whole.len() < chunk.bytes() {
         whole.resize(chunk.bytes(), 0);
     }
+    let mut rest = &mut whole[..chunk.bytes()];
+    let mut pieces = Vec::new();
     let (mut own, mut at) = (0, 0);
     for fill in &chunk.fills {
         let before = &chunk.raw[own..fill.behind];
-        whole[at..at + before.len()].copy_from_slice(before);
-        (own, at) = (fill.behind, at + before.len());
-        read_or_zero(&fill.file, fill.from, &mut whole[at..at + fill.bytes])
-            .map_err(|error| named(chunk, at, &error))?;
+        let (copied, after) = rest.split_at_mut(before.len());
+        copied.copy_from_slice(before);
+        let (into, after) = after.split_at_mut(fill.bytes);
+        let mut piece = Piece {
+            source: &fill.source,
+            from: fill.from,
+            into,
+            read: None,
+        };
+        (own, at, rest) = (fill.behind, at + before.len(), after);
+        match lane {
+            Some(_) => pieces.push(piece),
+            None => Piece::read_all(std::slice::from_mut(&mut piece), None)
+                .map_err(|error| named(chunk, at, &error))?,
+        }
         at += fill.bytes;
     }
-    let rest = &chunk.raw[own..];
-    whole[at..at + rest.len()].copy_from_slice(rest);
+    rest.copy_from_slice(&chunk.raw[own..]);
+    // The server's own words name the file.
+    Piece::read_all(&mut pieces, lane)?;
     Ok(&mut whole[..chunk.bytes()])
 }
 
@@ -213,31 +312,6 @@ fn named(chunk: &Chunk, at: usize, error: &io::Error) -> io::Error {
         String::from_utf8_lossy(&extent.file)
     });
     io::Error::new(error.kind(), format!("could not read \"{file}\": {error}"))
-}
-
-/// Reads bytes of a file; what was cut off meanwhile is zero, since replay cuts it off again.
-pub(crate) fn read_or_zero(
-    file: &std::fs::File,
-    mut from: u64,
-    mut into: &mut [u8],
-) -> io::Result<usize> {
-    let mut all = 0;
-    while !into.is_empty() {
-        match file.read_at(into, from) {
-            Ok(0) => {
-                into.fill(0);
-                break;
-            }
-            Ok(read) => {
-                into = &mut into[read..];
-                from += read as u64;
-                all += read;
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(all)
 }
 
 /// Checks the pages that content of a file has, as far as it is made of pages.

@@ -3,10 +3,10 @@
 //! A chunk never ends within a page, so that whoever gets it can check all of its pages alone.
 
 use std::collections::VecDeque;
-use std::fs::File;
 use std::sync::Arc;
 
 use super::relation_file::RelationFile;
+use super::source::Source;
 use super::tar::{Member, MemberKind};
 use crate::repository::PART_BYTES;
 
@@ -49,7 +49,7 @@ pub(super) struct Chunk {
 pub(super) struct Fill {
     /// So many bytes of the chunk's own come before it.
     pub(super) behind: usize,
-    pub(super) file: Arc<File>,
+    pub(super) source: Arc<Source>,
     /// Where they lie in the file.
     pub(super) from: u64,
     pub(super) bytes: usize,
@@ -161,14 +161,14 @@ impl Cutter {
     }
 
     /// Adds content of the member that is read later, by whoever works on the chunk.
-    pub(super) fn file(&mut self, file: &Arc<File>, mut from: u64, mut bytes: u64) {
+    pub(super) fn file(&mut self, source: &Arc<Source>, mut from: u64, mut bytes: u64) {
         while bytes > 0 {
             let now = u64::try_from(self.limit()).unwrap_or(u64::MAX).min(bytes);
             let length = usize::try_from(now).expect("a chunk's room is a usize");
             self.extend(length);
             self.chunk.fills.push(Fill {
                 behind: self.chunk.raw.len(),
-                file: Arc::clone(file),
+                source: Arc::clone(source),
                 from,
                 bytes: length,
             });
@@ -299,6 +299,12 @@ impl Chunk {
     /// Returns how many bytes of an archive it is.
     pub(super) fn bytes(&self) -> usize {
         self.raw.len() + self.filled
+    }
+
+    /// Says whether some of its bytes are still at the server.
+    pub(super) fn is_far(&self) -> bool {
+        let far = |fill: &Fill| matches!(*fill.source, Source::Server(_));
+        self.fills.iter().any(far)
     }
 }
 

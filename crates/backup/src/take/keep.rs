@@ -4,6 +4,7 @@ use std::io::{self, Read, Write};
 use std::sync::mpsc::Sender;
 
 use bytes::{Buf, Bytes};
+use pawang_postgres::control_file;
 use tokio::sync::{mpsc, oneshot};
 
 use super::contents::Contents;
@@ -12,6 +13,9 @@ use super::local::manifest::ManifestWriter;
 use super::manifest::{self, Manifest, ManifestError, WalRange};
 use crate::Error;
 use crate::repository::{Object, ObjectWriter, Part, PartWriter};
+
+/// So much of `pg_control` is looked at, which is all that it has.
+const CONTROL_BYTES_MAX: usize = 8192;
 
 /// What comes, in this order: chunks, then the manifest or, without one, where the backup ends.
 pub(super) enum Item {
@@ -47,6 +51,8 @@ pub(super) struct Keeper {
     pub(super) own: Option<ManifestWriter>,
     /// Where used buffers go.
     pub(super) spare: Sender<Buffers>,
+    /// What came of `pg_control`.
+    pub(super) control: Vec<u8>,
     /// The server, for errors.
     pub(super) address: String,
 }
@@ -65,7 +71,10 @@ impl Keeper {
                 Some(Item::Chunk(done)) => {
                     let done = match done.blocking_recv() {
                         Ok(Ok(done)) => done,
-                        Ok(Err(error)) => return Err(self.incomplete(error.to_string())),
+                        Ok(Err(error)) => {
+                            let local = |error: io::Error| self.incomplete(error.to_string());
+                            return Err(Error::of_server(error).unwrap_or_else(local));
+                        }
                         Err(_) => return Err(self.incomplete("a worker ended".to_owned())),
                     };
                     self.chunk(done, &mut contents, &mut pages, &mut parts)?;
@@ -93,6 +102,7 @@ impl Keeper {
         };
         let manifest = read.map_err(|error| incomplete(error.to_string()))?;
         contents.finish().map_err(incomplete)?;
+        self.check_control()?;
         Ok(Kept {
             parts,
             manifest_object,
@@ -110,6 +120,9 @@ impl Keeper {
         parts: &mut Vec<Part>,
     ) -> Result<(), Error> {
         let chunk = done.chunk;
+        let room = CONTROL_BYTES_MAX.saturating_sub(self.control.len());
+        let more = done.control.len().min(room);
+        self.control.extend_from_slice(&done.control[..more]);
         for (extent, sum) in chunk.extents.iter().zip(done.sums) {
             let whole = contents.add(extent, sum);
             if let (Some((bytes, crc)), Some(own)) = (whole, &mut self.own) {
@@ -146,6 +159,7 @@ impl Keeper {
         let Some(own) = self.own.take() else {
             return Err(self.incomplete("it has no manifest".to_owned()));
         };
+        self.check_control()?;
         let written = own.finish(wal, &mut self.manifest);
         let manifest = self.written(written)?;
         Ok(Kept {
@@ -155,6 +169,13 @@ impl Keeper {
             pages,
             data_bytes: contents.bytes(),
         })
+    }
+
+    /// Refuses a `pg_control` that nobody can start from: a server sends it as it reads it, also while it writes it.
+    fn check_control(&self) -> Result<(), Error> {
+        let read = control_file::parse(&self.control);
+        let problem = |problem| format!("\"global/pg_control\" came, and {problem}");
+        read.map(drop).map_err(|why| self.incomplete(problem(why)))
     }
 
     /// Takes what writing the manifest gave; why it failed only the store knows.
@@ -195,5 +216,51 @@ impl Read for ManifestBytes<'_> {
         let bytes = into.len().min(self.now.len());
         self.now.copy_to_slice(&mut into[..bytes]);
         Ok(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Repository;
+    use crate::repository::{BackupId, ClusterId, PartSettings};
+
+    #[tokio::test]
+    async fn a_control_file_that_nobody_can_start_from_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let repository = Repository::directory(folder.path()).unwrap();
+        let cluster = ClusterId {
+            system_identifier: 7,
+            major: 15,
+        };
+        let id = BackupId::new(jiff::Timestamp::UNIX_EPOCH, [1; 10]);
+        let mut keeper = Keeper {
+            parts: repository.part_writer(&cluster, &id, &PartSettings::default()),
+            manifest: repository.object_writer("manifest", None).unwrap(),
+            own: None,
+            spare: std::sync::mpsc::channel().0,
+            control: Vec::new(),
+            address: "db-1".to_owned(),
+        };
+        let mut whole = vec![0; CONTROL_BYTES_MAX];
+        whole[8..12].copy_from_slice(&1300_u32.to_le_bytes());
+        whole[12..16].copy_from_slice(&202_209_061_u32.to_le_bytes());
+        let sum = crc32c::crc32c(&whole[..288]).to_le_bytes();
+        whole[288..292].copy_from_slice(&sum);
+        let mut torn = whole.clone();
+        torn[200] = 1;
+        for (control, problem) in [
+            (whole.clone(), None),
+            (torn, Some("its checksum is wrong")),
+            (whole[..100].to_vec(), Some("it is too short")),
+            (Vec::new(), Some("it is too short")),
+        ] {
+            keeper.control = control;
+            let told = keeper.check_control().map_err(|error| error.to_string());
+            match problem {
+                None => assert_eq!(told, Ok(())),
+                Some(problem) => assert!(told.unwrap_err().contains(problem)),
+            }
+        }
     }
 }

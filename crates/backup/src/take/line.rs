@@ -12,6 +12,7 @@ use super::TakeRequest;
 use super::crew::{Crew, PageCheck, PageTally};
 use super::cut::{Chunk, Cutter};
 use super::keep::{Buffers, Item, Keeper, Kept};
+use super::lanes::Lane;
 use super::local::manifest::ManifestWriter;
 use super::manifest::WalRange;
 use super::preflight::Known;
@@ -39,14 +40,16 @@ impl Line {
         pages: &PageCheck,
         address: &str,
         own: Option<ManifestWriter>,
+        lanes: Vec<Lane>,
     ) -> Result<(Line, JoinHandle<Result<Kept, Error>>), Error> {
         let threads = request.threads.get();
-        let crew = Crew::start(threads, LEVEL, pages).map_err(|source| Error::File {
+        let at_work = threads + lanes.len();
+        let crew = Crew::start(threads, LEVEL, pages, lanes).map_err(|source| Error::File {
             doing: "start threads for",
             path: request.repository.place().into(),
             source,
         })?;
-        let (items, kept) = mpsc::channel(2 * threads);
+        let (items, kept) = mpsc::channel(2 * at_work);
         let (spare, used) = channel();
         let settings = PartSettings {
             rate: request.store_rate.clone(),
@@ -59,6 +62,7 @@ impl Line {
             manifest: repository.object_writer(&manifest, request.store_rate.clone())?,
             own,
             spare,
+            control: Vec::new(),
             address: address.to_owned(),
         };
         let line = Line {

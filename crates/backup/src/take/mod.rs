@@ -2,10 +2,12 @@
 //! consistent is durable before the backup exists (invariant I1).
 
 pub mod checksum;
+mod contact;
 mod contents;
 mod crew;
 mod cut;
 mod keep;
+mod lanes;
 mod line;
 mod local;
 pub mod manifest;
@@ -17,10 +19,9 @@ pub mod relation_file;
 mod relations;
 mod run;
 mod secure;
+mod source;
 pub mod tar;
 mod way;
-
-pub(crate) use crew::read_or_zero;
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -31,12 +32,17 @@ use pawang_core::{ByteSize, Lsn};
 use pawang_postgres::Target;
 
 pub use cut::Geometry;
+pub use lanes::{LANES, missing_grants};
+pub(crate) use local::list::RELATION_FILES;
 pub use run::take;
+pub(crate) use source::read_or_zero;
 
 use crate::repository::{BackupId, Mode, Rate, Repository};
 
 /// Threads that compress unless told otherwise: one reader keeps about as many busy.
 pub const THREADS: NonZeroUsize = NonZeroUsize::new(2).expect("two is not zero");
+/// A file of a relation has at most so many bytes; a server that was built otherwise is refused.
+pub(crate) const RELATION_FILE_BYTES: u32 = 1 << 30;
 /// How long WAL may take that somebody else brings, before the backup fetches it by itself.
 pub const WAL_WAIT: Duration = Duration::from_secs(60);
 
@@ -62,12 +68,14 @@ pub enum Reading {
     Protocol,
     /// From the data directory, or not at all.
     Local,
+    /// Over several SQL connections, or not at all.
+    Lanes,
 }
 
 /// What to take, from where, and into what.
 #[derive(Clone, Debug)]
 pub struct TakeRequest {
-    /// The server, and a role with REPLICATION.
+    /// The server, and a role with REPLICATION or with the grants that lanes need.
     pub target: Target,
     /// The instance's name in the estate.
     pub instance: String,
@@ -89,6 +97,8 @@ pub struct TakeRequest {
     pub rate_max: Option<ByteSize>,
     /// How many bytes a second go to the repository.
     pub store_rate: Option<Arc<Rate>>,
+    /// Connections that read files, where they are read over SQL.
+    pub lanes: NonZeroUsize,
     /// Threads that compress.
     pub threads: NonZeroUsize,
     /// How long to wait for WAL that somebody else brings.

@@ -11,7 +11,7 @@ use tokio::task::spawn_blocking;
 use super::preflight::Known;
 use super::{Progress, TakeRequest, Wanted};
 use crate::Error;
-use crate::repository::Commit;
+use crate::repository::{self, BackupId, Commit};
 
 /// The first major version with incremental backups.
 const INCREMENTAL_MAJOR: u32 = 17;
@@ -65,7 +65,8 @@ pub(super) async fn newest(
         if commit.stop.timeline != known.timeline {
             why = format!("the newest one, {id}, is of another timeline");
         } else if commit.server.data_checksums != known.data_checksums {
-            why = format!("data checksums were switched since {id}");
+            // While they were off, pages may have changed that do not say so: older ones are no better.
+            return Ok(Err(format!("data checksums were switched since {id}")));
         } else if tombs.iter().any(|tomb| tomb.backup == *id) {
             why = format!("{id} is about to be deleted");
         } else if let Some(reason) = unfit(commit) {
@@ -73,11 +74,31 @@ pub(super) async fn newest(
         } else if let Err(locked) = request.repository.check_keys(commit) {
             // The server wants the manifest of what it stands on, or its files have to be compared.
             why = format!("what {id} holds cannot be read here: {}", locked.report());
+        } else if let Some(id) = rotten(request, known, commit).await? {
+            why = format!("{id}, on which it would stand, is not what was stored");
         } else {
             return Ok(Ok(commit.clone()));
         }
     }
     Ok(Err(why))
+}
+
+/// Returns which backup of a chain is known to be wrong as it is stored: nothing that stands on it could be restored.
+async fn rotten(
+    request: &TakeRequest,
+    known: &Known,
+    commit: &Commit,
+) -> Result<Option<BackupId>, Error> {
+    let mut next = Some(commit);
+    while let Some(commit) = next {
+        let proofs = request.repository.proofs(&known.cluster, &commit.backup);
+        if repository::rotten(&proofs.await?).is_some() {
+            return Ok(Some(commit.backup.clone()));
+        }
+        let parent = commit.parent.as_ref();
+        next = parent.and_then(|id| known.commits.iter().find(|it| it.backup == *id));
+    }
+    Ok(None)
 }
 
 /// Returns a report in one line.

@@ -5,10 +5,10 @@ use std::path::Path;
 
 use pawang_core::{ByteSize, Kind, Report};
 use pawang_postgres::Session;
-use pawang_postgres::replication::Replication;
 
+use super::contact::Contact;
 use super::cut::Geometry;
-use super::{Progress, TakeRequest};
+use super::{Progress, RELATION_FILE_BYTES, TakeRequest};
 use crate::Error;
 use crate::repository::{BackupId, ClusterId, Commit};
 use crate::wal::Timeline;
@@ -19,6 +19,10 @@ const FIRST_SHARE: f64 = 0.2;
 const LEAVES_OUT_MAJOR: u32 = 15;
 /// By how much a backup may be larger than the one before, relative to the data.
 const GROWTH: f64 = 1.1;
+
+/// PostgreSQL can be built with pages of so many bytes.
+const BLOCK_BYTES_MIN: u32 = 1 << 10;
+const BLOCK_BYTES_MAX: u32 = 32 << 10;
 
 /// What is known of the server before the backup begins.
 #[derive(Clone, Debug)]
@@ -38,38 +42,38 @@ pub(super) struct Known {
 /// Asks the server and the repository, and refuses what cannot become a backup.
 pub(super) async fn look(
     request: &TakeRequest,
-    replication: &mut Replication,
+    contact: &mut Contact,
     observe: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<Known, Error> {
-    let system = replication.identify_system().await?;
-    let version = u32::try_from(replication.server_version()).unwrap_or(0);
+    let server = contact.identify().await?;
     let cluster = ClusterId {
-        system_identifier: system.system_identifier,
-        major: version / 10_000,
+        system_identifier: server.system_identifier,
+        major: server.version / 10_000,
     };
-    let wal_level = replication.show("wal_level").await?;
+    let wal_level = contact.show("wal_level").await?;
     if wal_level == "minimal" {
         let report = Report::new(Kind::Refused, "\"wal_level\" is \"minimal\"")
             .with_detail("WAL of that level cannot bring a backup into a consistent state")
             .with_hint("ALTER SYSTEM SET wal_level = 'replica', then restart the server");
         return Err(Error::Refused(Box::new(report)));
     }
-    let size = async |replication: &mut Replication, name: &str| {
-        let text = replication.show(name).await?;
+    let size = async |contact: &mut Contact, name: &str| {
+        let text = contact.show(name).await?;
         let size: Option<u32> = text
             .parse()
             .ok()
             .and_then(|ByteSize(bytes)| u32::try_from(bytes).ok());
         size.filter(|bytes| *bytes > 0)
             .ok_or_else(|| Error::Incomplete {
-                address: replication.address().to_owned(),
+                address: contact.address().to_owned(),
                 problem: format!("its \"{name}\" is \"{text}\""),
             })
     };
-    let block_bytes = size(replication, "block_size").await?;
-    let file_bytes = size(replication, "segment_size").await?;
-    let segment_bytes = size(replication, "wal_segment_size").await?;
-    let data_checksums = replication.show("data_checksums").await? == "on";
+    let block_bytes = size(contact, "block_size").await?;
+    let file_bytes = size(contact, "segment_size").await?;
+    let segment_bytes = size(contact, "wal_segment_size").await?;
+    let geometry = geometry(block_bytes, file_bytes)?;
+    let data_checksums = contact.show("data_checksums").await? == "on";
     if !data_checksums {
         observe(Progress::Note(
             "data checksums are off: damage of pages is seen only where it breaks their headers"
@@ -80,18 +84,42 @@ pub(super) async fn look(
     other_identity(request, &cluster).await?;
     Ok(Known {
         cluster,
-        version,
-        timeline: Timeline(system.timeline),
-        standby: replication.in_recovery(),
+        version: server.version,
+        timeline: server.timeline,
+        standby: server.standby,
         data_checksums,
         segment_bytes,
-        geometry: Geometry {
-            block_bytes,
-            segment_blocks: (file_bytes / block_bytes).max(1),
-        },
+        geometry,
         // One that cannot be read keeps nobody from taking another.
         commits: request.repository.readable_backups(&cluster).await?.0,
     })
+}
+
+/// Returns how the files of relations are made up; refuses what could be taken, but neither be verified nor put together again.
+fn geometry(block_bytes: u32, file_bytes: u32) -> Result<Geometry, Error> {
+    let known = (BLOCK_BYTES_MIN..=BLOCK_BYTES_MAX).contains(&block_bytes);
+    if known && block_bytes.is_power_of_two() && file_bytes == RELATION_FILE_BYTES {
+        return Ok(Geometry {
+            block_bytes,
+            segment_blocks: file_bytes / block_bytes,
+        });
+    }
+    let built = format!(
+        "the server was built with pages of {} and files of {}",
+        ByteSize(block_bytes.into()),
+        ByteSize(file_bytes.into())
+    );
+    let report = Report::new(Kind::Refused, built)
+        .with_detail(format!(
+            "backups are for pages of {} to {}, and files of {}",
+            ByteSize(BLOCK_BYTES_MIN.into()),
+            ByteSize(BLOCK_BYTES_MAX.into()),
+            ByteSize(RELATION_FILE_BYTES.into())
+        ))
+        .with_hint(
+            "SELECT name, setting FROM pg_settings WHERE name IN ('block_size', 'segment_size')",
+        );
+    Err(Error::Refused(Box::new(report)))
 }
 
 /// Refuses what PostgreSQL 15 would leave out in silence: tablespaces that a developer's setting put into the data directory.
@@ -226,4 +254,31 @@ pub(super) fn space(request: &TakeRequest, known: &Known, estimate: ByteSize) ->
     ))
     .with_hint("pawang backup expire --dry-run");
     Err(Error::Refused(Box::new(report)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_pages_are_known_and_other_files_refused() {
+        const GIGABYTE: u32 = 1 << 30;
+        for (block_bytes, file_bytes, segment_blocks) in [
+            (8192, GIGABYTE, Some(131_072)),
+            (1024, GIGABYTE, Some(1 << 20)),
+            (32_768, GIGABYTE, Some(32_768)),
+            (8192, 2 * GIGABYTE, None),
+            (8192, GIGABYTE / 2, None),
+            (65_536, GIGABYTE, None),
+            (3000, GIGABYTE, None),
+            (512, GIGABYTE, None),
+        ] {
+            let found = geometry(block_bytes, file_bytes);
+            let found = found.map_err(|error| error.report());
+            match segment_blocks {
+                Some(blocks) => assert_eq!(found.unwrap().segment_blocks, blocks),
+                None => assert_eq!(found.unwrap_err().kind, Kind::Refused),
+            }
+        }
+    }
 }

@@ -98,7 +98,7 @@ async fn stream(
         geometry: known.geometry,
         source: None,
     };
-    let (line, keeping) = Line::start(request, known, &pages, address, None)?;
+    let (line, keeping) = Line::start(request, known, &pages, address, None, Vec::new())?;
     let reading = Reading {
         line,
         splitter: None,

@@ -1,15 +1,17 @@
 //! A backup from its beginning to its commit, however its files are read.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use pawang_core::{Kind, Report};
-use pawang_postgres::replication::Replication;
 use tokio::time::sleep;
 
 use super::checksum::PageRules;
+use super::contact::Contact;
 use super::keep::Kept;
+use super::parent::words;
 use super::preflight::{self, Known};
-use super::secure::{self, Hold, Needed};
+use super::secure::{self, Needed, WalSource};
 use super::way::{self, Way};
 use super::{Progress, TakeRequest, local, protocol, relations};
 use crate::Error;
@@ -38,19 +40,19 @@ pub(super) struct Came {
 /// Takes a backup, and returns its commit, which is written by then.
 ///
 /// # Errors
-/// The server or the repository refused, what came is not whole, or its WAL cannot be had. Then there is no backup; what was
-/// written of it is swept later.
+/// The server or the repository refused, what came is not whole, or its WAL cannot be had. Then there is no backup, and what was
+/// written of it is deleted; what a process leaves that is killed is swept later.
 pub async fn take(
     request: TakeRequest,
     observe: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<Commit, Error> {
-    let mut replication = Replication::connect(&request.target, "backup").await?;
-    let known = preflight::look(&request, &mut replication, observe).await?;
-    let way = way::choose(&request, &known, &mut replication, observe).await?;
+    let mut contact = Contact::open(&request).await?;
+    let known = preflight::look(&request, &mut contact, observe).await?;
+    let way = way::choose(&request, &known, &mut contact, observe).await?;
     let mut lease = lease(&request, &known, way.parent()).await?;
     let result = {
         // It is the largest part of a backup's state, and callers keep several of them.
-        let work = Box::pin(under_lease(&request, &known, replication, way, observe));
+        let work = Box::pin(under_lease(&request, &known, contact, way, observe));
         let renewals = renew(&mut lease, &request);
         tokio::select! {
             biased;
@@ -116,35 +118,93 @@ async fn renew(lease: &mut Lease, request: &TakeRequest) -> Error {
 async fn under_lease(
     request: &TakeRequest,
     known: &Known,
-    mut replication: Replication,
+    contact: Contact,
+    way: Way,
+    observe: &mut (dyn FnMut(Progress) + Send),
+) -> Result<Commit, Error> {
+    preflight::unfinished(request, known, observe).await?;
+    let commit = match read(request, known, contact, way, observe).await {
+        Ok(commit) => commit,
+        Err(error) => {
+            take_back(request, known, observe).await;
+            return Err(error);
+        }
+    };
+    match request.repository.commit_backup(&commit).await {
+        Ok(()) => Ok(commit),
+        Err(error) => {
+            // A store may have got a commit whose answer was lost, but a disk that is full has none.
+            if error.disk_is_full() {
+                take_back(request, known, observe).await;
+            }
+            Err(error)
+        }
+    }
+}
+
+/// Deletes what there is of a backup that has no commit and gets none: a disk that it filled must not stay full.
+async fn take_back(
+    request: &TakeRequest,
+    known: &Known,
+    observe: &mut (dyn FnMut(Progress) + Send),
+) {
+    let folder = known.cluster.backup(&request.backup);
+    let deleted = async {
+        for entry in request.repository.list(&folder).await? {
+            request.repository.delete(&entry.path).await?;
+        }
+        Ok::<_, Error>(())
+    };
+    if let Err(error) = deleted.await {
+        observe(Progress::Note(format!(
+            "what came of backup {} stays until a later run removes it: {}",
+            request.backup,
+            words(error.report())
+        )));
+    }
+}
+
+/// Reads the files, and returns the record of a backup whose data and WAL are in the repository.
+async fn read(
+    request: &TakeRequest,
+    known: &Known,
+    mut contact: Contact,
     way: Way,
     observe: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<Commit, Error> {
     let started_at = (request.clock)();
-    preflight::unfinished(request, known, observe).await?;
-    let hold = Hold::begin(request, observe).await;
-    let (came, parent) = match way {
-        Way::Local(way) => local::read(request, known, *way, observe).await?,
-        Way::Protocol(parent) => {
-            protocol::receive(request, known, &mut replication, *parent, observe).await?
+    let mut from = WalSource::of(&contact, request, observe).await;
+    let begun = OnceLock::new();
+    let (came, parent) = match (way, &mut contact) {
+        (Way::Files(way), _) => {
+            let mut hear = |progress: Progress| {
+                if let Progress::Started { start, .. } = &progress {
+                    let _once = begun.set(*start);
+                }
+                observe(progress);
+            };
+            let work = Box::pin(local::read(request, known, *way, &mut hear));
+            from.meanwhile(request, known, &begun, work).await?
         }
+        (Way::Protocol(parent), Contact::Replication(replication)) => {
+            protocol::receive(request, known, replication, *parent, observe).await?
+        }
+        (Way::Protocol(_), Contact::Sql(..)) => unreachable!("the way was chosen by the contact"),
     };
     came.consistent(known)
         .map_err(|problem| Error::Incomplete {
-            address: replication.address().to_owned(),
+            address: contact.address().to_owned(),
             problem,
         })?;
     let needed = Needed::between(came.start, came.stop);
-    secure::history(request, known, &mut replication, needed.timeline).await?;
-    secure::secure(request, known, hold, &needed, observe).await?;
+    secure::history(request, known, &mut contact, needed.timeline).await?;
+    secure::secure(request, known, from, &needed, observe).await?;
     let mut commit = commit(request, known, came).await;
     commit.started_at = started_at;
     if let Some(parent) = parent {
         commit.kind = BackupKind::Incremental;
         commit.parent = Some(parent.backup);
     }
-    let path = known.cluster.commit(&request.backup);
-    request.repository.create_json(&path, &commit).await?;
     Ok(commit)
 }
 

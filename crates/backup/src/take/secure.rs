@@ -1,6 +1,8 @@
 //! The WAL of a backup: it must be in the repository before the backup exists. Somebody else may bring it; if nobody does, the
 //! backup fetches it from the server, which keeps it meanwhile.
 
+use std::convert::Infallible;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,6 +10,8 @@ use pawang_core::{Kind, Lsn, Report};
 use pawang_postgres::replication::{Replication, WalEvent, WalStream};
 use tokio::time::{Instant, sleep, timeout};
 
+use super::contact::Contact;
+use super::lanes::{WAL_READ_BYTES, WalFiles};
 use super::preflight::Known;
 use super::{Progress, TakeRequest};
 use crate::Error;
@@ -17,16 +21,108 @@ use crate::wal::{Content, History, Listing, SegmentName, Timeline, store_segment
 
 /// How often the repository is asked whether WAL came that somebody else brings.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// How often the server is asked how much WAL there is, while files are read.
+const FOLLOW_EVERY: Duration = Duration::from_secs(2);
 /// How long a primary may take to send the rest of the segment that it left when the backup ended.
 const SWITCH_WAIT: Duration = Duration::from_secs(5);
 /// Segments up to this size are kept whole; of larger ones pieces of this size.
 const PIECE_BYTES: u32 = 64 << 20;
 const LEVEL: i32 = 1;
 
+/// Where a backup fetches WAL from that nobody else brings.
+pub(super) enum WalSource {
+    /// The replication protocol; with a slot that keeps it meanwhile, where there was one.
+    Replication(Option<Box<Hold>>),
+    /// The files of the server, as long as they are there: what is whole is fetched meanwhile, up to this position so far.
+    Files(Lsn),
+}
+
 /// A connection whose slot makes the server keep WAL while a backup is taken; both end together.
 pub(super) struct Hold {
     replication: Replication,
     slot: String,
+}
+
+impl WalSource {
+    /// Chooses by how the server is asked.
+    pub(super) async fn of(
+        contact: &Contact,
+        request: &TakeRequest,
+        observe: &mut (dyn FnMut(Progress) + Send),
+    ) -> WalSource {
+        match contact {
+            Contact::Replication(_) => {
+                WalSource::Replication(Hold::begin(request, observe).await.map(Box::new))
+            }
+            Contact::Sql(_, refused) => {
+                observe(Progress::Note(format!(
+                    "the server does not keep WAL for this backup ({}): what nobody brings is read from its files",
+                    refused.report().primary
+                )));
+                WalSource::Files(Lsn(0))
+            }
+        }
+    }
+
+    /// Works while files are read; what the server would remove is fetched beside that, once it is known where the backup began.
+    pub(super) async fn meanwhile<T>(
+        &mut self,
+        request: &TakeRequest,
+        known: &Known,
+        begun: &OnceLock<Lsn>,
+        work: impl Future<Output = T>,
+    ) -> T {
+        let WalSource::Files(ours) = self else {
+            return work.await;
+        };
+        let beside = async {
+            loop {
+                // It is tried again: what could not be fetched is missed in the end, if nobody else brings it.
+                let Err(_) = follow(request, known, begun, ours).await;
+            }
+        };
+        tokio::select! {
+            biased;
+            done = work => done,
+            done = beside => done,
+        }
+    }
+}
+
+/// Fetches whole segments from the server's files, as long as nobody else brings WAL; returns why it cannot.
+async fn follow(
+    request: &TakeRequest,
+    known: &Known,
+    begun: &OnceLock<Lsn>,
+    ours: &mut Lsn,
+) -> Result<Infallible, Error> {
+    let mut files = None;
+    let mut whole = Lsn(0);
+    loop {
+        sleep(FOLLOW_EVERY).await;
+        let Some(start) = begun.get() else { continue };
+        let files = match &mut files {
+            Some(files) => files,
+            None => files.insert(WalFiles::open(&request.target).await?),
+        };
+        let bytes = u64::from(known.segment_bytes);
+        let written = files.written().await?;
+        let until = Lsn(written.0 / bytes * bytes);
+        if until <= whole.max(*start) {
+            continue;
+        }
+        whole = until;
+        let needed = Needed {
+            timeline: known.timeline,
+            start: *start,
+            stop: until,
+        };
+        if let Some(Missing { from, fed: false }) = missing(request, known, &needed, *ours).await? {
+            let mut fetch = Fetch::beginning(request, known, needed.timeline, from);
+            fetch.files(files, until).await?;
+            *ours = until;
+        }
+    }
 }
 
 impl Hold {
@@ -67,13 +163,17 @@ pub(super) struct Needed {
 pub(super) async fn secure(
     request: &TakeRequest,
     known: &Known,
-    hold: Option<Hold>,
+    from: WalSource,
     needed: &Needed,
     observe: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<(), Error> {
     let deadline = Instant::now() + request.wal_wait;
     let mut told = false;
-    let mut missing = missing(request, known, needed).await?;
+    let ours = match from {
+        WalSource::Files(ours) => ours,
+        WalSource::Replication(_) => Lsn(0),
+    };
+    let mut missing = missing(request, known, needed, ours).await?;
     while let Some(Missing { fed: true, .. }) = missing {
         if Instant::now() >= deadline {
             break;
@@ -86,7 +186,7 @@ pub(super) async fn secure(
             told = true;
         }
         sleep(LOOK_EVERY).await;
-        missing = self::missing(request, known, needed).await?;
+        missing = self::missing(request, known, needed, ours).await?;
     }
     let Some(first) = missing else {
         return Ok(());
@@ -95,30 +195,28 @@ pub(super) async fn secure(
         stop: needed.stop,
         fetching: true,
     });
-    let (mut replication, slot) = match hold {
-        Some(hold) => (hold.replication, Some(hold.slot)),
-        None => (
-            Replication::connect(&request.target, "backup-wal").await?,
-            None,
-        ),
+    let mut fetch = Fetch::beginning(request, known, needed.timeline, first.from);
+    let begin = fetch.reached;
+    let (mut replication, slot) = match from {
+        WalSource::Replication(Some(hold)) => (Some(hold.replication), Some(hold.slot)),
+        WalSource::Replication(None) => {
+            let replication = Replication::connect(&request.target, "backup-wal").await?;
+            (Some(replication), None)
+        }
+        WalSource::Files(_) => (None, None),
     };
-    let name = SegmentName::holding(needed.timeline, first.from, known.segment_bytes);
-    let begin = name.start(known.segment_bytes);
-    let mut stream = replication
-        .start_replication(slot.as_deref(), begin, needed.timeline.0)
-        .await?;
-    let mut fetch = Fetch {
-        request,
-        known,
-        name,
-        held: Vec::new(),
-        held_bytes: 0,
-        held_from: 0,
-        reached: begin,
-    };
-    fetch.until(&mut stream, needed.stop).await?;
-    drop(stream);
-    match self::missing(request, known, needed).await? {
+    match &mut replication {
+        Some(replication) => {
+            let timeline = needed.timeline.0;
+            let stream = replication.start_replication(slot.as_deref(), begin, timeline);
+            fetch.until(&mut stream.await?, needed.stop).await?;
+        }
+        None => {
+            let files = WalFiles::open(&request.target).await?;
+            fetch.files(&files, needed.stop).await?;
+        }
+    }
+    match self::missing(request, known, needed, ours).await? {
         None => Ok(()),
         Some(still) => Err(not_there(request, needed, still.from)),
     }
@@ -131,13 +229,13 @@ pub(super) async fn secure(
 pub(super) async fn history(
     request: &TakeRequest,
     known: &Known,
-    replication: &mut Replication,
+    contact: &mut Contact,
     timeline: Timeline,
 ) -> Result<(), Error> {
     let path = known.cluster.history(timeline);
     if timeline.0 > 1 && request.repository.read(&path).await?.is_none() {
-        let file = replication.timeline_history(timeline.0).await?;
-        request.repository.create(&path, file.bytes).await?;
+        let bytes = contact.history(request, timeline).await?;
+        request.repository.create(&path, bytes).await?;
     }
     Ok(())
 }
@@ -146,7 +244,7 @@ pub(super) async fn history(
 struct Missing {
     /// Where the first of it begins.
     from: Lsn,
-    /// Whether somebody brings WAL of that time.
+    /// Whether somebody else brings WAL of that time.
     fed: bool,
 }
 
@@ -154,6 +252,7 @@ async fn missing(
     request: &TakeRequest,
     known: &Known,
     needed: &Needed,
+    ours: Lsn,
 ) -> Result<Option<Missing>, Error> {
     let listing = Listing::read(&request.repository, &known.cluster).await?;
     let coverage = listing.coverage(known.segment_bytes);
@@ -164,7 +263,7 @@ async fn missing(
         fed: coverage
             .intervals(needed.timeline)
             .iter()
-            .any(|interval| interval.to > needed.start),
+            .any(|interval| interval.to > needed.start.max(ours)),
     }))
 }
 
@@ -183,6 +282,49 @@ struct Fetch<'a> {
 }
 
 impl Fetch<'_> {
+    /// Begins with the segment that holds a position.
+    fn beginning<'a>(
+        request: &'a TakeRequest,
+        known: &'a Known,
+        timeline: Timeline,
+        position: Lsn,
+    ) -> Fetch<'a> {
+        let name = SegmentName::holding(timeline, position, known.segment_bytes);
+        Fetch {
+            request,
+            known,
+            name,
+            held: Vec::new(),
+            held_bytes: 0,
+            held_from: 0,
+            reached: name.start(known.segment_bytes),
+        }
+    }
+
+    /// Reads WAL from the server's files: on a primary to the end of the segment, which it left when the backup ended.
+    async fn files(&mut self, files: &WalFiles, stop: Lsn) -> Result<(), Error> {
+        let segment_bytes = self.known.segment_bytes;
+        while self.reached < stop || (!self.known.standby && self.held_bytes > 0) {
+            let (name, end) = (self.name, self.name.end(segment_bytes));
+            let until = if self.known.standby {
+                end.min(stop)
+            } else {
+                end
+            };
+            let left = until.bytes_since(self.reached);
+            let bytes = u32::try_from(left).unwrap_or(u32::MAX).min(WAL_READ_BYTES);
+            let from = self.reached.bytes_since(name.start(segment_bytes));
+            let from = u32::try_from(from).expect("a segment is not so long");
+            let last = u64::from(bytes) == left;
+            let piece = files.piece(&name, from, bytes, last).await?;
+            self.data(&piece).await?;
+        }
+        if self.held_bytes > 0 {
+            self.keep_piece().await?;
+        }
+        Ok(())
+    }
+
     async fn until(&mut self, stream: &mut WalStream<'_>, stop: Lsn) -> Result<(), Error> {
         while self.reached < stop {
             let event = stream.next().await?;

@@ -1,12 +1,12 @@
 //! How a backup is to be taken: by the protocol or from files, and on which one before it stands.
 
 use pawang_core::{Kind, Report};
-use pawang_postgres::replication::Replication;
 
+use super::contact::Contact;
 use super::local::list::FileList;
-use super::local::place::{self, Place};
+use super::local::place::{self, Files, Place};
 use super::preflight::Known;
-use super::{Progress, Reading, TakeRequest, Wanted, local, parent};
+use super::{Progress, Reading, TakeRequest, Wanted, lanes, local, parent};
 use crate::Error;
 use crate::repository::{Commit, Mode};
 
@@ -14,12 +14,12 @@ use crate::repository::{Commit, Mode};
 pub(super) enum Way {
     /// By the protocol, on another one where the server makes increments.
     Protocol(Box<Option<Commit>>),
-    /// From the files here.
-    Local(Box<LocalWay>),
+    /// From files, here or over SQL.
+    Files(Box<FilesWay>),
 }
 
-/// A backup that is taken from files here.
-pub(super) struct LocalWay {
+/// A backup that is taken from files.
+pub(super) struct FilesWay {
     pub(super) place: Place,
     /// What it stands on, and the files that this one had.
     pub(super) parent: Option<(Commit, FileList)>,
@@ -30,21 +30,29 @@ impl Way {
     pub(super) fn parent(&self) -> Option<&Commit> {
         match self {
             Way::Protocol(parent) => parent.as_ref().as_ref(),
-            Way::Local(way) => way.parent.as_ref().map(|(parent, _)| parent),
+            Way::Files(way) => way.parent.as_ref().map(|(parent, _)| parent),
         }
     }
 }
 
-/// Chooses the way.
+/// Chooses the way: by lanes only where that is asked for, or where nothing else is possible.
 ///
 /// # Errors
 /// What is wanted, and nothing else, is not possible; or somebody could not say.
 pub(super) async fn choose(
     request: &TakeRequest,
     known: &Known,
-    replication: &mut Replication,
+    contact: &mut Contact,
     observe: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<Way, Error> {
+    let replication = match contact {
+        Contact::Replication(replication) if request.reading != Reading::Lanes => replication,
+        Contact::Replication(_) | Contact::Sql(..) => {
+            let place = lanes::find(request, known).await?;
+            let place = place.map_err(|report| Error::Refused(Box::new(report)))?;
+            return files(request, known, place, observe).await;
+        }
+    };
     let mut no_parent = None;
     if request.wanted != Wanted::Full && request.reading != Reading::Local {
         match parent::possible(request, known, replication).await? {
@@ -58,26 +66,10 @@ pub(super) async fn choose(
     }
     let place = match request.reading {
         Reading::Protocol => Err("that was asked for".to_owned()),
-        Reading::Auto | Reading::Local => place::find(request, known).await?,
+        _ => place::find(request, known).await?,
     };
     match place {
-        Ok(place) => {
-            let folder = format!("the files in \"{}\"", place.root.display());
-            observe(Progress::Reads(Mode::Local, folder));
-            let parent = match request.wanted {
-                Wanted::Full => None,
-                Wanted::Auto | Wanted::Incremental => {
-                    match local::parent::choose(request, known, &place).await? {
-                        Ok(parent) => Some(parent),
-                        Err(why) => {
-                            parent::instead(request, &why, observe)?;
-                            None
-                        }
-                    }
-                }
-            };
-            Ok(Way::Local(Box::new(LocalWay { place, parent })))
-        }
+        Ok(place) => files(request, known, place, observe).await,
         Err(why) if request.reading == Reading::Local => Err(refused(request, &why)),
         Err(why) => {
             observe(Progress::Reads(Mode::Protocol, why));
@@ -87,6 +79,33 @@ pub(super) async fn choose(
             Ok(Way::Protocol(Box::new(None)))
         }
     }
+}
+
+/// Returns the way from files, with what they can stand on.
+async fn files(
+    request: &TakeRequest,
+    known: &Known,
+    place: Place,
+    observe: &mut (dyn FnMut(Progress) + Send),
+) -> Result<Way, Error> {
+    let from = match &place.files {
+        Files::Here(root) => format!("the files in \"{}\"", root.display()),
+        Files::Server(count) => format!("files over {count} SQL connections"),
+    };
+    observe(Progress::Reads(place.files.mode(), from));
+    let parent = match request.wanted {
+        Wanted::Full => None,
+        Wanted::Auto | Wanted::Incremental => {
+            match local::parent::choose(request, known, &place).await? {
+                Ok(parent) => Some(parent),
+                Err(why) => {
+                    parent::instead(request, &why, observe)?;
+                    None
+                }
+            }
+        }
+    };
+    Ok(Way::Files(Box::new(FilesWay { place, parent })))
 }
 
 fn refused(request: &TakeRequest, why: &str) -> Error {

@@ -8,13 +8,14 @@ use pawang_backup::restore::{self, Source, Target, Wanted};
 use pawang_backup::{BackupId, Commit};
 use pawang_postgres::replication::{BackupEvent, BaseBackupOptions, Replication};
 use pawang_postgres::{Environment, Target as Server};
-use pawang_testbed::Version;
+use pawang_testbed::{Version, combinebackup};
 
 use crate::interrupted::written;
+use crate::stock;
 use crate::world::{Made, World, all, now};
 
 /// The first version that sends increments.
-const INCREMENTS: Version = Version(17);
+pub(crate) const INCREMENTS: Version = Version(17);
 pub(crate) const TABLES: [&str; 6] = [
     "CREATE TABLE fact AS SELECT number, md5(number::text) AS word FROM generate_series(1, 20000) AS number",
     "CREATE INDEX fact_word ON fact (word)",
@@ -133,6 +134,77 @@ impl World {
     }
 }
 
+impl World {
+    /// Follows the page about the repository: unpacks each backup of a chain, and combines them by PostgreSQL's own program.
+    fn combined_by_hand(&self, program: &Path, chain: &[&Commit]) -> std::path::PathBuf {
+        let blocks = stock::blocks(stock::SECTION);
+        let [unpack, space, combine, ..] = blocks[..] else {
+            panic!("the section has other blocks now: {blocks:?}");
+        };
+        let (manifest, combine) = combine.split_once('\n').unwrap();
+        let folder = self.cluster.folder("by-hand");
+        let at = |name: &str| folder.join(name).display().to_string();
+        for (number, commit) in chain.iter().enumerate() {
+            let oid = commit.tablespaces[0].oid.to_string();
+            let here = format!("{unpack}{space}{manifest}")
+                .replace(
+                    "/srv/backup/cluster/7300000000000000001-17",
+                    &self.folder.join(self.id.folder()).display().to_string(),
+                )
+                .replace("01JD9Z6Y1N8M3Q4R5S6T7V8W9X", commit.backup.as_str())
+                .replace("/srv/restored", &at(&format!("unpacked-{number}")))
+                .replace("/srv/unpacked-1", &at(&format!("unpacked-{number}")))
+                .replace("/srv/space", &at(&format!("space-{number}")))
+                .replace("16385", &oid);
+            stock::shell(&here);
+        }
+        let combine = combine
+            .replace("pg_combinebackup", &program.display().to_string())
+            .replace("/srv/unpacked-full", &at("unpacked-0"))
+            .replace("/srv/unpacked-", &at("unpacked-"))
+            .replace("/srv/space", &at("space"))
+            .replace("/srv/restored", &at("restored"));
+        stock::shell(&combine);
+        folder.join("restored")
+    }
+}
+
+/// Asserts that two data directories are the same byte for byte, but for what each of both ways to make them writes itself.
+fn same_trees(one: &Path, other: &Path) {
+    const THEIR_OWN: [&str; 4] = [
+        "backup_manifest",
+        "postgresql.auto.conf",
+        "recovery.signal",
+        "pg_wal",
+    ];
+    let tree = |root: &Path| {
+        let mut found = BTreeMap::new();
+        let mut folders = vec![root.to_owned()];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                let name = path.strip_prefix(root).unwrap().display().to_string();
+                if THEIR_OWN.contains(&name.as_str()) {
+                    continue;
+                }
+                match path.is_dir() {
+                    true => folders.push(path),
+                    false => drop(found.insert(name, std::fs::read(&path).unwrap())),
+                }
+            }
+        }
+        found
+    };
+    let (one, other) = (tree(one), tree(other));
+    let names = |files: &BTreeMap<String, Vec<u8>>| files.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(&one), names(&other));
+    let different = one
+        .iter()
+        .filter(|(name, content)| other[*name] != **content);
+    let different: Vec<&String> = different.map(|(name, _)| name).collect();
+    assert_eq!(different, Vec::<&String>::new());
+}
+
 /// Receives a backup into memory: its archives, with the tablespace of each.
 async fn received(
     replication: &mut Replication,
@@ -247,6 +319,11 @@ async fn a_chain_is_the_full_backup_byte_for_byte() {
             .map(|(name, _)| name)
             .collect();
         assert_eq!(different, Vec::<&String>::new(), "{version}");
+        if let Some(program) = combinebackup() {
+            let taken = [&full, &first, &second];
+            let combined = world.combined_by_hand(&program, &taken.map(|it| &it.commit));
+            same_trees(&combined, &chain);
+        }
         let label = std::fs::read_to_string(chain.join("backup_label")).unwrap();
         assert!(
             !label.contains("INCREMENTAL") && label.contains("START WAL LOCATION"),

@@ -1,12 +1,16 @@
 //! Backups are proven by drills, and a drill that finds something wrong says so: one that cannot fail proves nothing.
 
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use pawang_backup::drill::{self, DrillSettings, Drilled, Probe, Scratch, binaries};
 use pawang_backup::repository::{Commit, State};
-use pawang_backup::restore::{REPLAY, Source, Target, UNPACK};
-use pawang_testbed::until;
+use pawang_backup::restore::{self, REPLAY, RestorePlan, Source, Target, UNPACK};
+use pawang_backup::take::{Reading, TakeRequest, take};
+use pawang_postgres::control_file;
+use pawang_testbed::{Stop, until};
 
+use crate::take::request;
 use crate::world::{World, all, asked, now};
 
 const ROWS: u32 = 2_000;
@@ -34,6 +38,10 @@ impl World {
 
     async fn drill(&self, target: Target, probes: Vec<Probe>) -> Drilled {
         let plan = self.plan(target).await;
+        self.drill_as(&plan, probes).await
+    }
+
+    async fn drill_as(&self, plan: &RestorePlan, probes: Vec<Probe>) -> Drilled {
         let settings = DrillSettings {
             scratch: self.scratch("drill"),
             restore_command: self.restore_command(),
@@ -49,7 +57,7 @@ impl World {
             settings.amcheck.is_some(),
             "pg_amcheck is in the package of every server"
         );
-        let drilled = drill::run(&self.repository, &plan, &settings, now())
+        let drilled = drill::run(&self.repository, plan, &settings, now())
             .await
             .unwrap();
         assert!(
@@ -202,6 +210,101 @@ async fn rot_in_the_repository_is_a_problem_of_the_backup() {
         assert_eq!(world.state(&commit).await, State::Taken);
         replace(&path, &good);
     }
+}
+
+fn append(path: &std::path::Path, text: &str) {
+    let mut file = std::fs::File::options().append(true).open(path).unwrap();
+    std::io::Write::write_all(&mut file, text.as_bytes()).unwrap();
+}
+
+#[tokio::test]
+async fn settings_of_the_source_lead_a_drill_nowhere_else() {
+    let (mut world, _) = World::with_table().await;
+    let data = world.cluster.data_directory().to_owned();
+    let pid_file = world.cluster.folder("run").join("source.pid");
+    let lines = format!(
+        "data_directory = '{}'\nexternal_pid_file = '{}'\nshared_preload_libraries = 'not_there'\ninclude_dir = 'more'\n",
+        data.display(),
+        pid_file.display()
+    );
+    let more = world.cluster.folder("data/more");
+    append(&data.join("postgresql.conf"), &lines);
+    replace(
+        &more.join("one.conf"),
+        b"archive_command = 'touch archived'\narchive_mode = on\n",
+    );
+    let read = std::fs::Permissions::from_mode(0o644);
+    std::fs::set_permissions(more.join("one.conf"), read).unwrap();
+    world.backup().await;
+    let inside = world.plan(Target::Immediate).await;
+    world.cluster.sql("postgres", "DROP TABLE fact").await;
+    // A server that is down cannot defend its directory.
+    world.cluster.stop(Stop::Fast).await;
+    let before = control_file::read(&data).unwrap();
+    let probes = || vec![probe("SELECT count(*) FROM public.fact", Some("2000"))];
+    let drilled = world.drill_as(&inside, probes()).await;
+    assert_eq!(drilled.proof.problems, Vec::<String>::new());
+    assert_eq!(control_file::read(&data).unwrap(), before);
+    assert!(!pid_file.exists());
+    // Nor when a person starts what was restored.
+    let into = world.cluster.folder("restored");
+    let restored = restore::run(&world.repository, &inside, &world.options(&into), now()).await;
+    restored.unwrap();
+    let text = std::fs::read_to_string(into.join("postgresql.conf")).unwrap();
+    for name in ["data_directory", "external_pid_file"] {
+        let silenced = format!("# pawang restore: {name} = ");
+        assert!(text.contains(&silenced), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_configuration_outside_of_the_data_directory_is_not_needed() {
+    let (mut world, _) = World::with_table().await;
+    world.cluster.stop(Stop::Fast).await;
+    let folder = world.cluster.move_configuration().to_owned();
+    world.cluster.start_again().await;
+    for reading in [Reading::Protocol, Reading::Local] {
+        let request = TakeRequest {
+            reading,
+            ..request(&world.cluster, &world.repository)
+        };
+        let commit = take(request, &mut |_| {}).await.unwrap();
+        assert_eq!(commit.pages.wrong, 0);
+    }
+    let plan = world.plan(Target::Immediate).await;
+    let probes = vec![probe("SELECT count(*) FROM public.fact", Some("2000"))];
+    let drilled = world.drill_as(&plan, probes).await;
+    assert_eq!(drilled.proof.problems, Vec::<String>::new());
+    assert!(folder.join("postgresql.conf").exists());
+}
+
+#[tokio::test]
+async fn what_the_machine_of_a_drill_lacks_is_told() {
+    let (world, commit) = World::with_table().await;
+    // As on a machine without the package of an extension, and without a locale.
+    let lacking = [
+        "CREATE FUNCTION lost() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+        "UPDATE pg_proc SET prolang = 13, probin = '$libdir/not_there', prosrc = 'lost' WHERE proname = 'lost'",
+        "CREATE DATABASE abroad",
+        "UPDATE pg_database SET datcollate = 'xx_XX.UTF-8', datctype = 'xx_XX.UTF-8' WHERE datname = 'abroad'",
+    ];
+    world.many("postgres", &lacking).await;
+    let second = world.backup().await;
+    let plan = world.plan(Target::Immediate).await;
+    let probes = vec![probe("SELECT public.lost()", Some("1"))];
+    let drilled = world.drill_as(&plan, probes).await;
+    problem(&drilled, "not_there");
+    problem(&drilled, "abroad");
+    problem(&drilled, "locale");
+    assert_eq!(world.state(&second.clone()).await, State::Taken);
+    assert_eq!(world.state(&commit).await, State::Taken);
+    // A file that the configuration includes and that is nowhere: the server's words are told.
+    let configuration = world.cluster.data_directory().join("postgresql.conf");
+    append(&configuration, "include = '/no/such/place/more.conf'\n");
+    world.backup().await;
+    let plan = world.plan(Target::Immediate).await;
+    let drilled = world.drill_as(&plan, Vec::new()).await;
+    problem(&drilled, "/no/such/place/more.conf");
 }
 
 fn replace(path: &std::path::Path, bytes: &[u8]) {

@@ -6,7 +6,7 @@ use std::process::{Child, Command};
 use pawang_backup::Repository;
 use pawang_backup::repository::{BackupKind, MANIFEST};
 use pawang_backup::restore::Target;
-use pawang_backup::take::{Progress, THREADS, take};
+use pawang_backup::take::{Progress, Reading, THREADS, take};
 use pawang_backup::verify::{Depth, VerifySettings, verify};
 use pawang_backup::wal::Catalogue;
 use pawang_core::{ByteSize, Kind, Lsn};
@@ -80,7 +80,8 @@ async fn a_backup_is_killed_while_it_is_taken() {
     }
     let settings = VerifySettings {
         depth: Depth::Pages,
-        share: None,
+        parts: None,
+        pace: None,
         threads: THREADS,
         owner: "test".to_owned(),
         tool: "test".to_owned(),
@@ -88,7 +89,7 @@ async fn a_backup_is_killed_while_it_is_taken() {
     };
     for commit in bed.repository.backups(&whole.cluster).await.unwrap() {
         let proof = verify(&bed.repository, &commit.cluster, &commit.backup, &settings).await;
-        assert_eq!(proof.unwrap().problems, Vec::<String>::new());
+        assert_eq!(proof.unwrap().unwrap().problems, Vec::<String>::new());
     }
 }
 
@@ -125,6 +126,35 @@ async fn a_server_dies_while_it_is_backed_up() {
         let after = bed.repository.backups(&id).await.unwrap();
         assert_eq!(after.len(), before.len() + 1, "only the whole one counts");
     }
+}
+
+#[tokio::test]
+async fn what_went_away_meanwhile_is_not_committed() {
+    let mut bed = Bed::new(&Setup::default()).await;
+    for (reading, object) in [
+        (Reading::Protocol, "part-00000.tar.zst"),
+        (Reading::Protocol, MANIFEST),
+        (Reading::Local, "relation_files.zst"),
+    ] {
+        bed.reading = reading;
+        let request = bed.request();
+        let name = request.backup.to_string();
+        let folder = bed.folder.path().to_owned();
+        let mut observe = |progress| {
+            if let Progress::Wal { fetching: true, .. } = progress {
+                let cluster = std::fs::read_dir(folder.join("cluster")).unwrap();
+                let cluster = cluster.flatten().next().unwrap().path();
+                std::fs::remove_file(cluster.join("backup").join(&name).join(object)).unwrap();
+            }
+        };
+        let report = take(request, &mut observe).await.unwrap_err().report();
+        assert_eq!(report.kind, Kind::Refused, "{report}");
+        let told = format!("{object}\" is not there");
+        assert!(report.to_string().contains(&told), "{report}");
+        let id = bed.repository.clusters().await.unwrap()[0];
+        assert_eq!(bed.repository.backups(&id).await.unwrap(), []);
+    }
+    bed.take().await;
 }
 
 #[tokio::test]
@@ -183,7 +213,7 @@ async fn a_commit_that_rots_hides_its_own_backup_only() {
 }
 
 /// Runs a program of the server on its data directory, as its owner.
-fn as_owner(cluster: &Cluster, program: &str, words: &[&str]) {
+pub(crate) fn as_owner(cluster: &Cluster, program: &str, words: &[&str]) {
     use std::os::unix::fs::MetadataExt;
     use std::os::unix::process::CommandExt;
     let data = cluster.data_directory();

@@ -186,6 +186,7 @@ async fn the_newest_that_is_proven_outlives_any_policy() {
         ended_at: Timestamp::now(),
         state: State::Proven,
         whole: true,
+        parts: Vec::new(),
         by: ProvenBy::Drill,
         problems: Vec::new(),
         target: Some("the end".to_owned()),

@@ -11,8 +11,8 @@ use pawang_testbed::{Client, Stop, Version, installations, versions};
 
 use crate::chain::{CHANGES, LATER_CHANGES, TABLES, relations};
 use crate::take::{
-    Bed, TPC_B, corrupt_page, killed, request, standby, tablespaces, take_as, target, under_load,
-    verify_by_stock_tool,
+    Bed, READER, TPC_B, corrupt_page, grant_reading, killed, request_to, standby, tablespaces,
+    take_as, target, under_load, verify_by_stock_tool,
 };
 use crate::world::World;
 
@@ -74,7 +74,7 @@ async fn without_its_session_there_is_no_backup() {
 }
 
 /// Makes relations, fills, cuts and drops them until it is told to stop.
-async fn come_and_go(client: Client, stop: &AtomicBool) -> u64 {
+pub(crate) async fn come_and_go(client: Client, stop: &AtomicBool) -> u64 {
     let mut rounds = 0;
     while !stop.load(Ordering::Relaxed) {
         let round = [
@@ -97,8 +97,14 @@ async fn come_and_go(client: Client, stop: &AtomicBool) -> u64 {
 
 #[tokio::test]
 async fn relations_that_come_and_go_do_no_harm() {
-    for version in versions() {
-        let bed = Bed::read_by(version, Reading::Local).await;
+    coming_and_going(&versions(), Reading::Local).await;
+}
+
+pub(crate) async fn coming_and_going(versions: &[Version], reading: Reading) {
+    for version in versions.iter().copied() {
+        let bed = Bed::read_by(version, reading).await;
+        // Its checkpoints leave no time to fetch WAL, where no slot keeps it.
+        bed.cluster.set("wal_keep_size", Some("1GB")).await;
         bed.cluster.sql("postgres", TPC_B).await;
         bed.cluster
             .sql("postgres", "CREATE TABLE staying (g int)")
@@ -128,15 +134,19 @@ async fn relations_that_come_and_go_do_no_harm() {
 }
 
 /// Has a backup of a world's server taken from its files.
-fn of_files(world: &World, wanted: Wanted) -> TakeRequest {
+fn of_files(world: &World, wanted: Wanted, reading: Reading) -> TakeRequest {
+    let url = match reading {
+        Reading::Lanes => world.cluster.url_as(READER, "postgres"),
+        _ => world.cluster.url("postgres"),
+    };
     TakeRequest {
         wanted,
-        reading: Reading::Local,
-        ..request(&world.cluster, &world.repository)
+        reading,
+        ..request_to(&url, &world.repository)
     }
 }
 
-fn without_increments() -> Vec<Version> {
+pub(crate) fn without_increments() -> Vec<Version> {
     let installed = installations().iter().map(|found| found.version);
     installed
         .filter(|version| WITHOUT_INCREMENTS.contains(version))
@@ -171,8 +181,13 @@ async fn same_when_stopped(mut world: World, commit: &Commit) {
 
 #[tokio::test]
 async fn increments_of_pages_are_the_stopped_server_byte_for_byte() {
+    increments(Reading::Local, Mode::Local).await;
+}
+
+pub(crate) async fn increments(reading: Reading, mode: Mode) {
     for version in without_increments() {
         let world = World::with(version, &[("autovacuum", "off")]).await;
+        grant_reading(&world.cluster).await;
         let space = world.cluster.folder("space");
         let space = format!("CREATE TABLESPACE cold LOCATION '{}'", space.display());
         world.many("postgres", &[&space]).await;
@@ -185,12 +200,12 @@ async fn increments_of_pages_are_the_stopped_server_byte_for_byte() {
         world.many("postgres", &copied).await;
         let old = "CREATE TABLE old AS SELECT generate_series(1, 5000) AS number";
         world.many("copied", &[old, "VACUUM old"]).await;
-        let full = take(of_files(&world, Wanted::Full), &mut |_| {})
+        let full = take(of_files(&world, Wanted::Full, reading), &mut |_| {})
             .await
             .unwrap();
         assert!(full.relation_files.is_some());
         world.many("postgres", &CHANGES).await;
-        let first = take(of_files(&world, Wanted::Incremental), &mut |_| {})
+        let first = take(of_files(&world, Wanted::Incremental, reading), &mut |_| {})
             .await
             .unwrap();
         assert_eq!(first.parent.as_ref(), Some(&full.backup));
@@ -209,14 +224,11 @@ async fn increments_of_pages_are_the_stopped_server_byte_for_byte() {
                 .many(database, &["VACUUM (FREEZE)", "CHECKPOINT"])
                 .await;
         }
-        let second = take(of_files(&world, Wanted::Auto), &mut |_| {})
+        let second = take(of_files(&world, Wanted::Auto, reading), &mut |_| {})
             .await
             .unwrap();
         assert_eq!(second.parent.as_ref(), Some(&first.backup));
-        assert_eq!(
-            (second.mode, second.kind),
-            (Mode::Local, BackupKind::Incremental)
-        );
+        assert_eq!((second.mode, second.kind), (mode, BackupKind::Incremental));
         assert_eq!((first.pages.wrong, second.pages.wrong), (0, 0));
         let bytes = |parts: &[pawang_backup::repository::Part]| {
             parts.iter().map(|part| part.raw_bytes).sum::<u64>()

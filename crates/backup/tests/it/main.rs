@@ -5,13 +5,17 @@
     reason = "tests stand where the binary stands: they say what time it is"
 )]
 
+mod between;
 mod chain;
+mod clean;
 mod delta;
 mod drill;
 mod failures;
 mod faults;
+mod full_disk;
 mod get;
 mod interrupted;
+mod lanes;
 mod leases;
 mod ledger;
 mod local;
@@ -23,7 +27,9 @@ mod repository;
 mod restore;
 mod s3;
 mod seal;
+mod sizes;
 mod stock;
 mod take;
+mod torn;
 mod verify;
 mod world;

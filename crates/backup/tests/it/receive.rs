@@ -14,7 +14,7 @@ use pawang_backup::wal::{Listing, SegmentName, Timeline, gap};
 use pawang_backup::{ClusterId, Error, Repository};
 use pawang_core::{Kind, Lsn};
 use pawang_postgres::{Environment, Target};
-use pawang_testbed::{Cluster, Setup, until, versions};
+use pawang_testbed::{Cluster, Setup, Version, until, versions};
 use tokio::sync::watch;
 
 /// The test bed's clusters have small segments.
@@ -381,18 +381,28 @@ async fn two_promotions_while_it_was_away() {
     }
 }
 
+/// Receives until a table that is written meanwhile is durable; returns where that ends, and what was told.
+async fn received(options: &ReceiveOptions, server: &Cluster) -> (Lsn, Vec<Progress>) {
+    let mut end = Lsn(0);
+    let (ended, progress) = during(options, async |told: &Told| {
+        until("it streams", async || {
+            told.any(|p| matches!(p, Progress::Started { .. }))
+        })
+        .await;
+        end = write(server).await;
+        until("all is durable", async || told.flushed(end)).await;
+    })
+    .await;
+    ended.unwrap();
+    (end, progress)
+}
+
 #[tokio::test]
 async fn a_hole_is_written_down() {
     for server in start(&[]).await {
         let place = Place::new();
         let options = place.options(&server.url("postgres"));
-        let mut before = Lsn(0);
-        let (ended, progress) = during(&options, async |told: &Told| {
-            before = write(&server).await;
-            until("all is durable", async || told.flushed(before)).await;
-        })
-        .await;
-        ended.unwrap();
+        let (before, progress) = received(&options, &server).await;
         let cluster = cluster_id(&progress);
         server
             .sql("postgres", "SELECT pg_drop_replication_slot('pawang')")
@@ -401,17 +411,7 @@ async fn a_hole_is_written_down() {
             let turn = "CREATE TABLE gone (); DROP TABLE gone; SELECT pg_switch_wal(); CHECKPOINT";
             server.sql("postgres", turn).await;
         }
-        let mut end = Lsn(0);
-        let (ended, progress) = during(&options, async |told: &Told| {
-            until("it streams", async || {
-                told.any(|p| matches!(p, Progress::Started { .. }))
-            })
-            .await;
-            end = write(&server).await;
-            until("all is durable", async || told.flushed(end)).await;
-        })
-        .await;
-        ended.unwrap();
+        let (end, progress) = received(&options, &server).await;
         let told = progress.iter().find_map(|progress| match progress {
             Progress::Gap(gap) => Some(gap.clone()),
             _ => None,
@@ -440,15 +440,14 @@ async fn a_slot_that_the_server_gave_up_is_a_hole() {
     for server in start(&[]).await {
         let place = Place::new();
         let options = place.options(&server.url("postgres"));
-        let mut before = Lsn(0);
-        let (ended, progress) = during(&options, async |told: &Told| {
-            before = write(&server).await;
-            until("all is durable", async || told.flushed(before)).await;
-        })
-        .await;
-        ended.unwrap();
+        let (before, progress) = received(&options, &server).await;
         let cluster = cluster_id(&progress);
-        server.set("max_slot_wal_keep_size", Some("1MB")).await;
+        // Because it keeps too much or, where the server can say so, because nobody came for too long.
+        let (setting, value) = match server.version() >= Version(18) {
+            true => ("idle_replication_slot_timeout", "1s"),
+            false => ("max_slot_wal_keep_size", "1MB"),
+        };
+        server.set(setting, Some(value)).await;
         until("the slot is lost", async || {
             let turn = "CREATE TABLE gone (); DROP TABLE gone; SELECT pg_switch_wal(); CHECKPOINT";
             server.sql("postgres", turn).await;
@@ -456,17 +455,7 @@ async fn a_slot_that_the_server_gave_up_is_a_hole() {
             server.sql("postgres", status).await[0][0].as_deref() == Some("lost")
         })
         .await;
-        let mut end = Lsn(0);
-        let (ended, progress) = during(&options, async |told: &Told| {
-            until("it streams", async || {
-                told.any(|p| matches!(p, Progress::Started { .. }))
-            })
-            .await;
-            end = write(&server).await;
-            until("all is durable", async || told.flushed(end)).await;
-        })
-        .await;
-        ended.unwrap();
+        let (end, progress) = received(&options, &server).await;
         let told = progress.iter().any(|p| matches!(p, Progress::Gap(_)));
         assert!(told, "{progress:?}");
         let recorded = gap::gaps(&place.repository, &cluster).await.unwrap();
@@ -584,6 +573,62 @@ async fn another_story_and_a_repository_that_is_away() {
         std::fs::read(kept.expect("the difference is told")).unwrap(),
         bytes
     );
+}
+
+/// Returns how many bytes of WAL are in the spool.
+fn spooled(place: &Place) -> u64 {
+    let folders = std::fs::read_dir(place.spool()).into_iter().flatten();
+    let files = folders.flat_map(|folder| std::fs::read_dir(folder.unwrap().path()).unwrap());
+    // One may be on its way into the repository, and gone.
+    files
+        .filter_map(|file| file.unwrap().metadata().ok())
+        .map(|found| found.len())
+        .sum()
+}
+
+#[tokio::test]
+async fn the_spool_has_a_bound_and_the_server_keeps_the_rest() {
+    const BOUND: u64 = 3 * SEGMENT_BYTES as u64;
+    /// The segment that grows, and what may come at once.
+    const MORE: u64 = SEGMENT_BYTES as u64 + (4 << 20);
+    let server = Cluster::start(&Setup {
+        settings: &[("wal_keep_size", "1GB")],
+        ..Setup::default()
+    })
+    .await;
+    let place = Place::new();
+    let mut options = place.options(&server.url("postgres"));
+    options.spool_bytes_max = BOUND;
+    let from = position(&server, FLUSHED).await;
+    let repository = place.folder.path().join("repository");
+    let away = place.folder.path().join("away");
+    let mut end = Lsn(0);
+    let (ended, progress) = during(&options, async |told: &Told| {
+        until("it streams", async || {
+            told.any(|p| matches!(p, Progress::Started { .. }))
+        })
+        .await;
+        std::fs::rename(&repository, &away).unwrap();
+        std::fs::write(&repository, "not a folder").unwrap();
+        for _ in 0..20 {
+            end = write(&server).await;
+            assert!(spooled(&place) <= BOUND + MORE, "{}", spooled(&place));
+        }
+        assert!(end.bytes_since(from) > 2 * (BOUND + MORE));
+        until("the spool is full", async || spooled(&place) >= BOUND).await;
+        let kept = "SELECT (flush_lsn < pg_current_wal_flush_lsn())::text, wal_status FROM pg_stat_replication, pg_replication_slots";
+        let rows = server.sql("postgres", kept).await;
+        assert_eq!(rows[0][0].as_deref(), Some("true"));
+        assert!(!told.flushed(end) && spooled(&place) <= BOUND + MORE);
+        std::fs::remove_file(&repository).unwrap();
+        std::fs::rename(&away, &repository).unwrap();
+        until("all of it is durable", async || told.flushed(end)).await;
+    })
+    .await;
+    ended.unwrap();
+    let wrong = |p: &Progress| matches!(p, Progress::Gap(_) | Progress::Diverged { .. });
+    assert!(!progress.iter().any(wrong), "{progress:?}");
+    is_kept(&place, &server, &cluster_id(&progress), from, end).await;
 }
 
 /// The process that is killed: a receiver until then; nothing when tests run.

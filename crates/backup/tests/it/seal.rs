@@ -130,6 +130,7 @@ async fn a_sealed_backup_is_restored_with_the_key_and_refused_without() {
             &settings(Depth::Hashed),
         )
         .await
+        .unwrap()
         .unwrap();
         assert_eq!((hashed.state, hashed.problems), (State::Hashed, Vec::new()));
         locked(

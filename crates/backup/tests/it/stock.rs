@@ -38,7 +38,8 @@ fn blocks_of(section: &str, language: &str) -> Vec<&'static str> {
         .collect()
 }
 
-fn shell(script: &str) {
+/// Runs a script of the page.
+pub(crate) fn shell(script: &str) {
     let output = Command::new("/bin/sh")
         .args(["-euc", script])
         .output()

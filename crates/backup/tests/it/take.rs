@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use pawang_backup::repository::{BackupKind, Held, LeaseFacts, MANIFEST};
-use pawang_backup::take::{Owner, Progress, Reading, THREADS, TakeRequest, Wanted, take};
+use pawang_backup::take::{LANES, Owner, Progress, Reading, THREADS, TakeRequest, Wanted, take};
 use pawang_backup::wal::Listing;
 use pawang_backup::{BackupId, Commit, Repository};
 use pawang_core::{ByteSize, Kind, Report};
@@ -45,17 +45,35 @@ impl Bed {
 
     /// A cluster of a version whose files are read in a way.
     pub(crate) async fn read_by(version: Version, reading: Reading) -> Bed {
-        Bed {
+        let bed = Bed {
             reading,
             ..Bed::new(&on(version)).await
+        };
+        if reading == Reading::Lanes {
+            bed.grant().await;
         }
+        bed
     }
 
     pub(crate) fn request(&self) -> TakeRequest {
+        self.request_of(&self.cluster)
+    }
+
+    /// Asks for a backup of this cluster or a standby of it, over SQL by a role that may nothing else.
+    pub(crate) fn request_of(&self, cluster: &Cluster) -> TakeRequest {
+        let url = match self.reading {
+            Reading::Lanes => cluster.url_as(READER, "postgres"),
+            _ => cluster.url("postgres"),
+        };
         TakeRequest {
             reading: self.reading,
-            ..request(&self.cluster, &self.repository)
+            ..request_to(&url, &self.repository)
         }
+    }
+
+    /// Makes the role that reads files over SQL.
+    pub(crate) async fn grant(&self) {
+        grant_reading(&self.cluster).await;
     }
 
     pub(crate) async fn take(&self) -> Commit {
@@ -123,6 +141,22 @@ impl Bed {
     }
 }
 
+/// The role that may read files over SQL, and neither replicate nor anything else.
+pub(crate) const READER: &str = "reader";
+
+/// Makes that role, as the documentation says.
+pub(crate) async fn grant_reading(cluster: &Cluster) {
+    let backup = match cluster.version() >= Version(15) {
+        true => "pg_backup_start(text, boolean), pg_backup_stop(boolean)",
+        false => "pg_start_backup(text, boolean, boolean), pg_stop_backup(boolean, boolean)",
+    };
+    let sql = format!(
+        "CREATE ROLE {READER} LOGIN; GRANT EXECUTE ON FUNCTION pg_read_binary_file(text, bigint, bigint, boolean),
+        pg_ls_dir(text, boolean, boolean), pg_stat_file(text, boolean), {backup} TO {READER}"
+    );
+    cluster.sql("postgres", &sql).await;
+}
+
 pub(crate) fn request(cluster: &Cluster, repository: &Repository) -> TakeRequest {
     request_to(&cluster.url("postgres"), repository)
 }
@@ -146,6 +180,7 @@ pub(crate) fn request_to(url: &str, repository: &Repository) -> TakeRequest {
         checkpoint_fast: true,
         rate_max: None,
         store_rate: None,
+        lanes: LANES,
         threads: THREADS,
         wal_wait: Duration::from_secs(2),
         tool: "pawang test".to_owned(),
@@ -466,10 +501,7 @@ pub(crate) async fn standby(versions: &[Version], reading: Reading) {
         let primary = Bed::read_by(version, reading).await;
         primary.cluster.sql("postgres", TPC_B).await;
         let standby = primary.cluster.standby("standby").await;
-        let of_standby = || TakeRequest {
-            reading,
-            ..request(&standby, &primary.repository)
-        };
+        let of_standby = || primary.request_of(&standby);
         let commit = take(of_standby(), &mut |_| {}).await.unwrap();
         assert!(commit.server.standby && commit.pages.wrong == 0);
         let into = tempfile::tempdir().unwrap();
@@ -517,6 +549,7 @@ async fn a_backup_that_was_killed_does_not_stand_in_the_way() {
 pub(crate) async fn killed(reading: Reading) {
     let mut bed = Bed::new(&Setup::default()).await;
     bed.reading = reading;
+    bed.grant().await;
     bed.cluster.sql("postgres", TPC_B).await;
     let mut slow = bed.request();
     slow.rate_max = Some(ByteSize(4 << 20));

@@ -1,19 +1,24 @@
 //! A backup of a real server is read again: whole, damaged as it is stored, and damaged before it was stored.
 
 use std::fs;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::SeqCst;
 
 use jiff::Timestamp;
 use pawang_backup::Commit;
-use pawang_backup::repository::{Proof, State};
+use pawang_backup::repository::{Proof, Rate, State};
+use pawang_backup::rolling;
 use pawang_backup::take::tar::{MemberKind, Piece, Splitter};
-use pawang_backup::verify::{Depth, Share, VerifySettings, verify};
+use pawang_backup::verify::{Depth, Pace, VerifySettings, verify};
 use pawang_backup::wal::Listing;
 use pawang_testbed::{Setup, versions};
 use sha2::{Digest, Sha256};
 
 use crate::take::Bed;
+use crate::world::World;
 
 const TABLE: &str =
     "CREATE TABLE t AS SELECT g AS a, repeat('x', 200) AS b FROM generate_series(1, 20000) AS g";
@@ -21,7 +26,8 @@ const TABLE: &str =
 pub(crate) fn settings(depth: Depth) -> VerifySettings {
     VerifySettings {
         depth,
-        share: None,
+        parts: None,
+        pace: None,
         threads: NonZeroUsize::new(2).unwrap(),
         owner: "test".to_owned(),
         tool: "pawang test".to_owned(),
@@ -32,7 +38,7 @@ pub(crate) fn settings(depth: Depth) -> VerifySettings {
 pub(crate) async fn looked(bed: &Bed, commit: &Commit, depth: Depth) -> Proof {
     let settings = settings(depth);
     let proof = verify(&bed.repository, &commit.cluster, &commit.backup, &settings);
-    proof.await.unwrap()
+    proof.await.unwrap().unwrap()
 }
 
 fn path(bed: &Bed, commit: &Commit, name: &str) -> PathBuf {
@@ -78,19 +84,66 @@ async fn a_backup_is_read_again() {
             let standing = bed.repository.standing(&commit.cluster, &commit.backup);
             assert_eq!(standing.await.unwrap().state, state);
         }
-        let share = VerifySettings {
-            share: Some(Share {
-                turn: 8,
-                of: NonZeroUsize::new(7).unwrap(),
-            }),
-            ..settings(Depth::Pages)
-        };
-        let proof = verify(&bed.repository, &commit.cluster, &commit.backup, &share);
-        let proof = proof.await.unwrap();
-        assert!(!proof.whole && proof.problems.is_empty(), "{proof:?}");
         let leases = bed.repository.leases(&commit.cluster, "w").await.unwrap();
         assert_eq!(leases, []);
     }
+}
+
+#[tokio::test]
+async fn a_share_is_read_slowly_and_ends_when_it_is_told_to() {
+    let world = World::new(versions()[0]).await;
+    let commit = world.backup().await;
+    assert!(commit.parts.len() > 3, "{}", commit.parts.len());
+    let names: Vec<String> = commit.parts.iter().map(|part| part.name.clone()).collect();
+    let paced = |parts: &[String], looks: usize| {
+        let left = AtomicUsize::new(looks);
+        let go_on = move || {
+            left.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1))
+                .is_ok()
+        };
+        VerifySettings {
+            parts: Some(parts.to_vec()),
+            pace: Some(Arc::new(Pace {
+                rate: Rate::new(NonZeroU64::new(1 << 40).unwrap()),
+                go_on: Box::new(go_on),
+            })),
+            threads: NonZeroUsize::MIN,
+            ..settings(Depth::Hashed)
+        }
+    };
+    let verified = async |parts: &[String], looks| {
+        let settings = paced(parts, looks);
+        let proof = verify(&world.repository, &world.id, &commit.backup, &settings);
+        proof.await.unwrap()
+    };
+    assert_eq!(
+        verified(&names, 0).await,
+        None,
+        "it was told to end at once"
+    );
+    let proof = verified(&names[1..3], usize::MAX).await.unwrap();
+    assert_eq!(proof.parts, names[1..3]);
+    assert!(!proof.whole && proof.problems.is_empty(), "{proof:?}");
+    let part_bytes = usize::try_from(commit.parts[0].bytes).unwrap();
+    let looks = part_bytes / (128 << 10) + 3;
+    let proof = verified(&names, looks).await.unwrap();
+    assert_eq!(proof.parts, names[..1], "what was begun is given up");
+    let proofs = world.repository.proofs(&world.id, &commit.backup).await;
+    let proofs = proofs.unwrap();
+    let mut read = rolling::reads(&commit, proofs.iter());
+    read.sort();
+    let never = read
+        .iter()
+        .filter(|read| read.at == commit.ended_at)
+        .count();
+    assert_eq!(never, names.len() - 3);
+    let newest: Vec<&str> = read[never..]
+        .iter()
+        .map(|read| read.part.as_str())
+        .collect();
+    assert_eq!(newest, [&names[1], &names[2], &names[0]]);
+    let all = verified(&names, usize::MAX).await.unwrap();
+    assert!(all.whole && all.parts == names, "{all:?}");
 }
 
 #[tokio::test]

@@ -110,6 +110,11 @@ impl World {
 
     /// Takes a backup while the server runs, and archives the WAL that it needs.
     pub(crate) async fn backup(&self) -> Commit {
+        self.backup_with(|_control| ()).await
+    }
+
+    /// Takes a backup whose `pg_control` somebody changed.
+    pub(crate) async fn backup_with(&self, change: impl FnOnce(&mut [u8])) -> Commit {
         static NUMBER: AtomicU8 = AtomicU8::new(1);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let started_at = now();
@@ -143,8 +148,10 @@ impl World {
             "backup_label".to_owned(),
             Some(stopped[1].clone().into_bytes()),
         ));
-        let control = std::fs::read(self.cluster.data_directory().join("global/pg_control"));
-        files.push(("global/pg_control".to_owned(), Some(control.unwrap())));
+        let control = self.cluster.data_directory().join("global/pg_control");
+        let mut control = std::fs::read(control).unwrap();
+        change(&mut control);
+        files.push(("global/pg_control".to_owned(), Some(control)));
         let id = BackupId::new(started_at, [number; 10]);
         let parts = self.parts(&id, files, spaces).await;
         self.archive().await;
@@ -261,24 +268,13 @@ impl World {
     /// Stores the beginning of the current segment as a receiver does.
     pub(crate) async fn store_live_tail(&self) {
         self.cluster.sql("postgres", "CHECKPOINT").await;
-        let flushed: Lsn = self
-            .text("SELECT pg_current_wal_flush_lsn()")
-            .await
-            .parse()
-            .unwrap();
-        let name = SegmentName::holding(Timeline(1), flushed, self.segment_bytes);
-        let path = self
-            .cluster
-            .data_directory()
-            .join("pg_wal")
-            .join(name.to_string());
-        let length = flushed.bytes_since(name.start(self.segment_bytes));
-        let bytes = &std::fs::read(path).unwrap()[..usize::try_from(length).unwrap()];
-        let object = self.id.live(&name, 0, u32::try_from(length).unwrap());
-        let frame = zstd::encode_all(bytes, 1).unwrap();
-        let digest = |frame: &[u8]| Ok(Sha256::digest(frame).into());
-        let created = self.repository.create_data(&object, frame.into(), digest);
-        created.await.unwrap();
+        live_tail(
+            &self.cluster,
+            &self.id,
+            &self.repository,
+            self.segment_bytes,
+        )
+        .await;
     }
 
     /// Returns the file of the archived segment that holds a position.
@@ -357,6 +353,30 @@ impl World {
         scratch.start(Duration::from_secs(60)).await.unwrap();
         scratch
     }
+}
+
+/// Stores the beginning of the segment that a server writes, as a receiver does.
+pub(crate) async fn live_tail(
+    cluster: &Cluster,
+    id: &ClusterId,
+    repository: &Repository,
+    segment_bytes: u32,
+) {
+    let flushed = "SELECT pg_current_wal_flush_lsn()";
+    let flushed = cluster.sql("postgres", flushed).await[0][0].clone();
+    let flushed: Lsn = flushed.unwrap().parse().unwrap();
+    let name = SegmentName::holding(Timeline(1), flushed, segment_bytes);
+    let path = cluster
+        .data_directory()
+        .join("pg_wal")
+        .join(name.to_string());
+    let length = flushed.bytes_since(name.start(segment_bytes));
+    let bytes = &std::fs::read(path).unwrap()[..usize::try_from(length).unwrap()];
+    let object = id.live(&name, 0, u32::try_from(length).unwrap());
+    let frame = zstd::encode_all(bytes, 1).unwrap();
+    let digest = |frame: &[u8]| Ok(Sha256::digest(frame).into());
+    let created = repository.create_data(&object, frame.into(), digest);
+    created.await.unwrap();
 }
 
 /// Writes an object beside parts, as the manifest is written.

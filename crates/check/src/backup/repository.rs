@@ -1,6 +1,6 @@
 //! Repositories of Pawang: what could be restored from them, how soon, and how much would be lost.
 
-use pawang_core::backup::{REPOSITORY_PREFIX, UNIMPORTANT_BYTES};
+use pawang_core::backup::{DRILL_PREFIX, REPOSITORY_PREFIX, UNIMPORTANT_BYTES};
 use pawang_core::{Blind, ByteSize, Level, Missing, Row, Timestamp, Unit};
 
 use super::unseen;
@@ -104,57 +104,113 @@ pub(super) fn wal_gap(view: &View<'_>) -> Result<Vec<Observation>, Missing> {
 }
 
 pub(super) fn drill_age(view: &View<'_>) -> Result<Vec<Observation>, Missing> {
-    repositories(view, |row, _| {
+    let instance = &view.facts.instance.name;
+    let own = repositories(view, |row, _| {
         // Without a backup there is nothing to prove, and backup-age says so.
-        row.time("newest_backup_at")?;
-        let promised = row.float("drill_every_seconds").unwrap_or(f64::INFINITY);
-        let proven = row.time("proven_at");
-        let since = age(view.now, proven.unwrap_or(Timestamp::UNIX_EPOCH));
-        let failed = row.flag("drill_passed") == Some(false);
-        let backup = row.text("proven_backup").unwrap_or_default();
-        let (level, title) = match proven {
-            _ if failed => (
+        row.time("newest_backup_at")
+            .or_else(|| row.time("drill_at"))?;
+        let remedy = format!("pawang drill run -i {instance} --repository {}", name(row));
+        Some(drilled(view, row, name(row), remedy))
+    });
+    let rows = view.facts.sightings.iter().filter_map(|sighting| {
+        sighting.collector.strip_prefix(DRILL_PREFIX)?;
+        sighting.seen.as_ref().ok()?.first()
+    });
+    let others = rows.map(|row| {
+        let word = |column| row.text(column).unwrap_or_default().to_owned();
+        let (tool, set) = (word("tool"), word("set"));
+        let remedy = format!("pawang drill run -i {instance} --repository {tool} --stanza {set}");
+        drilled(view, row, format!("{tool} {set}"), remedy)
+    });
+    let others: Vec<Observation> = others.collect();
+    match own {
+        Err(Missing::NotApplicable(_)) if !others.is_empty() => Ok(others),
+        own => own.map(|own| own.into_iter().chain(others).collect()),
+    }
+}
+
+/// Grades the last drill of backups, and the last one that proved something, against what was promised.
+fn drilled(view: &View<'_>, row: Row<'_>, object: String, remedy: String) -> Observation {
+    let promised = row.float("drill_every_seconds").unwrap_or(f64::INFINITY);
+    let proven = row.time("proven_at");
+    let since = age(view.now, proven.unwrap_or(Timestamp::UNIX_EPOCH));
+    let failed = row.flag("drill_passed") == Some(false);
+    let backup = row.text("proven_backup").unwrap_or_default();
+    let (level, title) = match proven {
+        _ if failed => (
+            Level::Critical,
+            format!(
+                "the last restore from \"{object}\" failed: {}",
+                row.text("drill_detail").unwrap_or_default()
+            ),
+        ),
+        None => (
+            Level::Warning,
+            format!("no backup in \"{object}\" was ever proven by a restore"),
+        ),
+        Some(_) => {
+            let level = overdue(since, promised);
+            let (since, promised) = (show(since), show(promised));
+            let title = format!(
+                "\"{backup}\" was the last backup that a restore proved, {since} ago; {promised} are promised"
+            );
+            (level, title)
+        }
+    };
+    Observation {
+        object,
+        value: since,
+        level: Some(level),
+        title,
+        since: proven,
+        evidence: row.evidence(&["drill_at", "drill_passed", "drill_detail", "proven_backup"]),
+        remedy: Some(remedy),
+    }
+}
+
+pub(super) fn verify_age(view: &View<'_>) -> Result<Vec<Observation>, Missing> {
+    repositories(view, |row, _| {
+        // Where nothing is stored, nothing rots.
+        let read_since = row.time("read_since")?;
+        let promised = row.float("verify_every_seconds").unwrap_or(f64::INFINITY);
+        let since = age(view.now, read_since);
+        let (level, title) = match row.list("rotten") {
+            [first, ..] => (
                 Level::Critical,
                 format!(
-                    "the last restore from \"{}\" failed: {}",
-                    name(row),
-                    row.text("drill_detail").unwrap_or_default()
-                ),
-            ),
-            None => (
-                Level::Warning,
-                format!(
-                    "no backup in \"{}\" was ever proven by a restore",
+                    "a backup in \"{}\" is not what was stored: {first}",
                     name(row)
                 ),
             ),
-            Some(_) => {
-                let level = match since / promised {
-                    share if share > OVERDUE => Level::Critical,
-                    share if share > 1.0 => Level::Warning,
-                    _ => Level::Ok,
-                };
-                let (since, promised) = (show(since), show(promised));
-                let title = format!(
-                    "\"{backup}\" was the last backup that a restore proved, {since} ago; {promised} are promised"
-                );
-                (level, title)
-            }
+            [] => (
+                overdue(since, promised),
+                format!(
+                    "what was not read again for longest in \"{}\" was written or read {} ago; {} are promised",
+                    name(row),
+                    show(since),
+                    show(promised)
+                ),
+            ),
         };
         Some(Observation {
             object: name(row),
             value: since,
             level: Some(level),
             title,
-            since: proven,
-            evidence: row.evidence(&["drill_at", "drill_passed", "drill_detail", "proven_backup"]),
-            remedy: Some(format!(
-                "pawang drill run -i {} --repository {}",
-                view.facts.instance.name,
-                name(row)
-            )),
+            since: Some(read_since),
+            evidence: row.evidence(&["read_since", "rotten"]),
+            ..Observation::default()
         })
     })
+}
+
+/// Grades what is older than promised.
+fn overdue(since: f64, promised: f64) -> Level {
+    match since / promised {
+        share if share > OVERDUE => Level::Critical,
+        share if share > 1.0 => Level::Warning,
+        _ => Level::Ok,
+    }
 }
 
 pub(super) fn repository_space(view: &View<'_>) -> Result<Vec<Observation>, Missing> {

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 use pawang_core::backup::{
-    BackupFacts, BackupPromise, BackupState, BackupSummary, ProofSummary, RepositoryFacts, Survey,
-    WalGap, WalInterval, WalSummary,
+    BackupFacts, BackupPromise, BackupState, BackupSummary, OtherDrill, ProofSummary,
+    RepositoryFacts, Survey, WalGap, WalInterval, WalSummary,
 };
 use pawang_core::{Blind, Level, Lsn, Outcome, Timestamp};
 use pawang_testbed::{Cluster, Setup, until};
@@ -13,10 +13,11 @@ use pawang_testbed::{Cluster, Setup, until};
 use crate::watch::{Watch, now};
 
 const DAY: Duration = Duration::from_secs(86_400);
-const OF_REPOSITORIES: [&str; 6] = [
+const OF_REPOSITORIES: [&str; 7] = [
     "backup-age",
     "wal-gap",
     "drill-age",
+    "verify-age",
     "repository-space",
     "rpo",
     "rto",
@@ -54,6 +55,8 @@ fn healthy(here: Lsn) -> BackupFacts {
         pages_checked: 9,
         pages_wrong: 0,
         proofs: vec![drill(60, true)],
+        read_since: Some(at),
+        rotten: None,
         held: None,
         marked_at: None,
         fate: "it is the newest".to_owned(),
@@ -86,10 +89,12 @@ fn healthy(here: Lsn) -> BackupFacts {
             survey: Ok(survey),
             troubles: Vec::new(),
         }],
+        others: Vec::new(),
         promise: BackupPromise {
             rpo: Some(Duration::from_secs(60)),
             rto: Some(Duration::from_secs(600)),
             drill_every: 7 * DAY,
+            verify_every: 30 * DAY,
             slot: None,
         },
     }
@@ -115,6 +120,7 @@ async fn repositories_are_judged_by_what_is_in_them() {
     for id in [
         "wal-gap",
         "drill-age",
+        "verify-age",
         "repository-space",
         "rpo",
         "rto",
@@ -156,15 +162,7 @@ async fn repositories_are_judged_by_what_is_in_them() {
     watch.repositories = with(&settled, |survey| survey.wal.conflicts.push("x".to_owned()));
     watch.found("wal-gap", Level::Critical, "main").await;
 
-    watch.repositories = with(&settled, |survey| {
-        survey.backups[0].proofs.push(drill(1, false))
-    });
-    let finding = watch.found("drill-age", Level::Critical, "main").await;
-    assert!(
-        finding.title.contains("probe 1 answered f"),
-        "{}",
-        finding.title
-    );
+    failed_drills(&mut watch, &settled).await;
     for (days, level) in [(8, Level::Warning), (15, Level::Critical)] {
         watch.repositories = with(&settled, |survey| {
             survey.backups[0].proofs = vec![drill(days * 24 * 60, true)];
@@ -184,6 +182,86 @@ async fn repositories_are_judged_by_what_is_in_them() {
     for id in OF_REPOSITORIES {
         watch.silent(id).await;
     }
+}
+
+async fn failed_drills(watch: &mut Watch, settled: &BackupFacts) {
+    watch.repositories = with(settled, |survey| {
+        survey.backups[0].proofs.push(drill(1, false))
+    });
+    let finding = watch.found("drill-age", Level::Critical, "main").await;
+    assert!(
+        finding.title.contains("probe 1 answered f"),
+        "{}",
+        finding.title
+    );
+    // Also where that leaves no backup that counts.
+    watch.repositories = with(&watch.repositories, |survey| {
+        survey.backups[0].state = BackupState::Failed;
+    });
+    watch.found("drill-age", Level::Critical, "main").await;
+}
+
+#[tokio::test]
+async fn drills_of_other_tools_are_judged_too() {
+    let cluster = Cluster::start(&Setup::default()).await;
+    let mut watch = Watch::start(&cluster).await;
+    let other = |minutes: i64, passed: bool| OtherDrill {
+        tool: "pgbackrest".to_owned(),
+        set: "main".to_owned(),
+        at: ago(minutes),
+        passed,
+        detail: "replay: it ended before it was open".to_owned(),
+        proven: Some(("20261101-020000F".to_owned(), ago(minutes + 1))),
+    };
+    // No repository of ours is needed for that.
+    watch.repositories.promise.drill_every = 7 * DAY;
+    watch.repositories.others = vec![other(60, true)];
+    watch.silent("drill-age").await;
+    for (minutes, passed, level) in [
+        (8 * 24 * 60, true, Level::Warning),
+        (15 * 24 * 60, true, Level::Critical),
+        (1, false, Level::Critical),
+    ] {
+        watch.repositories.others = vec![other(minutes, passed)];
+        let finding = watch.found("drill-age", level, "pgbackrest main").await;
+        let command = "drill run -i";
+        assert!(finding.remedy.contains(command), "{}", finding.remedy);
+    }
+    let here = Lsn(position(&cluster).await.0 + (1 << 30));
+    watch.repositories = healthy(here);
+    watch.repositories.others = vec![other(1, false)];
+    watch
+        .found("drill-age", Level::Critical, "pgbackrest main")
+        .await;
+    watch.repositories.others.clear();
+    watch.silent("drill-age").await;
+}
+
+#[tokio::test]
+async fn what_rots_or_is_not_read_again_is_told() {
+    let cluster = Cluster::start(&Setup::default()).await;
+    let mut watch = Watch::start(&cluster).await;
+    let settled = healthy(Lsn(position(&cluster).await.0 + (1 << 30)));
+    for (days, level) in [(31, Level::Warning), (61, Level::Critical)] {
+        watch.repositories = with(&settled, |survey| {
+            survey.backups[0].read_since = Some(ago(days * 24 * 60));
+        });
+        watch.found("verify-age", level, "main").await;
+    }
+    watch.repositories = with(&settled, |survey| {
+        survey.backups[0].rotten = Some("\"part-00000.tar.zst\" has the SHA-256 ff".to_owned());
+    });
+    let finding = watch.found("verify-age", Level::Critical, "main").await;
+    let named = finding.title.contains("part-00000.tar.zst");
+    assert!(named, "{}", finding.title);
+    // A restore that failed says nothing about stored bytes, and has its own check.
+    watch.repositories = with(&settled, |survey| {
+        survey.backups[0].state = BackupState::Failed;
+        survey.backups[0].proofs.push(drill(1, false));
+    });
+    watch.silent("verify-age").await;
+    watch.repositories = settled;
+    watch.silent("verify-age").await;
 }
 
 #[tokio::test]
@@ -228,6 +306,7 @@ async fn a_repository_that_cannot_be_looked_at_is_never_ok() {
         "backup-age",
         "wal-gap",
         "drill-age",
+        "verify-age",
         "repository-space",
         "rto",
     ] {

@@ -25,6 +25,9 @@ const ENTRIES: [&str; 9] = [
 ];
 const DEBIAN_CONFIGURATION: &str = "/etc/postgresql";
 const DEBIAN_DATA: &str = "/var/lib/postgresql";
+/// Where Debian's servers have their sockets when nothing else is set.
+const DEBIAN_SOCKETS: &str = "/var/run/postgresql";
+const DEFAULT_PORT: u16 = 5432;
 
 /// A cluster that may be the one that was asked for.
 pub(super) struct Place {
@@ -51,8 +54,7 @@ pub(super) fn locate(request: &DownRequest) -> Option<Place> {
             let line = text.lines().nth(1).map(PathBuf::from);
             places.extend(line.map(|path| place(path, "the lock file of the socket")));
         }
-        let ports: Vec<u16> = request.addresses.iter().map(|(_, port)| *port).collect();
-        places.extend(debian(&ports));
+        places.extend(debian(&request.addresses));
     }
     let known = places.iter().position(|place| place.data.exists());
     (!places.is_empty()).then(|| places.swap_remove(known.unwrap_or(0)))
@@ -81,18 +83,18 @@ fn place(data: PathBuf, found_by: &str) -> Place {
     }
 }
 
-/// Debian's clusters whose port is one of those that were asked.
-fn debian(ports: &[u16]) -> Vec<Place> {
+/// Debian's clusters that would listen where was asked.
+fn debian(addresses: &[(String, u16)]) -> Vec<Place> {
     let mut places = Vec::new();
     for version in entries(Path::new(DEBIAN_CONFIGURATION)) {
         for cluster in entries(&version) {
             let path = cluster.join("postgresql.conf");
             let settings = configuration::settings(&path);
             let find = |name: &str| settings.get(name).map(|setting| setting.value.as_str());
-            let port = find("port")
-                .and_then(|port| port.parse().ok())
-                .unwrap_or(5432);
-            let Some(data) = find("data_directory").filter(|_| ports.contains(&port)) else {
+            let Some(port) = listens(find, addresses) else {
+                continue;
+            };
+            let Some(data) = find("data_directory") else {
                 continue;
             };
             let name = cluster.strip_prefix(DEBIAN_CONFIGURATION);
@@ -105,6 +107,24 @@ fn debian(ports: &[u16]) -> Vec<Place> {
         }
     }
     places
+}
+
+/// Returns the port of a server with these settings if it is one that listens at one of the addresses: two servers may
+/// have the same port in different folders of sockets.
+fn listens<'a>(find: impl Fn(&str) -> Option<&'a str>, addresses: &[(String, u16)]) -> Option<u16> {
+    let port = find("port").map_or(Some(DEFAULT_PORT), |port| port.parse().ok())?;
+    let folders = find("unix_socket_directories").unwrap_or(DEBIAN_SOCKETS);
+    let real = |folder: &str| fs::canonicalize(folder).unwrap_or_else(|_| PathBuf::from(folder));
+    let has = |(host, asked): &(String, u16)| {
+        let there = if host.starts_with('/') {
+            let mut folders = folders.split(',').map(str::trim);
+            folders.any(|folder| real(folder) == real(host))
+        } else {
+            host.is_empty() || find("listen_addresses").is_none_or(|list| !list.trim().is_empty())
+        };
+        *asked == port && there
+    };
+    addresses.iter().any(has).then_some(port)
 }
 
 fn entries(directory: &Path) -> Vec<PathBuf> {
@@ -231,4 +251,33 @@ fn startup(postmaster: i64) -> Option<String> {
         }
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_found_by_port_and_folder_of_sockets() {
+        let elsewhere = tempfile::tempdir().unwrap();
+        let elsewhere = elsewhere.path().to_str().unwrap();
+        let listens_at = |settings: &[(&str, &'static str)], host: &str, port: u16| {
+            let find = |name: &str| {
+                let found = settings.iter().find(|(known, _)| *known == name);
+                found.map(|(_, value)| *value)
+            };
+            listens(find, &[(host.to_owned(), port)])
+        };
+        let closed = [("port", "5433"), ("listen_addresses", "")];
+        assert_eq!(listens_at(&[], DEBIAN_SOCKETS, 5432), Some(5432));
+        assert_eq!(listens_at(&[], "/var/run/postgresql/", 5432), Some(5432));
+        assert_eq!(listens_at(&[], elsewhere, 5432), None);
+        assert_eq!(listens_at(&[], "127.0.0.1", 5432), Some(5432));
+        assert_eq!(listens_at(&[], "127.0.0.1", 5433), None);
+        assert_eq!(listens_at(&closed, "localhost", 5433), None);
+        assert_eq!(listens_at(&closed, "", 5433), Some(5433));
+        let two = [("unix_socket_directories", "/none, /tmp")];
+        assert_eq!(listens_at(&two, "/tmp", 5432), Some(5432));
+        assert_eq!(listens_at(&[("port", "many")], "/tmp", 5432), None);
+    }
 }

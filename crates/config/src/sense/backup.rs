@@ -175,6 +175,7 @@ fn policy(path: &str, policy: &BackupPolicy, names: &[&str], found: &mut Vec<Mis
         ("full_every", policy.full_every),
         ("incremental_every", policy.incremental_every),
         ("drill_every", policy.drill_every),
+        ("verify_every", policy.verify_every),
         ("rpo", policy.rpo),
         ("rto", policy.rto),
         ("retention.age", policy.retention.age),
@@ -193,13 +194,23 @@ fn policy(path: &str, policy: &BackupPolicy, names: &[&str], found: &mut Vec<Mis
         let expected = "expected a-z, 0-9 and \"_\", at most 63";
         found.push(Mistake::new(format!("{path}.slot"), message, expected));
     }
-    if policy.max_rate.is_some_and(|rate| rate.0.0 == 0) {
-        let expected = "expected a size such as \"100 MB\", or no key";
-        found.push(Mistake::new(
-            format!("{path}.max_rate"),
-            "nothing could be read",
-            expected,
-        ));
+    rates(path, policy, found);
+}
+
+/// Finds rates at which nothing could be done.
+fn rates(path: &str, policy: &BackupPolicy, found: &mut Vec<Mistake>) {
+    for (key, rate) in [
+        ("max_rate", policy.max_rate),
+        ("verify_rate", policy.verify_rate),
+    ] {
+        if rate.is_some_and(|rate| rate.0.0 == 0) {
+            let expected = "expected a size such as \"100 MB\", or no key";
+            found.push(Mistake::new(
+                format!("{path}.{key}"),
+                "nothing could be read",
+                expected,
+            ));
+        }
     }
 }
 

@@ -69,6 +69,21 @@ fn a_relative_place_starts_at_the_folder_of_the_file() {
     assert_eq!(config.repositories[1].place, "s3://b/c");
 }
 
+#[test]
+fn the_server_of_drills_is_named_key_by_key() {
+    let folder = tempfile::tempdir().expect("a directory for the test");
+    let file = folder.path().join("pawang.toml");
+    let text = "[[instance]]\nname = 'a'\n[instance.backup_policy.scratch]\nrole = 'admin'\n\
+                [backup.scratch]\nfolder = 'drills'\nrole = 'root'\npreload = 'timescaledb'\n";
+    std::fs::write(&file, text).expect("it can be written");
+    let config = load(&file).expect("no mistake");
+    let scratch = config.backup_settings(&config.instances[0]).scratch;
+    assert_eq!(scratch.folder, Some(folder.path().join("drills")));
+    assert_eq!(scratch.role.as_deref(), Some("admin"));
+    assert_eq!(scratch.preload.as_deref(), Some("timescaledb"));
+    assert_eq!(scratch.programs, None);
+}
+
 const ONE: &str = "[[repository]]\nname = 'main'\nplace = '/srv/backup'\n";
 
 /// The one mistake of a text, at its place.
@@ -150,6 +165,11 @@ fn every_mistake_has_its_place() {
         ),
         ("[backup]\nrpo = 0", "2:7: \"rpo\" is nothing"),
         (
+            "[backup]\nverify_every = 0",
+            "2:16: \"verify_every\" is nothing",
+        ),
+        ("[backup]\nverify_rate = 0", "2:15: nothing could be read"),
+        (
             "[backup]\nslot = 'Pa-wang'",
             "2:8: \"Pa-wang\" is no name of a slot",
         ),
@@ -157,6 +177,8 @@ fn every_mistake_has_its_place() {
             "[backup]\nretention = { fulls = 0 }",
             "2:23: wrong value of \"fulls\"",
         ),
+        ("[backup]\nlanes = 0", "2:9: wrong value of \"lanes\""),
+        ("[backup]\nlanes = 33", "2:9: wrong value of \"lanes\""),
         (
             "[backup]\nfull_every = '1 h'\n[[instance]]\nname = 'a'\n[[instance]]\nname = 'b'",
             "2:14: full backups of \"a\" are due more often",

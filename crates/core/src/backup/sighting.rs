@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{BackupFacts, RepositoryFacts, Survey};
+use super::{BackupFacts, OtherDrill, RepositoryFacts, Survey};
 use crate::{Column, ColumnKind, Cost, Missing, Sighting, Snapshot, Value};
 
 /// What the names of lists of backups begin with: `backup:main`.
 pub const BACKUP_PREFIX: &str = "backup:";
 /// What the names of facts about a repository begin with: `repository:main`.
 pub const REPOSITORY_PREFIX: &str = "repository:";
+/// What the names of drills of other tools' backups begin with: `drill:pgbackrest main`.
+pub const DRILL_PREFIX: &str = "drill:";
 
 /// Columns of a list of backups.
 const BACKUPS: [(&str, ColumnKind); 5] = [
@@ -23,7 +25,7 @@ const BACKUPS: [(&str, ColumnKind); 5] = [
 ];
 
 /// Columns of the one row about a repository.
-const REPOSITORY: [(&str, ColumnKind); 28] = [
+const REPOSITORY: [(&str, ColumnKind); 31] = [
     ("repository", ColumnKind::Label),
     ("place", ColumnKind::Info),
     ("backups", ColumnKind::Gauge),
@@ -52,6 +54,21 @@ const REPOSITORY: [(&str, ColumnKind); 28] = [
     ("rto_promised_seconds", ColumnKind::Gauge),
     ("drill_every_seconds", ColumnKind::Gauge),
     ("slot", ColumnKind::Info),
+    ("read_since", ColumnKind::Info),
+    ("verify_every_seconds", ColumnKind::Gauge),
+    ("rotten", ColumnKind::Info),
+];
+
+/// Columns of the one row about drills of another tool's backups.
+const DRILL: [(&str, ColumnKind); 8] = [
+    ("tool", ColumnKind::Label),
+    ("set", ColumnKind::Label),
+    ("drill_at", ColumnKind::Info),
+    ("drill_passed", ColumnKind::Info),
+    ("drill_detail", ColumnKind::Info),
+    ("proven_at", ColumnKind::Info),
+    ("proven_backup", ColumnKind::Info),
+    ("drill_every_seconds", ColumnKind::Gauge),
 ];
 
 impl BackupFacts {
@@ -79,7 +96,29 @@ impl BackupFacts {
                 });
             }
         }
+        sightings.extend(self.others.iter().map(|other| self.other(other)));
         sightings
+    }
+
+    fn other(&self, other: &OtherDrill) -> Sighting {
+        let name = format!("{DRILL_PREFIX}{} {}", other.tool, other.set);
+        let (backup, at) = other.proven.clone().unzip();
+        let row = vec![
+            text(&other.tool),
+            text(&other.set),
+            Value::Time(other.at),
+            Value::Bool(other.passed),
+            text(&other.detail),
+            time(at),
+            backup.map_or(Value::Null, |backup| text(&backup)),
+            seconds(Some(self.promise.drill_every)),
+        ];
+        let seen = snapshot(&name, &DRILL, vec![row], other.at);
+        Sighting {
+            collector: name,
+            database: None,
+            seen: Ok(Arc::new(seen)),
+        }
     }
 
     fn about(&self, repository: &RepositoryFacts, survey: &Survey) -> Vec<Value> {
@@ -97,6 +136,8 @@ impl BackupFacts {
         let open = gaps(false);
         let rto = proof.and_then(|(_, proof)| proof.rto);
         let promise = &self.promise;
+        let rotten = survey.rotten();
+        let rotten = rotten.map(|(backup, why)| format!("{}: {why}", backup.id));
         vec![
             text(&repository.name),
             text(&repository.place),
@@ -126,6 +167,9 @@ impl BackupFacts {
             seconds(promise.rto),
             seconds(Some(promise.drill_every)),
             promise.slot.as_deref().map_or(Value::Null, text),
+            time(survey.read_since()),
+            seconds(Some(promise.verify_every)),
+            Value::List(rotten.collect()),
         ]
     }
 }
@@ -214,6 +258,14 @@ mod tests {
                 repository("main", Ok(survey)),
                 repository("away", Err(blind)),
             ],
+            others: vec![OtherDrill {
+                tool: "pgbackrest".to_owned(),
+                set: "main".to_owned(),
+                at: at("19T00:00"),
+                passed: false,
+                detail: "replay: it ended".to_owned(),
+                proven: None,
+            }],
             promise: BackupPromise::default(),
         };
         let sightings = facts.sightings();
@@ -224,10 +276,11 @@ mod tests {
                 "backup:main",
                 "repository:main",
                 "backup:away",
-                "repository:away"
+                "repository:away",
+                "drill:pgbackrest main"
             ]
         );
-        for sighting in &sightings[..2] {
+        for sighting in [&sightings[0], &sightings[1], &sightings[4]] {
             let snapshot = sighting.seen.as_ref().unwrap();
             assert_eq!(snapshot.rows[0].len(), snapshot.columns.len());
         }

@@ -150,9 +150,45 @@ pub struct MergeShape {
     pub update: bool,
     /// Delete rows that are not in the copy.
     pub delete: bool,
+    /// What the comparison saw: the merge is done only while it is still so.
+    pub seen: MergeSeen,
+}
+
+/// The rows of a table and of its copy that are not the same: of each kind how many, and a sum over what they hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MergeSeen {
+    /// Those that only the copy has.
+    pub only_restored: String,
+    /// Those that only the table has.
+    pub only_live: String,
+    /// Those with the same key and other values.
+    pub different: String,
 }
 
 impl MergeShape {
+    /// Returns the kinds of rows of `r FULL JOIN t` that are not the same, as conditions: only in the copy, only in the table,
+    /// in both with other values.
+    pub fn kinds(&self, quote: fn(&str) -> String) -> [String; 3] {
+        let first = self.key.first().map_or_else(String::new, |key| quote(key));
+        [
+            format!("t.{first} IS NULL"),
+            format!("r.{first} IS NULL"),
+            format!(
+                "r.{first} IS NOT NULL AND t.{first} IS NOT NULL AND {}",
+                self.different(quote)
+            ),
+        ]
+    }
+
+    /// Returns an aggregate over `r FULL JOIN t` that is another one when any row of a kind changes, comes or goes.
+    pub fn digest(which: &str) -> String {
+        // A sum, since rows have no order.
+        format!(
+            "pg_catalog.concat(pg_catalog.count(*) FILTER (WHERE {which}), ':', pg_catalog.sum(pg_catalog.hashtextextended(\
+             ROW(r.*, t.*)::pg_catalog.text COLLATE pg_catalog.\"C\", 0)) FILTER (WHERE {which}))"
+        )
+    }
+
     /// Returns a condition over `r`, the copy, and `t`, the table, that is true for rows with the same key; `quote` makes
     /// identifiers.
     pub fn same_key(&self, quote: fn(&str) -> String) -> String {

@@ -13,8 +13,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use copied::{
-    ColumnDefault, ColumnShape, IndexShape, MergeShape, RowSource, SequenceOptions, SequenceShape,
-    TableShape,
+    ColumnDefault, ColumnShape, IndexShape, MergeSeen, MergeShape, RowSource, SequenceOptions,
+    SequenceShape, TableShape,
 };
 pub use cost::{BuildRate, Cost, Risk};
 pub use outcome::{Done, Impact, Outcome, State};

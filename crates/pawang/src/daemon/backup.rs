@@ -6,15 +6,18 @@ mod work;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use pawang_backup::ClusterId;
 use pawang_backup::survey::Memory;
 use pawang_config::schedule::{Occurrence, Schedule};
 use pawang_config::{BackupSettings, RepositoryPlace};
-use pawang_core::backup::{BackupFacts, BackupTrouble, RepositoryFacts, UNIMPORTANT_BYTES};
-use pawang_core::{Blind, Lsn, Timestamp};
+use pawang_core::backup::{
+    BackupFacts, BackupTrouble, OtherDrill, RepositoryFacts, UNIMPORTANT_BYTES,
+};
+use pawang_core::{Blind, Lsn, Server, Timestamp};
+use pawang_store::Store;
 use pawang_store::live::{BackupWork, BackupsPresent};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -22,12 +25,15 @@ use tokio::time::timeout;
 
 use super::setup::Setup;
 use super::shared::Shared;
+use crate::elsewhere::Drills;
 use crate::repositories;
 use stream::Stream;
 use work::{Done, Kind};
 
 /// Streams and windows are looked at so often.
-const EVERY: Duration = Duration::from_secs(5);
+const EVERY: Duration = Duration::from_secs(2);
+/// Readers are told so often how far work is: each time every open page asks anew.
+const SHOW_EVERY: Duration = Duration::from_secs(5);
 /// A repository in a folder is looked into so often, one in a bucket less: each look lists it.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 const LOOK_BUCKET_EVERY: Duration = Duration::from_secs(300);
@@ -44,6 +50,8 @@ struct Keeper {
     /// Where WAL waits for repositories.
     spools: PathBuf,
     known: BTreeMap<String, Known>,
+    /// What is known of drills of other tools' backups.
+    drills: Arc<Mutex<Drills>>,
     looks: JoinSet<Looked>,
     works: JoinSet<Done>,
 }
@@ -53,6 +61,10 @@ struct Keeper {
 struct Known {
     looked_at: Option<Timestamp>,
     looking: bool,
+    /// How many looks came back.
+    looked: u64,
+    /// Which of them readers see, and since when.
+    shown: Option<(u64, Timestamp)>,
     facts: Option<Arc<BackupFacts>>,
     memories: BTreeMap<String, Memory>,
     /// When all WAL that the server had written was last seen to be stored, by repository.
@@ -99,6 +111,7 @@ impl Backups {
             stop: stopped,
             spools: directory.join("wal"),
             known: BTreeMap::new(),
+            drills: Arc::default(),
             looks: JoinSet::new(),
             works: JoinSet::new(),
         };
@@ -169,15 +182,23 @@ impl Keeper {
         let now = (self.shared.now)();
         for (name, job) in &setup.jobs {
             let settings = setup.estate.config.backup_settings(&job.config);
-            if settings.repositories.is_empty() {
-                if self.known.remove(name).is_some() {
-                    self.shared.live.put_backups(name, None);
-                }
-                continue;
-            }
             self.look(&setup, name, &settings, now);
-            self.stream(&setup, name, &settings, now);
-            self.begin(&setup, name, &settings, now);
+            if settings.repositories.is_empty() {
+                // Drills of other tools' backups are shown all the same.
+                if let Some(known) = self.known.get_mut(name) {
+                    known.stream = None;
+                    let seen = known.facts.as_ref();
+                    if seen.is_some_and(|facts| !facts.repositories.is_empty()) {
+                        // It had repositories until the configuration changed.
+                        known.facts = None;
+                        known.looked_at = None;
+                        self.shared.live.put_backups(name, None);
+                    }
+                }
+            } else {
+                self.stream(&setup, name, &settings, now);
+                self.begin(&setup, name, &settings, now);
+            }
             self.show(name, &settings, now);
         }
     }
@@ -199,8 +220,20 @@ impl Keeper {
         let server = present.and_then(|present| present.facts.server.clone().ok());
         let cluster = server.as_ref().and_then(repositories::cluster_of);
         let (setup, instance) = (Arc::clone(setup), name.to_owned());
-        self.looks
-            .spawn(async move { look(&setup, instance, cluster, memories, now).await });
+        let (drills, store) = (Arc::clone(&self.drills), self.shared.store.clone());
+        // While the server does not say who it is, what was known last stays.
+        let before = known.facts.as_ref().map(|facts| facts.others.clone());
+        self.looks.spawn(async move {
+            let mut looked = look(&setup, instance, cluster, memories, now).await;
+            let others = match server.zip(store) {
+                Some((server, store)) => elsewhere(drills, store, server).await,
+                None => before.unwrap_or_default(),
+            };
+            if let Some(facts) = &mut looked.facts {
+                facts.others = others;
+            }
+            looked
+        });
     }
 
     fn looked(&mut self, looked: Looked) {
@@ -217,16 +250,24 @@ impl Keeper {
             repository.troubles = known.troubles.values().cloned().collect();
         }
         known.facts = Some(Arc::new(facts));
+        known.looked += 1;
     }
 
     /// Replaces what readers see.
-    fn show(&self, name: &str, settings: &BackupSettings, now: Timestamp) {
-        let Some(known) = self.known.get(name) else {
+    fn show(&mut self, name: &str, settings: &BackupSettings, now: Timestamp) {
+        let Some(known) = self.known.get_mut(name) else {
             return;
         };
         let Some(facts) = &known.facts else {
             return;
         };
+        let before = self.shared.live.backups(name);
+        if facts.repositories.is_empty() && facts.others.is_empty() {
+            if before.is_some() {
+                self.shared.live.put_backups(name, None);
+            }
+            return;
+        }
         let open = open(settings, now);
         let mut running: Vec<BackupWork> = Vec::new();
         if let Some(stream) = &known.stream {
@@ -250,8 +291,27 @@ impl Keeper {
             open_until: open.map(|open| open.to),
             running,
         };
-        self.shared.live.put_backups(name, Some(present));
+        // How far something is can wait; that it began, or what a look found, cannot.
+        let shown = known.shown.is_some_and(|(shown, at)| {
+            shown == known.looked && now.duration_since(at) < signed(SHOW_EVERY)
+        });
+        let same = before.is_some_and(|before| alike(&before, &present));
+        if !(shown && same) {
+            known.shown = Some((known.looked, now));
+            self.shared.live.put_backups(name, Some(present));
+        }
     }
+}
+
+/// Says whether the same is being done in the same window.
+fn alike(one: &BackupsPresent, other: &BackupsPresent) -> bool {
+    let work = |it: &BackupWork| (it.work.clone(), it.since);
+    one.running
+        .iter()
+        .map(work)
+        .eq(other.running.iter().map(work))
+        && (&one.window, one.open_until, one.opens_at)
+            == (&other.window, other.open_until, other.opens_at)
 }
 
 /// Looks into all repositories of an instance; what takes too long is not known.
@@ -286,6 +346,7 @@ async fn look(
         }
         facts = Some(BackupFacts {
             repositories: found,
+            others: Vec::new(),
             promise: repositories::promise(&settings),
         });
     }
@@ -294,6 +355,18 @@ async fn look(
         facts,
         memories,
     }
+}
+
+/// Reads what drills of other tools' backups proved of a server's cluster; the journal may be long.
+async fn elsewhere(drills: Arc<Mutex<Drills>>, store: Store, server: Server) -> Vec<OtherDrill> {
+    let read = tokio::task::spawn_blocking(move || {
+        let mut drills = drills.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Err(error) = drills.read_on(store.state()) {
+            tracing::warn!("drills of other tools were not read: {}", error.report());
+        }
+        drills.of(&server)
+    });
+    read.await.unwrap_or_default()
 }
 
 fn too_long(config: &pawang_config::RepositoryConfig, now: Timestamp) -> RepositoryFacts {

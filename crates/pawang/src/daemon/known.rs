@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use pawang_collect::{Catalog, Scope};
-use pawang_core::backup::{BACKUP_PREFIX, REPOSITORY_PREFIX};
+use pawang_core::backup::{BACKUP_PREFIX, DRILL_PREFIX, REPOSITORY_PREFIX};
 use pawang_core::{Blind, DownFacts, Facts, Instance, Server, Sighting, Timestamp};
 
 /// More databases than this are not held in memory at a time; those looked into longest ago go first, and their history
@@ -111,6 +111,8 @@ impl Known {
                 self.sightings.remove(&(format!("{prefix}{name}"), None));
             }
         }
+        self.sightings
+            .retain(|(name, _), _| !name.starts_with(DRILL_PREFIX));
         for sighting in sightings {
             self.add(sighting);
         }
@@ -217,7 +219,8 @@ fn is_of_server(sighting: &Sighting, catalog: &Catalog) -> bool {
         // Backups are looked for in files, except where a statement of the user's tells about them.
         None => {
             let name = &sighting.collector;
-            let files = name.starts_with(BACKUP_PREFIX) || name.starts_with(REPOSITORY_PREFIX);
+            let prefixes = [BACKUP_PREFIX, REPOSITORY_PREFIX, DRILL_PREFIX];
+            let files = prefixes.iter().any(|prefix| name.starts_with(prefix));
             !files || name.starts_with("backup:sql-")
         }
     }

@@ -3,9 +3,12 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use pawang_backup::Owner;
+use pawang_backup::repository::Identity;
 use pawang_testbed::{Bucket, Cluster, Fault, Rule, Setup, until, versions};
 use serde_json::json;
 
+use crate::backup_world::now;
 use crate::program::{Desk, Screen, instance};
 use crate::serve_daemon::Daemon;
 
@@ -22,6 +25,11 @@ struct Away {
 
 impl Away {
     async fn new() -> Away {
+        Away::with(|_| String::new()).await
+    }
+
+    /// With further keys of the repository, which may name files of a folder that the server's user reads.
+    async fn with(keys: impl FnOnce(&Path) -> String) -> Away {
         let bucket = Bucket::start().await;
         let cluster = Cluster::start(&Setup {
             version: Some(versions()[0]),
@@ -35,11 +43,12 @@ impl Away {
         put(&folder.join("secret"), Bucket::SECRET_KEY);
         let text = format!(
             "state_directory = \"{}\"\n{}[[repository]]\nname = \"away\"\nplace = \"{PLACE}\"\nendpoint = \"{}\"\n\
-             access_key = \"{}\"\nsecret_key_file = \"secret\"\nallow_http = true\n",
+             access_key = \"{}\"\nsecret_key_file = \"secret\"\nallow_http = true\n{}",
             desk.path("state").display(),
             instance("dwh-1", &cluster.url("postgres")),
             bucket.endpoint(),
-            Bucket::ACCESS_KEY
+            Bucket::ACCESS_KEY,
+            keys(&folder)
         );
         let file = folder.join("pawang.toml");
         put(&file, &text);
@@ -87,9 +96,27 @@ impl Away {
         let name = self.cluster.sql("postgres", switched).await[0][0].clone();
         let name = format!("{}.zst", name.unwrap());
         until("the segment is in the bucket", async || {
-            self.bucket.objects().iter().any(|key| key.ends_with(&name))
+            self.bucket.objects().iter().any(|key| key.contains(&name))
         })
         .await;
+    }
+
+    /// Returns the name of a segment that is whole in the bucket.
+    fn newest_segment(&self) -> String {
+        let mut names: Vec<String> = self
+            .bucket
+            .objects()
+            .iter()
+            .filter_map(|key| {
+                key.rsplit('/')
+                    .next()?
+                    .strip_suffix(".zst.age")
+                    .map(str::to_owned)
+            })
+            .filter(|name| name.len() == 24)
+            .collect();
+        names.sort();
+        names.pop().unwrap()
     }
 
     fn fail(&self, method: &'static str, contains: &'static str, times: usize, fault: Fault) {
@@ -115,6 +142,53 @@ impl Away {
         }
         self.fail("GET", "part-", 2, Fault::Cut(100_000));
         self.fail("GET", "/wal/", 2, Fault::Cut(1000));
+    }
+
+    /// Runs a receiver until what a statement wrote is confirmed.
+    async fn streams(&self, sql: &str) {
+        let words = [
+            "wal",
+            "stream",
+            "-i",
+            "dwh-1",
+            "--every",
+            "1",
+            "--config",
+            &self.config,
+        ];
+        let mut stream = self.desk.start_into(&words, "out", "talk");
+        until("it streams", async || {
+            self.desk.read("talk").contains("streaming from")
+        })
+        .await;
+        self.write(sql).await;
+        let confirmed = "SELECT coalesce(bool_or(flush_lsn >= pg_current_wal_flush_lsn()), false)::text FROM pg_stat_replication";
+        until("all is confirmed", async || {
+            self.cluster.sql("postgres", confirmed).await[0][0].as_deref() == Some("true")
+        })
+        .await;
+        stream.signal("TERM");
+        let stream = tokio::task::spawn_blocking(move || stream.screen()).await;
+        assert_eq!(stream.unwrap().code, 0, "{}", self.desk.read("talk"));
+    }
+
+    /// Restores all that there is, and returns how many rows the server has that comes of it.
+    async fn restored(&self, name: &str) -> String {
+        let into = self.cluster.socket_directory().join(name);
+        let directory = into.display().to_string();
+        let words = [
+            "restore", "-i", "dwh-1", "--into", &directory, "--action", "promote",
+        ];
+        good(&self.pawang(&words).await);
+        self.bucket.heal();
+        let restored = self.cluster.start_from(&into, &[]).await;
+        let open = "SELECT (NOT pg_is_in_recovery())::text";
+        until("it is promoted", async || {
+            restored.sql("postgres", open).await[0][0].as_deref() == Some("true")
+        })
+        .await;
+        let count = restored.sql("postgres", "SELECT count(*) FROM fact").await;
+        count[0][0].clone().unwrap()
     }
 
     async fn drill(&self, more: &[&str]) -> Screen {
@@ -170,44 +244,9 @@ async fn a_cluster_goes_to_a_bucket_and_comes_back() {
     good(&by_place);
 
     // What a receiver has of the growing segment is restored as well.
-    let words = [
-        "wal",
-        "stream",
-        "-i",
-        "dwh-1",
-        "--every",
-        "1",
-        "--config",
-        &away.config,
-    ];
-    let mut stream = away.desk.start_into(&words, "out", "talk");
-    until("it streams", async || {
-        away.desk.read("talk").contains("streaming from")
-    })
-    .await;
-    away.write("INSERT INTO fact VALUES (4, 'live')").await;
-    let confirmed = "SELECT coalesce(bool_or(flush_lsn >= pg_current_wal_flush_lsn()), false)::text FROM pg_stat_replication";
-    until("all is confirmed", async || {
-        away.cluster.sql("postgres", confirmed).await[0][0].as_deref() == Some("true")
-    })
-    .await;
-    stream.signal("TERM");
-    let stream = tokio::task::spawn_blocking(move || stream.screen()).await;
-    assert_eq!(stream.unwrap().code, 0, "{}", away.desk.read("talk"));
-    let into = away.cluster.socket_directory().join("restored");
-    let directory = into.display().to_string();
-    let words = [
-        "restore", "-i", "dwh-1", "--into", &directory, "--action", "promote",
-    ];
+    away.streams("INSERT INTO fact VALUES (4, 'live')").await;
     away.trouble();
-    good(&away.pawang(&words).await);
-    away.bucket.heal();
-    let restored = away.cluster.start_from(&into, &[]).await;
-    let open = "SELECT count(*) FROM fact WHERE NOT pg_is_in_recovery()";
-    until("it is promoted with all rows", async || {
-        restored.sql("postgres", open).await[0][0].as_deref() == Some("4")
-    })
-    .await;
+    assert_eq!(away.restored("restored").await, "4");
 }
 
 #[tokio::test]
@@ -240,6 +279,120 @@ async fn an_outage_in_the_middle_of_replay_opens_no_shorter_database() {
     put(&Path::new(&away.config).with_file_name("secret"), "guessed");
     let denied = away.drill(&words).await;
     denied.is_clear_error(3, &["does not belong to the access key"]);
+}
+
+/// What nobody may read in the bucket.
+const SECRET_TEXT: &str = "nomor rekening 4711-0815";
+const ONLY_IN_WAL: &str = "saldo akhir 99.999.999";
+
+/// Writes a new secret key that the server's user alone may read, and returns its recipient.
+fn identity(folder: &Path, name: &str) -> String {
+    let identity = Identity::generate().unwrap();
+    let path = folder.join(name);
+    std::fs::write(&path, identity.file_text(now()).reveal()).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    if let Some(owner) = Owner::of(folder) {
+        owner.give(&path).unwrap();
+    }
+    identity.recipient().to_string()
+}
+
+/// Asserts that no object shows rows, as it is or unpacked; what is not sealed says only where things are.
+fn nothing_is_readable(bucket: &Bucket) {
+    let mut sealed = 0;
+    for key in bucket.objects() {
+        let bytes = bucket.bytes(&key);
+        let unpacked = zstd::decode_all(bytes.as_slice()).unwrap_or_default();
+        for text in [SECRET_TEXT, ONLY_IN_WAL] {
+            let found = |bytes: &[u8]| bytes.windows(text.len()).any(|it| it == text.as_bytes());
+            assert!(
+                !found(&bytes) && !found(&unpacked),
+                "\"{text}\" is in {key}"
+            );
+        }
+        if key.ends_with(".age") {
+            assert!(bytes.starts_with(b"age-encryption.org/v1\n"), "{key}");
+            sealed += 1;
+        } else {
+            let clear = [".json", "README.md", ".history"];
+            assert!(clear.iter().any(|end| key.ends_with(end)), "{key} is clear");
+        }
+    }
+    assert!(
+        sealed > 5,
+        "parts, a manifest and WAL: {:?}",
+        bucket.objects()
+    );
+}
+
+#[tokio::test]
+async fn an_encrypted_cluster_goes_to_a_bucket_and_only_its_key_brings_it_back() {
+    let away = Away::with(|folder| {
+        let recipient = identity(folder, "main.identity");
+        identity(folder, "other.identity");
+        format!(
+            "encryption = \"age\"\nrecipients = [\"{recipient}\"]\nidentity_file = \"main.identity\"\n"
+        )
+    })
+    .await;
+    let row = |number: u32, text: &str| format!("INSERT INTO fact VALUES ({number}, '{text}')");
+    away.write(&row(1, SECRET_TEXT)).await;
+    away.write("CHECKPOINT").await;
+    away.trouble();
+    good(&away.pawang(&["backup", "create", "-i", "dwh-1"]).await);
+    away.write(&row(2, ONLY_IN_WAL)).await;
+    away.archived_row(3).await;
+    away.streams(&row(4, ONLY_IN_WAL)).await;
+    nothing_is_readable(&away.bucket);
+    away.bucket.heal();
+    good(&away.pawang(&["backup", "verify", "latest"]).await);
+    let probe = format!(
+        "SELECT count(*) = 4 AND bool_or(pad = '{SECRET_TEXT}') AND bool_or(pad = '{ONLY_IN_WAL}') FROM public.fact"
+    );
+    let drill = ["--to", "latest", "--probe", &probe];
+    good(&away.drill(&drill).await);
+    assert_eq!(away.restored("restored").await, "4");
+
+    // Another key, and none: backups go on, and nothing comes back, least of all a shorter database.
+    let with_key = std::fs::read_to_string(&away.config).unwrap();
+    let line = "identity_file = \"main.identity\"\n";
+    for (there, told) in [
+        ("identity_file = \"other.identity\"\n", "sealed for age1"),
+        ("", "identity_file"),
+    ] {
+        put(Path::new(&away.config), &with_key.replace(line, there));
+        good(
+            &away
+                .pawang(&["backup", "create", "-i", "dwh-1", "--type", "full"])
+                .await,
+        );
+        good(
+            &away
+                .pawang(&["backup", "verify", "latest", "--bytes-only"])
+                .await,
+        );
+        away.drill(&drill)
+            .await
+            .is_clear_error(3, &["sealed", told]);
+        let into = away.cluster.socket_directory().join("not");
+        let directory = into.display().to_string();
+        let words = ["restore", "-i", "dwh-1", "--into", &directory];
+        away.pawang(&words)
+            .await
+            .is_clear_error(3, &["sealed", told]);
+        assert!(!into.exists(), "nothing was touched");
+        let segment = away.newest_segment();
+        let data = away.cluster.data_directory().display().to_string();
+        let got = away.desk.path("got").display().to_string();
+        let get = ["wal", "get", &segment, &got, "--data-directory", &data];
+        let words = [&get[..], &["--repository", "away", "--retry", "0"]].concat();
+        let screen = away.pawang(&words).await;
+        assert_eq!(screen.code, 200, "{screen:?}");
+        assert!(!Path::new(&got).exists());
+    }
+    nothing_is_readable(&away.bucket);
+    put(Path::new(&away.config), &with_key);
+    good(&away.drill(&drill).await);
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use pawang_testbed::{Cluster, Setup, Stop, Version, barman_installed, until, versions};
 
-use crate::program::{Desk, Screen};
+use crate::program::{Desk, Screen, instance};
 use crate::wal::{copy, files, pgbackrest};
 
 /// The version that these tools of Debian know.
@@ -75,6 +75,30 @@ impl World {
         let running = self.desk.start(&words);
         let screen = tokio::task::spawn_blocking(move || running.screen());
         screen.await.unwrap()
+    }
+
+    /// Takes a backup by a script of one's own; returns the folder of WAL, and that of the backup.
+    async fn own_backup(&self) -> (PathBuf, PathBuf) {
+        let folder = self.cluster.folder("own");
+        let (archive, base) = (self.cluster.folder("own/archive"), folder.join("base"));
+        let push = format!("cp %p {}/%f", archive.display());
+        self.cluster.set("archive_command", Some(&push)).await;
+        self.tool(&format!(
+            "{}/pg_basebackup -h {} -p {} -U postgres -X none -c fast -D {} >/dev/null 2>&1",
+            self.cluster.bin_directory().display(),
+            self.cluster.socket_directory().display(),
+            self.cluster.port(),
+            base.display()
+        ))
+        .await;
+        (archive, base)
+    }
+
+    /// What the check says of the server by the drills that are known.
+    fn judged(&self) -> Screen {
+        let url = self.cluster.url("postgres");
+        self.desk.write("pawang.toml", &instance("one", &url));
+        self.desk.pawang(&["check", "drill-age", "-i", "one"])
     }
 
     async fn history(&self, tool: &str) -> Vec<bool> {
@@ -183,16 +207,29 @@ async fn a_repository_of_pgbackrest_is_proven_or_says_in_which_phase_it_failed()
         world.history("pgbackrest").await,
         [true, true, false, false]
     );
+    told_and_refused(&mut world, &good).await;
+}
+
+/// What the check says of drills, and what cannot be drilled.
+async fn told_and_refused(world: &mut World, good: &Path) {
+    world.cluster.start_again().await;
+    let judged = world.judged();
+    assert_eq!(judged.code, 1, "{judged:?}");
+    assert!(judged.stdout.contains("replay: "), "{judged:?}");
+    let proven = world.drill("pgbackrest", good, &[]).await;
+    assert_eq!(proven.code, 0, "{proven:?}");
+    let judged = world.judged();
+    assert_eq!(judged.code, 0, "{judged:?}");
     let screen = world
-        .drill("pgbackrest", &good, &["--stanza", "other"])
+        .drill("pgbackrest", good, &["--stanza", "other"])
         .await;
     screen.is_clear_error(3, &["has no stanza \"other\""]);
     let screen = world
-        .drill("pgbackrest", &good, &["--to", "2020-01-01T00:00:00Z"])
+        .drill("pgbackrest", good, &["--to", "2020-01-01T00:00:00Z"])
         .await;
     screen.is_clear_error(4, &["has no backup for"]);
-    let screen = world.drill("wal-g", &good, &[]).await;
-    screen.is_clear_error(2, &["cannot drill backups of WAL-G"]);
+    let screen = world.drill("wal-g", good, &[]).await;
+    screen.is_clear_error(2, &["cannot drill backups of WAL-G by itself", "wal-fetch"]);
 }
 
 #[tokio::test]
@@ -262,6 +299,75 @@ async fn a_backup_of_barman_is_proven_and_its_wal_is_not_believed_blindly() {
     assert!(world.is_clean());
     let screen = world.drill("barman", &config, &["--stanza", "other"]).await;
     screen.is_clear_error(3, &["has no server \"other\""]);
+}
+
+#[tokio::test]
+async fn a_backup_of_any_tool_is_drilled_by_its_commands() {
+    let world = World::new().await;
+    let (archive, base) = world.own_backup().await;
+    world.archived_row(1001).await;
+    let position = "SELECT pg_current_wal_lsn()";
+    let position = world.cluster.sql("postgres", position).await[0][0].clone();
+    let position = position.unwrap();
+    world.archived_row(1002).await;
+    world.archived_row(1003).await;
+    let copy = format!("{}/.", base.display());
+    let plain = format!("cp {}/%f %p", archive.display());
+    let guarded = format!("{} wal guard -- {plain}", env!("CARGO_BIN_EXE_pawang"));
+    let drill = async |get: &str, more: &[&str], restore: &[&str]| {
+        let words = ["--restore-command", get, "--major", "15", "--stanza", "own"];
+        let words = [&words[..], more, &["--"], restore].concat();
+        world.drill("nightly", Path::new("/none"), &words).await
+    };
+    let cp = ["cp", "-a", &copy, "%d"];
+    let all = counts(1003);
+    let proven = drill(&guarded, &["--probe", &all, "--json"], &cp).await;
+    assert_eq!(proven.code, 0, "{proven:?}");
+    let proof = proven.data("pawang.drill.other/1")["proof"].clone();
+    assert_eq!(
+        (&proof["tool"], &proof["set"]),
+        (&"nightly".into(), &"own".into())
+    );
+    assert!(
+        proof["backup"].as_str().unwrap().starts_with("of 20"),
+        "{proof}"
+    );
+    let to = ["--to-lsn", &position, "--probe", &counts(1001)];
+    let proven = drill(&plain, &to, &cp).await;
+    assert_eq!(proven.code, 0, "{proven:?}");
+    // The end of such an archive is nobody's word.
+    let refused = drill(&plain, &[], &cp).await;
+    refused.is_clear_error(4, &["the end of this archive from a hole", "--to TIME"]);
+    drill(&plain, &to, &["cp", "-a", &copy, "/nowhere"])
+        .await
+        .is_clear_error(2, &["says where to restore to"]);
+    let failed = drill(&plain, &to, &["cp", "-a", "/no/such", "%d"]).await;
+    assert_eq!(failed.code, 1, "{failed:?}");
+    assert!(
+        failed
+            .stdout
+            .contains("unpack: the restore by nightly ended"),
+        "{failed:?}"
+    );
+    // A hole before the target: with or without the guard no shorter database is taken for a proof.
+    let mut segments = files(&archive);
+    segments.retain(|path| path.file_name().is_some_and(|name| name.len() == 24));
+    let hole = segments.len() - 2;
+    fs::remove_file(&segments[hole]).unwrap();
+    let late = ["--to-lsn", "0/FFFFFFF"];
+    for (get, more) in [(&guarded, &[][..]), (&plain, &late)] {
+        let screen = drill(get, more, &cp).await;
+        assert_eq!(screen.code, 1, "{screen:?}");
+        assert!(screen.stdout.contains("replay: "), "{screen:?}");
+    }
+    assert_eq!(
+        world.history("nightly").await,
+        [true, true, false, false, false]
+    );
+    assert!(world.is_clean());
+    let judged = world.judged();
+    assert_eq!(judged.code, 1, "{judged:?}");
+    assert!(judged.stdout.contains("nightly own"), "{judged:?}");
 }
 
 /// Writes a configuration of Barman, whose files belong to the server's user.

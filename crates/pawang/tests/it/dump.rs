@@ -4,8 +4,11 @@
     reason = "a dump is read by stock tools, as a person would"
 )]
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
+use jiff::Timestamp;
+use pawang_backup::repository::Identity;
 use pawang_testbed::{Cluster, Setup, Version, until, versions};
 
 use crate::program::{Desk, Screen, instance};
@@ -169,12 +172,25 @@ async fn a_dump_in_an_encrypted_repository_is_read_with_the_key_only() {
         let bytes = std::fs::read(path).unwrap();
         assert!(bytes.starts_with(b"age-encryption.org/v1\n"), "{path:?}");
     }
-    std::fs::rename(desk.path("main.identity"), desk.path("away")).unwrap();
-    for words in [&["dump", "verify"][..], &restore_into("Toko Lain")] {
-        let screen = pawang(&desk, words).await;
-        assert_ne!(screen.code, 0, "{screen:?}");
-        assert!(screen.stderr.contains("main.identity"), "{screen:?}");
-    }
+    let key = desk.path("main.identity");
+    std::fs::rename(&key, desk.path("away")).unwrap();
+    let without_key = async || {
+        for words in [&["dump", "verify"][..], &restore_into("Toko Lain")] {
+            let screen = pawang(&desk, words).await;
+            assert_ne!(screen.code, 0, "{screen:?}");
+            let told = format!("{}{}", screen.stdout, screen.stderr);
+            assert!(told.contains("main.identity"), "{screen:?}");
+            assert!(!told.contains("too short"), "{screen:?}");
+        }
+    };
+    without_key().await;
+    let another = Identity::generate().unwrap();
+    desk.write(
+        "main.identity",
+        another.file_text(Timestamp::UNIX_EPOCH).reveal(),
+    );
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
+    without_key().await;
     let made = "SELECT count(*)::text FROM pg_database WHERE datname = 'Toko Lain'";
     let made = cluster.sql("postgres", made).await;
     assert_eq!(

@@ -5,6 +5,8 @@ mod account;
 mod alert;
 mod backup;
 mod backup_create;
+mod backup_daemon;
+mod backup_refusals;
 mod backup_seal;
 #[path = "../../../backup/tests/it/world.rs"]
 #[expect(dead_code, reason = "the tests of the crate use all of it")]
@@ -18,6 +20,7 @@ mod dump;
 mod estate;
 mod explain;
 mod formats;
+mod full_disk;
 mod history;
 mod incident;
 mod init;

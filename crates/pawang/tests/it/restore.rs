@@ -1,7 +1,9 @@
 //! `pawang restore`, `pawang drill` and `pawang recovery`: as a person runs them, beside a real server.
 
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
 
+use pawang_backup::Owner;
 use pawang_testbed::{Stop, until, versions};
 
 use crate::backup_world::World;
@@ -167,6 +169,64 @@ async fn damaged_and_missing_wal_never_ends_in_a_shorter_database() {
     let screen = pawang(&desk, &words(&drill)).await;
     assert_eq!(screen.code, 0, "{screen:?}");
     assert!(world.is_clean());
+}
+
+#[tokio::test]
+async fn what_the_servers_user_cannot_read_is_refused() {
+    let world = World::with_rows().await;
+    if Owner::of(world.cluster.socket_directory()).is_none() {
+        eprintln!("not run: whoever is not root restores as himself");
+        return;
+    }
+    let desk = Desk::new();
+    let repository = desk.path("repository");
+    crate::wal::copy(&world.folder, &repository);
+    let place = repository.display().to_string();
+    let scratch = world.cluster.socket_directory().display().to_string();
+    let bin = world.cluster.bin_directory().display().to_string();
+    let drill = [
+        "drill",
+        "run",
+        "--repository",
+        &place,
+        "--scratch",
+        &scratch,
+        "--bindir",
+        &bin,
+    ];
+    let into = world.cluster.socket_directory().join("restored");
+    let directory = into.display().to_string();
+    let restore = ["restore", "--repository", &place, "--into", &directory];
+    let open = |mode: u32, path: &Path| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    for (closed, told) in [
+        (desk.path(""), "is closed to that user"),
+        (repository.clone(), "cannot use the repository"),
+    ] {
+        open(0o700, &closed);
+        chown(&closed, Some(0), Some(0)).unwrap();
+        for words in [
+            &drill[..],
+            &restore,
+            &[&restore[..], &["--preview"]].concat(),
+        ] {
+            let refused = pawang(&desk, words).await;
+            refused.is_clear_error(4, &["cannot use the repository", told, "hint: ch"]);
+        }
+        assert!(!into.exists() && world.is_clean(), "nothing was touched");
+        open(0o755, &closed);
+    }
+    let history = ["drill", "history", "--repository", &place, "--json"];
+    let history = pawang(&desk, &history).await;
+    let drills = history.data("pawang.drill.history/1")["drills"].clone();
+    assert_eq!(
+        drills,
+        serde_json::json!([]),
+        "it says nothing of the backup"
+    );
+    let proven = pawang(&desk, &drill).await;
+    assert_eq!(proven.code, 0, "{proven:?}");
 }
 
 #[tokio::test]

@@ -201,6 +201,32 @@ async fn merged(case: &Case) {
         case.world.text("SELECT count(*)::text FROM dw.fact").await,
         "998"
     );
+    // Somebody worked on while the plan lay there: nobody has seen what would be overwritten now.
+    for (change, back) in [
+        (
+            "UPDATE dw.fact SET amount = 98 WHERE code = 'k10'",
+            "UPDATE dw.fact SET amount = 99 WHERE code = 'k10'",
+        ),
+        (
+            "UPDATE dw.fact SET amount = 7 WHERE code = 'k500'",
+            "UPDATE dw.fact SET amount = 1.5 WHERE code = 'k500'",
+        ),
+        (
+            "DELETE FROM \"Pulih\".fact WHERE code = 'k1'",
+            "INSERT INTO \"Pulih\".fact (id, code, amount, mood, doc, at) OVERRIDING SYSTEM VALUE \
+             SELECT (kept).id, (kept).code, (kept).amount, (kept).mood, (kept).doc, (kept).at FROM kept",
+        ),
+    ] {
+        let keep = "CREATE TABLE IF NOT EXISTS kept AS SELECT f AS kept FROM \"Pulih\".fact AS f WHERE code = 'k1'";
+        case.world.many("postgres", &[keep, change]).await;
+        let stale = case.pawang(words(&["--allow-high-risk"])).await;
+        assert_eq!(stale.code, 1, "{change}: {stale:?}");
+        let told = format!("{}{}", stale.stdout, stale.stderr);
+        assert!(told.contains("changed since they were compared"), "{told}");
+        let count = "SELECT count(*)::text FROM dw.fact";
+        assert_eq!(case.world.text(count).await, "998", "{change}");
+        case.world.many("postgres", &[back]).await;
+    }
     let screen = case.pawang(words(&["--allow-high-risk"])).await;
     assert_eq!(screen.code, 0, "{screen:?}");
     for (sql, expected) in [

@@ -190,9 +190,14 @@ async fn a_message_survives_the_death_of_the_daemon_and_arrives_once() {
     let desk = Desk::new();
     let channel = webhook("hook", &receiver, "");
     estate(&desk, &cluster.url("postgres"), &format!("{DOWN}{channel}"));
+    // A daemon that is killed so early may not remember it.
+    let data = cluster.data_directory().display().to_string();
+    let file = desk.read("pawang.toml") + &format!("data_directory = \"{data}\"\n");
+    desk.write("pawang.toml", &file);
     let daemon = Daemon::start(&desk).await;
     daemon.judged("one").await;
     cluster.stop(Stop::Immediate).await;
+    daemon.look("one");
     receiver.wait(1).await;
     daemon.signal("KILL");
     assert_eq!(daemon.ended().await, 137);
@@ -203,6 +208,7 @@ async fn a_message_survives_the_death_of_the_daemon_and_arrives_once() {
     })
     .await;
     cluster.start_again().await;
+    daemon.look("one");
     waits(&receiver, &daemon, "server-down", "resolved").await;
     let heard = receiver.heard();
     let firing = heard
@@ -403,6 +409,7 @@ async fn a_disk_that_refuses_keeps_nobody_from_being_told() {
     daemon.limit_files(u64::MAX);
     in_condition(&desk, "server-down", "firing").await;
     cluster.start_again().await;
+    daemon.look("one");
     waits(&receiver, &daemon, "server-down", "resolved").await;
     assert_eq!(receiver.heard().len(), 2);
 }

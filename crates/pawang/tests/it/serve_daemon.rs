@@ -4,7 +4,8 @@
     reason = "a test of the program starts the program"
 )]
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -179,6 +180,16 @@ impl<'a> Daemon<'a> {
         let instances = status["instances"].as_array().unwrap().iter();
         let found = instances.into_iter().find(|i| i["name"] == name);
         found.cloned().unwrap_or_default()
+    }
+
+    /// Has an instance looked at now; by itself the daemon may leave a server that is down alone for half a minute.
+    pub(crate) fn look(&self, name: &str) {
+        let socket = self.desk.path("state/data/pawang.sock");
+        let mut stream = UnixStream::connect(socket).unwrap();
+        writeln!(stream, "look {name}").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.contains("done"), "{answer}\n{}", self.log());
     }
 
     /// Waits until an instance has been judged.

@@ -67,6 +67,7 @@ async fn a_server_that_stops_is_a_finding_until_it_comes_back() {
     let one = daemon.instance("one");
     assert_eq!(one["level"], "critical", "{one}");
     cluster.start_again().await;
+    daemon.look("one");
     until("the server is back", async || {
         daemon.instance("one")["silent"].is_null()
     })

@@ -97,6 +97,41 @@ async fn wal_is_received_over_a_restart_of_the_server() {
     }
 }
 
+/// What became of the slot while nobody received.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Loss {
+    None,
+    Dropped,
+    /// The server invalidated it, as `max_slot_wal_keep_size` tells it to.
+    GivenUp,
+}
+
+impl Loss {
+    async fn happen(self, server: &Cluster) {
+        let turn = "CREATE TABLE gone (); DROP TABLE gone; SELECT pg_switch_wal(); CHECKPOINT";
+        match self {
+            Loss::None => {}
+            Loss::Dropped => {
+                let drop = "SELECT pg_drop_replication_slot('pawang')";
+                server.sql("postgres", drop).await;
+                for _ in 0..12 {
+                    server.sql("postgres", turn).await;
+                }
+            }
+            Loss::GivenUp => {
+                server.set("max_slot_wal_keep_size", Some("1MB")).await;
+                until("the slot is lost", async || {
+                    server.sql("postgres", turn).await;
+                    let status = "SELECT wal_status FROM pg_replication_slots";
+                    server.sql("postgres", status).await[0][0].as_deref() == Some("lost")
+                })
+                .await;
+                server.set("max_slot_wal_keep_size", None).await;
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_hole_is_an_alarm_and_exit_code_1() {
     let server = Cluster::start(&Setup::default()).await;
@@ -113,17 +148,9 @@ async fn a_hole_is_an_alarm_and_exit_code_1() {
         "spool",
         "--once",
     ];
-    for hole in [false, true] {
-        if hole {
-            server
-                .sql("postgres", "SELECT pg_drop_replication_slot('pawang')")
-                .await;
-            for _ in 0..12 {
-                let turn =
-                    "CREATE TABLE gone (); DROP TABLE gone; SELECT pg_switch_wal(); CHECKPOINT";
-                server.sql("postgres", turn).await;
-            }
-        }
+    for loss in [Loss::None, Loss::Dropped, Loss::GivenUp] {
+        loss.happen(&server).await;
+        let hole = loss != Loss::None;
         let mut run = desk.start_into(&words, "out", "talk");
         until("it streams", async || {
             desk.read("talk").contains("streaming from")

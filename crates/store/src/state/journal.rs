@@ -110,17 +110,34 @@ impl State {
                 )?
                 .query_map(
                     params![before.unwrap_or(i64::MAX), limit.min(PAGE_MAX) as i64],
-                    |row| {
-                        let entry: String = row.get(1)?;
-                        Ok(JournalRecord {
-                            id: row.get(0)?,
-                            entry: serde_json::from_str(&entry)
-                                .map_err(|error| unreadable(1, error))?,
-                            hash: row.get(2)?,
-                        })
-                    },
+                    record,
                 )?
                 .collect()
+        })
+    }
+
+    /// Returns the records of one action that came after `after`, oldest first, and the newest record that there is of any.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn journal_of(&self, action: &str, after: i64) -> Result<(Vec<JournalRecord>, i64), Error> {
+        // Only what could be of this action is read whole: a journal of years has few of most.
+        let like = format!("%\"action\":{}%", serde_json::Value::from(action));
+        self.read(|connection| {
+            let newest = connection.query_row(
+                "SELECT COALESCE(MAX(id), 0) FROM journal",
+                [],
+                |row| row.get(0),
+            )?;
+            let found: Result<Vec<JournalRecord>, rusqlite::Error> = connection
+                .prepare_cached(
+                    "SELECT id, entry, hash FROM journal WHERE id > ?1 AND id <= ?2 AND entry LIKE ?3 ORDER BY id",
+                )?
+                .query_map(params![after, newest, like], record)?
+                .collect();
+            let mut found = found?;
+            found.retain(|record| record.entry.action == action);
+            Ok((found, newest))
         })
     }
 
@@ -200,6 +217,15 @@ fn break_of(check: &JournalCheck, stored: &Stored) -> Option<String> {
     }
     (chained(&check.hash, id, &stored.entry) != stored.hash)
         .then(|| "its content or its hash was changed".to_owned())
+}
+
+fn record(row: &rusqlite::Row<'_>) -> rusqlite::Result<JournalRecord> {
+    let entry: String = row.get(1)?;
+    Ok(JournalRecord {
+        id: row.get(0)?,
+        entry: serde_json::from_str(&entry).map_err(|error| unreadable(1, error))?,
+        hash: row.get(2)?,
+    })
 }
 
 fn page_after(connection: &Connection, id: i64) -> rusqlite::Result<Vec<Stored>> {

@@ -54,6 +54,27 @@ fn the_newest_comes_first_and_pages_have_no_holes() {
 }
 
 #[test]
+fn one_action_is_read_on_from_where_it_was_left() {
+    let directory = directory();
+    let store = open(&directory);
+    let state = store.state();
+    fill(state, 2);
+    let mut drill = entry(3);
+    drill.action = "drill.run".to_owned();
+    state.journal(&drill).unwrap();
+    let mut like = entry(4);
+    // What only speaks of it is none.
+    like.detail = json!({ "text": "\"action\":\"drill.run\"" });
+    state.journal(&like).unwrap();
+    let (records, newest) = state.journal_of("drill.run", 0).unwrap();
+    assert_eq!(newest, 4);
+    let found: Vec<i64> = records.iter().map(|record| record.id).collect();
+    assert_eq!(found, [3]);
+    let (records, same) = state.journal_of("drill.run", newest).unwrap();
+    assert!(records.is_empty() && same == newest, "{records:?}");
+}
+
+#[test]
 fn records_are_neither_changed_nor_removed() {
     let directory = directory();
     let store = open(&directory);

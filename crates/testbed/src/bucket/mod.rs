@@ -171,6 +171,13 @@ impl Bucket {
         self.lock().objects.keys().cloned().collect()
     }
 
+    /// Returns the bytes of an object, or nothing when there is none.
+    pub fn bytes(&self, key: &str) -> Vec<u8> {
+        let state = self.lock();
+        let stored = state.objects.get(key);
+        stored.map_or_else(Vec::new, |stored| stored.bytes.to_vec())
+    }
+
     /// Changes the bytes of an object.
     pub fn change(&self, key: &str, change: impl FnOnce(&mut Vec<u8>)) {
         if let Some(stored) = self.lock().objects.get_mut(key) {

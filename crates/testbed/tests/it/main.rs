@@ -10,4 +10,5 @@ mod cluster;
 mod leftovers;
 mod patroni;
 mod pooler;
+mod small_disk;
 mod standby;

@@ -4,7 +4,8 @@ use jiff::SignedDuration;
 use maud::{Markup, html};
 use pawang_chart::{Stretch, Timeline, TimelineRow};
 use pawang_core::backup::{
-    BackupPromise, BackupState, BackupSummary, RecoverableWindow, RepositoryFacts, Survey,
+    BackupPromise, BackupState, BackupSummary, OtherDrill, RecoverableWindow, RepositoryFacts,
+    Survey,
 };
 use pawang_core::{ByteSize, Level, Span};
 use pawang_store::live::{BackupsPresent, Present};
@@ -20,10 +21,11 @@ const DRILLS_MAX: usize = 50;
 /// Stretches of WAL that are written out.
 const INTERVALS_MAX: usize = 50;
 /// Checks whose findings stand on top of the page.
-const CHECKS: [&str; 9] = [
+const CHECKS: [&str; 10] = [
     "rpo",
     "wal-gap",
     "drill-age",
+    "verify-age",
     "rto",
     "backup-age",
     "backup-failed",
@@ -63,6 +65,7 @@ fn all(visit: &Visit<'_>, present: &Present, known: &BackupsPresent) -> Markup {
     html! {
         (verdicts(visit, present))
         (plan(visit, known))
+        @if !known.facts.others.is_empty() { (others(visit, &known.facts.others)) }
         @for repository in &known.facts.repositories {
             section id={ "repository-" (repository.name) } {
                 h2 { "Repository " (repository.name) " " small { code { (without_secrets(&repository.place)) } } }
@@ -78,6 +81,29 @@ fn all(visit: &Visit<'_>, present: &Present, known: &BackupsPresent) -> Markup {
                     }
                 }
             }
+        }
+    }
+}
+
+/// What drills proved of the backups that other tools keep.
+fn others(visit: &Visit<'_>, others: &[OtherDrill]) -> Markup {
+    html! {
+        section #other-tools {
+            h2 { "Other tools" }
+            div .wide { table {
+                thead { tr { th scope="col" { "Tool" } th scope="col" { "Backups of" } th scope="col" { "Last drill" } th scope="col" { "Result" } th scope="col" { "Proven last" } th scope="col" { "What was found" } } }
+                tbody { @for other in others { tr {
+                    td { (other.tool) }
+                    td { (other.set) }
+                    td { (words::moment(visit.now, other.at)) }
+                    td { span .pill.ok[other.passed].critical[!other.passed] { (if other.passed { "proven" } else { "failed" }) } }
+                    td { @match &other.proven {
+                        Some((backup, at)) => { code { (backup) } " " (words::moment(visit.now, *at)) },
+                        None => (dash("none was ever proven")),
+                    } }
+                    td { (found(&other.detail)) }
+                } } }
+            } }
         }
     }
 }
@@ -151,6 +177,10 @@ fn figures(visit: &Visit<'_>, survey: &Survey, promise: &BackupPromise) -> Marku
                 Some((_, proof)) => words::ago(visit.now, proof.at),
                 None => dash("no backup was ever proven by a restore"),
             }, "when a restore last started a server and it answered"))
+            (figure("read again", match survey.read_since() {
+                Some(since) => words::ago(visit.now, since),
+                None => dash("there is no backup"),
+            }, &format!("when what was not read for longest was read; promised: within {}", seconds(promise.verify_every))))
             (figure("restore takes", or_dash(rto.map(seconds), "never measured"), &promised(promise.rto)))
             (figure("backups", html! { (survey.backups.len()) }, "backups that exist"))
             (figure("takes", html! { (ByteSize(survey.used_bytes)) }, "what this server takes in the repository"))

@@ -17,6 +17,9 @@ use crate::run;
 pub(super) const SCALE: u32 = 240;
 /// Everybody takes so many full backups, in turns.
 const ROUNDS: usize = 2;
+/// Where copies of the data directory are put.
+pub(super) const BASE_BACKUP: &str = "basebackup";
+const COPY: &str = "copy";
 /// And so many increments after it.
 const INCREMENTS: usize = 7;
 /// Each increment sees a row changed on every sixteenth page, another one than before: its new version has room beside it.
@@ -34,7 +37,7 @@ struct Cost {
 }
 
 /// All runs of one contestant.
-struct Row {
+pub(super) struct Row {
     name: &'static str,
     costs: Vec<Cost>,
 }
@@ -44,7 +47,7 @@ impl Row {
         self.costs.iter().map(of).sum::<f64>() / self.costs.len().max(1) as f64
     }
 
-    fn wall(&self) -> f64 {
+    pub(super) fn wall(&self) -> f64 {
         self.mean(|cost| cost.run.wall)
     }
 
@@ -56,7 +59,7 @@ impl Row {
         self.mean(|cost| cost.stored_mb)
     }
 
-    fn peak(&self) -> f64 {
+    pub(super) fn peak(&self) -> f64 {
         self.costs
             .iter()
             .map(|cost| cost.run.peak_mb)
@@ -94,56 +97,74 @@ fn cost(stage: &Stage, mut command: Command, kept: &str) -> Result<Cost, String>
     })
 }
 
+/// Someone who takes a full backup: a name, where it is kept, and the command.
+pub(super) type Contestant<'a> = (&'static str, &'a str, &'a dyn Fn() -> Command);
+
+/// Lets everybody take full backups in turns.
+pub(super) fn in_turns(
+    stage: &Stage,
+    rounds: usize,
+    contestants: &[Contestant<'_>],
+) -> Result<Vec<Row>, String> {
+    let begun = contestants.iter().map(|(name, ..)| Row {
+        name,
+        costs: Vec::new(),
+    });
+    let mut rows: Vec<Row> = begun.collect();
+    for _ in 0..rounds {
+        for ((name, kept, make), row) in contestants.iter().zip(&mut rows) {
+            let cost = cost(stage, make(), kept)?;
+            println!("{name}: {cost:?}");
+            row.costs.push(cost);
+            for folder in [BASE_BACKUP, COPY] {
+                stage.remove(folder)?;
+            }
+        }
+    }
+    Ok(rows)
+}
+
+/// Returns the command of PostgreSQL's own backup.
+pub(super) fn base_backup(stage: &Stage) -> Command {
+    let mut command = stage.client("pg_basebackup");
+    command
+        .args(["-c", "fast", "-X", "fetch", "-D"])
+        .arg(stage.place(BASE_BACKUP));
+    command
+}
+
+/// Returns the command of a full backup of ours.
+pub(super) fn full(stage: &Stage, how: &[&str]) -> Command {
+    let create = ["backup", "create", "--type", "full", "-q", "--mode"];
+    stage.pawang(&[&create[..], how].concat())
+}
+
 fn fulls(stage: &Stage) -> Result<Vec<Row>, String> {
-    let ours = |mode| stage.pawang(&["backup", "create", "--type", "full", "--mode", mode, "-q"]);
-    let base = || {
-        let mut command = stage.client("pg_basebackup");
-        command
-            .args(["-c", "fast", "-X", "fetch", "-D"])
-            .arg(stage.place("basebackup"));
-        command
-    };
     let copy = || {
         let mut command = Command::new("cp");
         command
             .arg("-a")
-            .args([stage.cluster.data_directory(), &stage.place("copy")]);
+            .args([stage.cluster.data_directory(), &stage.place(COPY)]);
         command
     };
-    type Make<'a> = &'a dyn Fn() -> Command;
-    let contestants: [(&str, &str, Make<'_>); 5] = [
+    let contestants: [Contestant<'_>; 5] = [
         (
             "`pgbackrest backup --type=full`, process-max=2",
             "pgbackrest",
             &|| stage.pgbackrest(&["--type=full", "backup"]),
         ),
         ("`pawang backup create --mode local`", "pawang", &|| {
-            ours("local")
+            full(stage, &["local"])
         }),
         ("`pawang backup create --mode protocol`", "pawang", &|| {
-            ours("protocol")
+            full(stage, &["protocol"])
         }),
-        ("`pg_basebackup`, nothing compressed", "basebackup", &base),
-        ("`cp -a`, nothing compressed or checked", "copy", &copy),
+        ("`pg_basebackup`, nothing compressed", BASE_BACKUP, &|| {
+            base_backup(stage)
+        }),
+        ("`cp -a`, nothing compressed or checked", COPY, &copy),
     ];
-    let mut rows: Vec<Row> = contestants
-        .iter()
-        .map(|(name, ..)| Row {
-            name,
-            costs: Vec::new(),
-        })
-        .collect();
-    for _ in 0..ROUNDS {
-        for ((name, kept, make), row) in contestants.iter().zip(&mut rows) {
-            let cost = cost(stage, make(), kept)?;
-            println!("{name}: {cost:?}");
-            row.costs.push(cost);
-            for folder in ["basebackup", "copy"] {
-                stage.remove(folder)?;
-            }
-        }
-    }
-    Ok(rows)
+    in_turns(stage, ROUNDS, &contestants)
 }
 
 async fn increments(stage: &Stage) -> Result<Vec<Row>, String> {
@@ -277,29 +298,34 @@ fn part(data_mb: f64, full: &[Row], increments: &[Row], restores: &[Row]) -> Par
         ("increment", increments),
         ("restore", restores),
     ] {
-        let _ = write!(
-            text,
-            "| {title} | seconds | own CPU s | backend CPU s | peak MB | MB written |\n|---|---:|---:|---:|---:|---:|\n"
-        );
-        for row in rows {
-            let _ = writeln!(
-                text,
-                "| {} | {:.1} | {:.1} | {:.1} | {:.0} | {:.0} |",
-                row.name,
-                row.wall(),
-                row.cpu(),
-                row.mean(|cost| cost.server_cpu),
-                row.peak(),
-                row.stored()
-            );
-        }
-        text.push('\n');
+        table(title, rows, &mut text);
     }
     Part {
         title: "Backups: 4 GB, seven increments, and restores",
         text,
         goals: goals(full, increments, restores),
     }
+}
+
+/// Writes what everybody's runs cost.
+pub(super) fn table(title: &str, rows: &[Row], text: &mut String) {
+    let _ = write!(
+        text,
+        "| {title} | seconds | own CPU s | backend CPU s | peak MB | MB written |\n|---|---:|---:|---:|---:|---:|\n"
+    );
+    for row in rows {
+        let _ = writeln!(
+            text,
+            "| {} | {:.1} | {:.1} | {:.1} | {:.0} | {:.0} |",
+            row.name,
+            row.wall(),
+            row.cpu(),
+            row.mean(|cost| cost.server_cpu),
+            row.peak(),
+            row.stored()
+        );
+    }
+    text.push('\n');
 }
 
 fn goals(full: &[Row], increments: &[Row], restores: &[Row]) -> Vec<Goal> {

@@ -1,7 +1,8 @@
 //! `cargo xtask bench backup`: base backups, increments and restores of a 4 GB cluster beside pgBackRest, `pg_basebackup` and `cp`;
-//! WAL that is pushed and streamed; and what a backup costs those who use the server meanwhile.
+//! the same over SQL by several connections; WAL that is pushed and streamed; and what a backup costs those who use the server meanwhile.
 
 mod base;
+mod lanes;
 mod load;
 mod push;
 mod stage;
@@ -20,7 +21,7 @@ pub(crate) fn run(words: &[&str]) -> Result<(), String> {
     parts::run(
         "backup",
         words,
-        &["base", "table", "push", "stream", "load"],
+        &["base", "lanes", "table", "push", "stream", "load"],
         &[Need::Server, Need::PgBackRest],
         measure,
     )
@@ -30,6 +31,7 @@ fn measure(part: &str, binary: &Path) -> Result<Part, String> {
     let runtime = run::runtime()?;
     match part {
         "base" => runtime.block_on(base::measure(binary)),
+        "lanes" => runtime.block_on(lanes::measure(binary)),
         "table" => runtime.block_on(table::measure(binary)),
         "push" => runtime.block_on(push::measure(binary)),
         "stream" => runtime.block_on(stream::measure(binary)),

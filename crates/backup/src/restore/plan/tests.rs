@@ -275,3 +275,32 @@ fn backups_of_other_timelines_and_broken_chains_are_passed_over() {
             .contains("has no backup")
     );
 }
+
+#[test]
+fn a_chain_needs_the_room_of_its_largest_backup() {
+    let mut scene = scene();
+    let part = |tablespace, raw_bytes| Part {
+        tablespace,
+        raw_bytes,
+        ..scene.commits[0].parts[0].clone()
+    };
+    let (full, increment) = (
+        vec![part(None, 600), part(Some(7), 300), part(Some(7), 200)],
+        vec![part(None, 20), part(Some(7), 10)],
+    );
+    (scene.commits[0].parts, scene.commits[1].parts) = (full, increment);
+    (
+        scene.commits[0].server.data_bytes,
+        scene.commits[1].server.data_bytes,
+    ) = (1000, 30);
+    scene.commits[1].tablespaces = vec![Tablespace {
+        oid: 7,
+        location: "/cold".to_owned(),
+    }];
+    let plan = scene
+        .plan(&Located::NotAsked, &wanted(Target::Lsn(Lsn(45))))
+        .unwrap();
+    assert_eq!(plan.chain.len(), 2);
+    assert_eq!(plan.data_bytes, 1000);
+    assert_eq!(plan.tablespace_bytes, BTreeMap::from([(7, 500)]));
+}

@@ -8,8 +8,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::super::checksum::{Verdict, judge};
-use super::super::crew::{PageCheck, read_or_zero};
+use super::super::crew::PageCheck;
 use super::super::relation_file::INCREMENTAL_PREFIX;
+use super::super::source::read_or_zero;
 
 /// A page that is being written again and again is not read more often.
 const READS_MAX: usize = 5;

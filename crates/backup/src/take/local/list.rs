@@ -54,6 +54,15 @@ pub(crate) struct FileListWriter {
 }
 
 impl FileIdentity {
+    /// Returns what a file of a database is whose own file cannot be looked at: it is the same while the database is, since whatever is
+    /// written in place of it is logged, but for databases that are copied.
+    pub(crate) fn of_database(row: u64, made_at_s: u64) -> FileIdentity {
+        FileIdentity {
+            inode: row,
+            made_at_ns: made_at_s.saturating_mul(1_000_000_000),
+        }
+    }
+
     /// Returns what a file is; none where the file system does not say when it was made.
     pub(crate) fn of(metadata: &Metadata) -> Option<FileIdentity> {
         let made_at = metadata.created().ok()?.duration_since(UNIX_EPOCH).ok()?;

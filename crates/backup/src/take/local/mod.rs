@@ -1,4 +1,4 @@
-//! A backup of files that are on this machine: threads read them while the server is in backup mode.
+//! A backup of files: threads read them while the server is in backup mode, from its data directory here or over SQL.
 //!
 //! What belongs into it, and what is done about files that change meanwhile, is as with a backup that the server sends.
 
@@ -10,10 +10,11 @@ pub(crate) mod place;
 mod reader;
 pub(crate) mod scan;
 mod session;
-mod walk;
+pub(crate) mod tree;
+pub(crate) mod walk;
 
 use std::num::NonZeroU64;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -26,15 +27,18 @@ use tokio::time::interval;
 use self::again::PageSource;
 use self::list::FileListWriter;
 use self::manifest::ManifestWriter;
+use self::place::{Files, Place};
 use self::reader::{Halt, Reader, Shared, Since};
 use self::session::BackupMode;
+use self::tree::Tree;
 use super::checksum::PageRules;
 use super::crew::PageCheck;
 use super::keep::Kept;
+use super::lanes::{Backend, Lane, Lanes, ServerTree};
 use super::line::Line;
 use super::preflight::{self, Known};
 use super::run::Came;
-use super::way::LocalWay;
+use super::way::FilesWay;
 use super::{Progress, TakeRequest};
 use crate::Error;
 use crate::repository::{Commit, Mode, Rate, Tablespace};
@@ -51,19 +55,25 @@ const ASK_EVERY_TELLS: u64 = 20;
 pub(super) async fn read(
     request: &TakeRequest,
     known: &Known,
-    way: LocalWay,
+    way: FilesWay,
     observe: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<(Came, Option<Commit>), Error> {
-    let LocalWay { place, parent } = way;
-    let (root, version_folder) = (place.root, place.version_folder);
+    let FilesWay { place, parent } = way;
+    let shared = Shared::default();
+    let lanes = lanes(request, &place, &shared).await?;
+    let (version_folder, read_as) = (place.version_folder, place.files.mode());
     observe(Progress::Checkpoint);
     let (mode, start) = BackupMode::begin(place.session, request, known).await?;
-    same_server(&root, start)?;
-    let tablespaces = tablespaces(&root)?;
-    let walked = (root.clone(), tablespaces.clone(), version_folder.clone());
+    let address = place.files.address(&mode);
+    let (tree, lanes) = tree(place.files, lanes, &version_folder, start).await?;
+    let walked = (Arc::clone(&tree), version_folder.clone());
     let major = known.cluster.major;
-    let measured = spawn_blocking(move || reader::measure(&walked.0, &walked.1, &walked.2, major));
-    let bytes = joined(measured).await?;
+    let measured = spawn_blocking(move || {
+        let spaces = walked.0.tablespaces()?;
+        let bytes = reader::measure(&walked.0, &spaces, &walked.1, major)?;
+        Ok::<_, Error>((spaces, bytes))
+    });
+    let (tablespaces, bytes) = joined(measured).await?;
     observe(Progress::Started {
         start,
         estimate: Some(ByteSize(bytes)),
@@ -78,19 +88,16 @@ pub(super) async fn read(
             (None, None)
         }
     };
-    let pages = check(known, &root, start);
-    let identifier = known.cluster.system_identifier;
-    let own = ManifestWriter::new(major, identifier);
-    let address = root.display().to_string();
-    let (line, keeping) = Line::start(request, known, &pages, &address, Some(own))?;
+    let pages = check(known, &tree, start);
+    let own = ManifestWriter::new(major, known.cluster.system_identifier);
+    let (line, keeping) = Line::start(request, known, &pages, &address, Some(own), lanes)?;
     let object = known.cluster.part(&request.backup, list::RELATION_FILES);
     let object = request
         .repository
         .object_writer(&object, request.store_rate.clone())?;
-    let shared = Shared::default();
     let reader = Reader {
         line,
-        root,
+        tree,
         tablespaces: tablespaces.clone(),
         version_folder,
         major,
@@ -112,22 +119,73 @@ pub(super) async fn read(
         keeping,
         shared: Ended(shared),
         parent: parent.as_ref(),
+        read_as,
     };
     let came = work.run(tablespaces, observe).await?;
     Ok((came, parent))
 }
 
-/// Returns how pages are checked, and where wrong ones are read again.
-fn check(known: &Known, root: &Path, start: Lsn) -> PageCheck {
+impl Files {
+    /// Returns what errors call them.
+    fn address(&self, mode: &BackupMode) -> String {
+        match self {
+            Files::Here(root) => root.display().to_string(),
+            Files::Server(_) => mode.address().to_owned(),
+        }
+    }
+}
+
+/// Opens the lanes that read files which are not here, before anything begins.
+async fn lanes(
+    request: &TakeRequest,
+    place: &Place,
+    shared: &Shared,
+) -> Result<Option<Lanes>, Error> {
+    let Files::Server(count) = &place.files else {
+        return Ok(None);
+    };
+    let backend = Backend::of(&place.session).await?;
+    let (target, count, stop) = (request.target.clone(), *count, Arc::clone(&shared.stop));
+    let open = move || Lanes::open(&target, count, &backend, &stop);
+    joined(spawn_blocking(open)).await.map(Some)
+}
+
+/// Returns the files of a server in backup mode, and the lanes that read them if they are not here.
+async fn tree(
+    files: Files,
+    lanes: Option<Lanes>,
+    version_folder: &str,
+    start: Lsn,
+) -> Result<(Arc<Tree>, Vec<Lane>), Error> {
+    match (files, lanes) {
+        (Files::Here(root), _) => {
+            same_server(&root, start)?;
+            Ok((Arc::new(Tree::Here(root)), Vec::new()))
+        }
+        (Files::Server(_), Some(lanes)) => {
+            let folder = version_folder.to_owned();
+            let asked = spawn_blocking(move || ServerTree::new(lanes.front, &folder));
+            let server = joined(asked).await?;
+            Ok((Arc::new(Tree::Server(Box::new(server))), lanes.all))
+        }
+        (Files::Server(_), None) => unreachable!("they were opened"),
+    }
+}
+
+/// Returns how pages are checked, and where wrong ones are read again at once; others are in the end.
+fn check(known: &Known, tree: &Tree, start: Lsn) -> PageCheck {
     PageCheck {
         rules: PageRules {
             checksums: known.data_checksums,
             start,
         },
         geometry: known.geometry,
-        source: Some(PageSource {
-            root: Arc::from(root),
-        }),
+        source: match tree {
+            Tree::Here(root) => Some(PageSource {
+                root: Arc::from(root.as_path()),
+            }),
+            Tree::Server(_) => None,
+        },
     }
 }
 
@@ -138,6 +196,7 @@ struct Work<'a> {
     keeping: JoinHandle<Result<Kept, Error>>,
     shared: Ended,
     parent: Option<&'a Commit>,
+    read_as: Mode,
 }
 
 /// Tells the reader that nobody waits for it any more.
@@ -191,7 +250,7 @@ impl Work<'_> {
         };
         match ended {
             Ok((start, stop, relation_files)) => Ok(Came {
-                mode: Mode::Local,
+                mode: self.read_as,
                 start,
                 stop,
                 tablespaces,
@@ -255,37 +314,6 @@ fn same_server(root: &Path, start: Lsn) -> Result<(), Error> {
         ))
         .with_hint("pawang backup create --mode protocol");
     Err(Error::Refused(Box::new(report)))
-}
-
-/// Returns the tablespaces, as links or folders in `pg_tblspc` say.
-fn tablespaces(root: &Path) -> Result<Vec<Tablespace>, Error> {
-    let folder = root.join("pg_tblspc");
-    let failed = |path: &Path, source| Error::File {
-        doing: "read",
-        path: path.to_owned(),
-        source,
-    };
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(&folder).map_err(|error| failed(&folder, error))? {
-        let entry = entry.map_err(|error| failed(&folder, error))?;
-        let name = entry.file_name();
-        let Some(oid) = name.to_str().and_then(|name| name.parse().ok()) else {
-            continue;
-        };
-        let path = entry.path();
-        let kind = entry.file_type().map_err(|error| failed(&path, error))?;
-        let location = if kind.is_symlink() {
-            std::fs::read_link(&path).map_err(|error| failed(&path, error))?
-        } else {
-            PathBuf::from("pg_tblspc").join(&name)
-        };
-        found.push(Tablespace {
-            oid,
-            location: location.to_string_lossy().into_owned(),
-        });
-    }
-    found.sort_unstable_by_key(|space| space.oid);
-    Ok(found)
 }
 
 /// Waits for a thread; its panic is ours.

@@ -23,6 +23,9 @@ pub(crate) async fn choose(
     let unfit = |commit: &Commit| {
         if commit.relation_files.is_none() {
             Some("was not read from files")
+        } else if commit.mode != place.files.mode() {
+            // What makes a file the same one is another thing over SQL.
+            Some("was read from files in another way")
         } else if commit.pages.wrong > 0 {
             Some("has wrong pages")
         } else {

@@ -1,6 +1,7 @@
-//! Whether the data directory of the server is on this machine, and may be read.
+//! Where the files of a server are, and whether its data directory is on this machine and may be read.
 
 use std::fs;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use pawang_core::Value;
@@ -12,6 +13,7 @@ use super::super::parent::words;
 use super::super::preflight::Known;
 use super::list::Hints;
 use crate::Error;
+use crate::repository::Mode;
 
 /// The server writes its own file this long before it says that it started, at most.
 const START_TOLERANCE_S: u64 = 60;
@@ -23,13 +25,21 @@ SELECT (SELECT s.setting FROM pg_catalog.pg_settings AS s WHERE s.name = 'data_d
        pg_catalog.floor(EXTRACT(epoch FROM pg_catalog.pg_postmaster_start_time()))::pg_catalog.int8::pg_catalog.text,
        pg_catalog.has_function_privilege(";
 
-/// A data directory that can be read, and a session with its server.
+/// Files that can be read, and a session with their server.
 pub(crate) struct Place {
-    pub(crate) root: PathBuf,
+    pub(crate) files: Files,
     /// Folder that this server has in each tablespace.
     pub(crate) version_folder: String,
     pub(crate) hints: Hints,
     pub(crate) session: Session,
+}
+
+/// Where the files of a server are read.
+pub(crate) enum Files {
+    /// In this data directory.
+    Here(PathBuf),
+    /// At the server, by so many lanes.
+    Server(NonZeroUsize),
 }
 
 /// What the server says of itself.
@@ -38,6 +48,16 @@ struct Facts {
     port: String,
     started_s: u64,
     logged: bool,
+}
+
+impl Files {
+    /// Returns how a backup of them is read.
+    pub(crate) fn mode(&self) -> Mode {
+        match self {
+            Files::Here(_) => Mode::Local,
+            Files::Server(_) => Mode::Lanes,
+        }
+    }
 }
 
 /// Finds the data directory of the server, or says why it cannot be read.
@@ -61,7 +81,7 @@ pub(crate) async fn find(
         Err(why) => return Ok(Err(why)),
     };
     Ok(same(&facts, known).map(|version_folder| Place {
-        root: facts.root,
+        files: Files::Here(facts.root),
         version_folder,
         hints: Hints {
             logged: facts.logged,

@@ -1,30 +1,29 @@
 //! The thread that goes through the data directory, and hands on what is to be read.
 //!
-//! Small files it reads by itself; of larger ones it hands on where bytes lie, so that those who check and compress read them.
+//! Small files it reads by itself; of larger ones it hands on where bytes lie, so that those who check and compress read them,
+//! or the lanes.
 
 use std::collections::VecDeque;
-use std::fs::{File, Metadata};
 use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use pawang_core::Lsn;
-use pawang_postgres::control_file;
-use rustix::fs::OFlags;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-use super::super::crew::{PageCheck, read_or_zero};
+use super::super::crew::PageCheck;
 use super::super::cut::{CHANGED_HEAD_BYTES, CHANGED_MAGIC};
 use super::super::line::{KeeperEnded, Line};
 use super::super::manifest::WalRange;
 use super::super::relation_file::{Fork, INCREMENTAL_PREFIX, RelationFile};
+use super::super::source::{Piece, Source};
 use super::super::tar::{self, Member, MemberKind};
 use super::list::{FileIdentity, FileList, FileListWriter};
 use super::scan::{Scan, Scanned};
 use super::session::Stopped;
+use super::tree::{Kind, Stat, Tree, failed};
 use super::walk::{CONTROL, Entry, Walk, What};
 use crate::Error;
 use crate::repository::{Object, Position, Rate, Tablespace};
@@ -80,7 +79,7 @@ pub(super) struct Since {
 /// A file whose changed pages come.
 struct Candidate {
     member: Member,
-    file: Arc<File>,
+    source: Arc<Source>,
     relation: RelationFile,
 }
 
@@ -94,7 +93,7 @@ pub(super) struct Ahead {
 /// Reads.
 pub(super) struct Reader {
     pub(super) line: Line,
-    pub(super) root: PathBuf,
+    pub(super) tree: Arc<Tree>,
     pub(super) tablespaces: Vec<Tablespace>,
     pub(super) version_folder: String,
     pub(super) major: u32,
@@ -114,7 +113,7 @@ pub(super) struct Reader {
 /// # Errors
 /// A folder could not be listed.
 pub(super) fn measure(
-    root: &Path,
+    tree: &Tree,
     tablespaces: &[Tablespace],
     version_folder: &str,
     major: u32,
@@ -122,11 +121,13 @@ pub(super) fn measure(
     let mut bytes = 0u64;
     let mut each = |entry: &Entry<'_>| {
         if entry.what == What::File {
-            bytes = bytes.saturating_add(entry.metadata.len());
+            bytes = bytes.saturating_add(entry.stat.bytes);
         }
         Ok(())
     };
+    let root = tree.root();
     let mut walk = Walk {
+        tree,
         tablespace: None,
         major,
         each: &mut each,
@@ -134,10 +135,10 @@ pub(super) fn measure(
     };
     for space in tablespaces {
         walk.tablespace = Some(space.oid);
-        walk.tablespace(&place_of(root, space), version_folder)?;
+        walk.tablespace(&place_of(&root, space), version_folder)?;
     }
     walk.tablespace = None;
-    walk.data_directory(root)?;
+    walk.data_directory(&root)?;
     Ok(bytes)
 }
 
@@ -145,23 +146,17 @@ fn place_of(root: &Path, space: &Tablespace) -> PathBuf {
     root.join("pg_tblspc").join(space.oid.to_string())
 }
 
-fn failed(path: &Path, source: io::Error) -> Error {
-    Error::File {
-        doing: "read",
-        path: path.to_owned(),
-        source,
-    }
-}
-
 impl Reader {
     /// Reads all files, `pg_control` last, while the server is in backup mode.
     pub(super) fn files(mut self) -> Result<Reader, Halt> {
-        let (root, folder) = (self.root.clone(), self.version_folder.clone());
+        let (tree, folder) = (Arc::clone(&self.tree), self.version_folder.clone());
+        let root = tree.root();
         let major = self.major;
         let unreadable = |path: &Path, error| Halt::Error(failed(path, error));
         for space in self.tablespaces.clone() {
             self.line.cutter.archive(Some(space.oid));
             let mut walk = Walk {
+                tree: &tree,
                 tablespace: Some(space.oid),
                 major,
                 each: &mut |entry: &Entry<'_>| self.entry(entry, Some(space.oid)),
@@ -173,6 +168,7 @@ impl Reader {
         }
         self.line.cutter.archive(None);
         let mut walk = Walk {
+            tree: &tree,
             tablespace: None,
             major,
             each: &mut |entry: &Entry<'_>| self.entry(entry, None),
@@ -223,7 +219,7 @@ impl Reader {
                 return Ok(());
             }
         };
-        let mut member = member(entry.path, kind, entry.metadata);
+        let mut member = member(entry.path, kind, entry.stat);
         if let What::Link(target) = &entry.what {
             member.link.clone_from(target);
         }
@@ -232,28 +228,24 @@ impl Reader {
     }
 
     fn file(&mut self, entry: &Entry<'_>, tablespace: Option<u32>) -> Result<(), Halt> {
-        let opened = std::fs::OpenOptions::new()
-            .read(true)
-            .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
-            .open(entry.place);
-        let file = match opened {
-            Ok(file) => file,
-            // Dropped meanwhile.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(Halt::Error(failed(entry.place, error))),
+        let opened = self
+            .tree
+            .open(entry.place, entry.stat, entry.relation.as_ref());
+        let opened = opened.map_err(|error| Halt::Error(failed(entry.place, error)))?;
+        // Without it, it was dropped meanwhile.
+        let Some((source, stat)) = opened else {
+            return Ok(());
         };
-        let metadata = file
-            .metadata()
-            .map_err(|error| Halt::Error(failed(entry.place, error)))?;
-        let member = member(entry.path, MemberKind::File, &metadata);
+        let source = Arc::new(source);
+        let member = member(entry.path, MemberKind::File, &stat);
         self.shared.bytes.fetch_add(member.bytes, Ordering::Relaxed);
         let relation = entry
             .relation
             .filter(|relation| relation.fork == Fork::Main);
         let Some((relation, blocks)) = relation.zip(self.blocks(member.bytes)) else {
-            return self.whole(&member, &Arc::new(file), entry.place);
+            return self.whole(&member, &source, entry.place);
         };
-        let known = match FileIdentity::of(&metadata) {
+        let known = match stat.identity {
             Some(identity) => self.known(entry.path, tablespace, identity, blocks)?,
             None => None,
         };
@@ -261,12 +253,12 @@ impl Reader {
             Some((known, since)) if blocks > 0 => {
                 let candidate = Candidate {
                     member,
-                    file: Arc::new(file),
+                    source,
                     relation,
                 };
                 self.scan(candidate, blocks, known, since)
             }
-            _ => self.whole(&member, &Arc::new(file), entry.place),
+            _ => self.whole(&member, &source, entry.place),
         }
     }
 
@@ -298,26 +290,34 @@ impl Reader {
         (whole && blocks <= self.pages.geometry.segment_blocks).then_some(blocks)
     }
 
-    fn whole(&mut self, member: &Member, file: &Arc<File>, place: &Path) -> Result<(), Halt> {
+    fn whole(&mut self, member: &Member, source: &Arc<Source>, place: &Path) -> Result<(), Halt> {
         self.head(member);
-        if member.bytes <= SMALL_BYTES {
-            let mut content = vec![0; usize::try_from(member.bytes).expect("it is small")];
-            read_or_zero(file, 0, &mut content)
-                .map_err(|error| Halt::Error(failed(place, error)))?;
-            self.line.cutter.data(&content);
-        } else {
-            self.pieces(file, 0, member.bytes)?;
+        match &**source {
+            Source::Held(content) => self.line.cutter.data(content),
+            Source::File(_) if member.bytes <= SMALL_BYTES => {
+                let mut content = vec![0; usize::try_from(member.bytes).expect("it is small")];
+                let mut piece = [Piece {
+                    source,
+                    from: 0,
+                    into: &mut content,
+                    read: None,
+                }];
+                Piece::read_all(&mut piece, None)
+                    .map_err(|error| Halt::Error(failed(place, error)))?;
+                self.line.cutter.data(&content);
+            }
+            Source::File(_) | Source::Server(_) => self.pieces(source, 0, member.bytes)?,
         }
         self.pad(member.bytes);
         self.send()
     }
 
     /// Hands bytes of a file on, not much more than a chunk at a time: what waits to be sent has its file open.
-    fn pieces(&mut self, file: &Arc<File>, mut from: u64, mut bytes: u64) -> Result<(), Halt> {
+    fn pieces(&mut self, source: &Arc<Source>, mut from: u64, mut bytes: u64) -> Result<(), Halt> {
         let most = u64::from(SCAN_BLOCKS) * u64::from(self.pages.geometry.block_bytes);
         while bytes > 0 {
             let now = bytes.min(most);
-            self.line.cutter.file(file, from, now);
+            self.line.cutter.file(source, from, now);
             self.send()?;
             from += now;
             bytes -= now;
@@ -334,7 +334,7 @@ impl Reader {
     ) -> Result<(), Halt> {
         let segment = candidate.relation.segment;
         let begin = segment.saturating_mul(self.pages.geometry.segment_blocks);
-        let file = Arc::clone(&candidate.file);
+        let source = Arc::clone(&candidate.source);
         let mut candidate = Some(candidate);
         let mut first = 0;
         while first < blocks {
@@ -342,7 +342,7 @@ impl Reader {
             self.scanned(SCANS_MAX - 1)?;
             self.wait(u64::from(count) * u64::from(self.pages.geometry.block_bytes))?;
             let scan = self.line.crew.scan(Scan {
-                file: Arc::clone(&file),
+                source: Arc::clone(&source),
                 first,
                 count,
                 begin,
@@ -368,7 +368,7 @@ impl Reader {
             };
             // Without its threads nothing is kept either, which says why.
             let scanned = scan.blocking_recv().map_err(|_| Halt::Keeper)?;
-            let scanned = scanned.map_err(|error| Halt::Error(failed(&self.root, error)))?;
+            let scanned = scanned.map_err(|error| Halt::Error(failed(&self.tree.root(), error)))?;
             self.ahead.blocks.extend_from_slice(&scanned.blocks);
             self.line.found(scanned.pages)?;
             if let Some(candidate) = last {
@@ -382,13 +382,13 @@ impl Reader {
     /// Hands on the changed pages of a file, in the form of PostgreSQL 17.
     fn changed(&mut self, candidate: Candidate, blocks: &[u32]) -> Result<(), Halt> {
         let Candidate {
-            mut member, file, ..
+            mut member, source, ..
         } = candidate;
         let block_bytes = u64::from(self.pages.geometry.block_bytes);
         let all = member.bytes / block_bytes;
         if blocks.len() as f64 > CHANGED_SHARE_MAX * all as f64 {
-            let place = self.root.clone();
-            return self.whole(&member, &file, &place);
+            let place = self.tree.root();
+            return self.whole(&member, &source, &place);
         }
         let head = head(blocks, all, block_bytes);
         let name = member.path.iter().rposition(|byte| *byte == b'/');
@@ -401,7 +401,7 @@ impl Reader {
         self.line.cutter.data(&head);
         for run in blocks.chunk_by(|one, next| one + 1 == *next) {
             let from = u64::from(run[0]) * block_bytes;
-            self.pieces(&file, from, run.len() as u64 * block_bytes)?;
+            self.pieces(&source, from, run.len() as u64 * block_bytes)?;
         }
         self.pad(member.bytes);
         self.send()
@@ -409,20 +409,15 @@ impl Reader {
 
     /// Reads `pg_control`, which the server writes while it is read.
     fn control(&mut self) -> Result<(), Halt> {
-        let path = self.root.join("global/pg_control");
-        let unreadable = |error| Halt::Error(failed(&path, error));
-        let metadata = std::fs::metadata(&path).map_err(unreadable)?;
-        let content =
-            control_file::read_bytes(&self.root).map_err(|error| Halt::Error(error.into()))?;
-        let mut member = member(CONTROL, MemberKind::File, &metadata);
+        let (content, stat) = self.tree.control().map_err(Halt::Error)?;
+        let mut member = member(CONTROL, MemberKind::File, &stat);
         member.bytes = content.len() as u64;
         self.content(&member, &content)
     }
 
     /// Adds a file that is nowhere yet.
     fn made(&mut self, path: &[u8], content: &[u8]) -> Result<(), Halt> {
-        let owner = std::fs::metadata(&self.root)
-            .map_err(|error| Halt::Error(failed(&self.root, error)))?;
+        let owner = self.tree.owner().map_err(Halt::Error)?;
         let member = Member {
             bytes: content.len() as u64,
             mode: FILE_MODE,
@@ -477,22 +472,22 @@ impl Reader {
     }
 }
 
-fn member(path: &[u8], kind: MemberKind, metadata: &Metadata) -> Member {
+fn member(path: &[u8], kind: MemberKind, stat: &Stat) -> Member {
     Member {
         path: path.to_vec(),
         kind,
         bytes: match kind {
-            MemberKind::File => metadata.len(),
+            MemberKind::File => stat.bytes,
             _ => 0,
         },
         // The folder that a link led to comes in its place.
         mode: match kind {
-            MemberKind::Folder if metadata.is_symlink() => FOLDER_MODE,
-            _ => metadata.mode(),
+            MemberKind::Folder if stat.kind == Kind::Link => FOLDER_MODE,
+            _ => stat.mode,
         },
-        user: metadata.uid(),
-        group: metadata.gid(),
-        modified_s: u64::try_from(metadata.mtime()).unwrap_or(0),
+        user: stat.user,
+        group: stat.group,
+        modified_s: stat.modified_s,
         link: Vec::new(),
     }
 }

@@ -1,21 +1,19 @@
 //! Which pages of a file changed since another backup: by the position in their headers where their last change was logged.
 
-use std::fs::File;
 use std::io;
 use std::sync::Arc;
 
 use pawang_core::Lsn;
 
 use super::super::checksum::{Verdict, judge, lsn};
-use super::super::crew::{PageCheck, PageTally, read_or_zero};
-
-/// So much is read at once: it stays in the cache of a processor while it is looked through.
-const READ_BYTES: usize = 256 << 10;
+use super::super::crew::{PageCheck, PageTally};
+use super::super::lanes::Lane;
+use super::super::source::{Piece, Source};
 
 /// Pages of one file that are looked through.
 #[derive(Debug)]
 pub(crate) struct Scan {
-    pub(crate) file: Arc<File>,
+    pub(crate) source: Arc<Source>,
     /// The first page, counted within the file.
     pub(crate) first: u32,
     /// How many pages.
@@ -38,10 +36,15 @@ pub(crate) struct Scanned {
 }
 
 impl Scan {
-    /// Looks through the pages.
-    pub(crate) fn run(&self, check: &PageCheck, buffer: &mut Vec<u8>) -> io::Result<Scanned> {
+    /// Looks through the pages, which a lane brings if they are not here.
+    pub(crate) fn run(
+        &self,
+        check: &PageCheck,
+        buffer: &mut Vec<u8>,
+        lane: Option<&Lane>,
+    ) -> io::Result<Scanned> {
         let block_bytes = check.geometry.block_bytes as usize;
-        let at_once = (READ_BYTES / block_bytes).max(1);
+        let at_once = (self.source.read_bytes() / block_bytes).max(1);
         if buffer.len() < at_once * block_bytes {
             buffer.resize(at_once * block_bytes, 0);
         }
@@ -50,9 +53,15 @@ impl Scan {
         while done < self.count as usize {
             let now = at_once.min(self.count as usize - done);
             let block = self.first + u32::try_from(done).expect("it is less than the count");
-            let piece = &mut buffer[..now * block_bytes];
-            read_or_zero(&self.file, u64::from(block) * block_bytes as u64, piece)?;
-            for (page, block) in piece.chunks_exact(block_bytes).zip(block..) {
+            let mut pieces = [Piece {
+                source: &self.source,
+                from: u64::from(block) * block_bytes as u64,
+                into: &mut buffer[..now * block_bytes],
+                read: None,
+            }];
+            Piece::read_all(&mut pieces, lane)?;
+            let [piece] = pieces;
+            for (page, block) in piece.into.chunks_exact(block_bytes).zip(block..) {
                 if self.unchanged(page, block, check) {
                     found.pages.checked += 1;
                 } else {
@@ -115,18 +124,18 @@ mod tests {
             source: None,
         };
         let mut scan = Scan {
-            file: Arc::new(file),
+            source: Arc::new(Source::File(file)),
             first: 0,
             count: 102,
             begin,
             known: 99,
             since: Lsn(1000),
         };
-        let found = scan.run(&check, &mut Vec::new()).unwrap();
+        let found = scan.run(&check, &mut Vec::new(), None).unwrap();
         assert_eq!(found.blocks, [3, 40, 41, 77, 99, 100, 101]);
         assert_eq!(found.pages.checked, 95);
         (scan.first, scan.count) = (40, 2);
-        let found = scan.run(&check, &mut Vec::new()).unwrap();
+        let found = scan.run(&check, &mut Vec::new(), None).unwrap();
         assert_eq!(found.blocks, [40, 41]);
     }
 }

@@ -56,6 +56,11 @@ impl BackupMode {
         Ok((BackupMode { session, major }, start))
     }
 
+    /// Returns `host:port` of the server.
+    pub(super) fn address(&self) -> &str {
+        self.session.address()
+    }
+
     /// Asks whether the session still stands: with it the backup would end.
     pub(super) async fn alive(&self) -> Result<(), Error> {
         self.session.round_trip().await?;

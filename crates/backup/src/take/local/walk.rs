@@ -1,13 +1,12 @@
 //! The files of a data directory that belong into a base backup: the same that the server would send.
 
 use std::collections::HashSet;
-use std::ffi::OsString;
-use std::fs::{self, Metadata};
 use std::io;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::super::relation_file::{Fork, RelationFile};
+use super::tree::{Kind, Listed, Stat, Tree};
 
 /// Folders whose content is made anew by every server; they come empty.
 const EMPTY_FOLDERS: [&[u8]; 7] = [
@@ -44,10 +43,10 @@ const TABLESPACES: &[u8] = b"pg_tblspc";
 pub(crate) struct Entry<'a> {
     /// Its path within the archive.
     pub(crate) path: &'a [u8],
-    /// Its path on this machine.
+    /// Its path on this machine, or from the server's data directory on.
     pub(crate) place: &'a Path,
     pub(crate) what: What,
-    pub(crate) metadata: &'a Metadata,
+    pub(crate) stat: &'a Stat,
     /// The relation that a file belongs to.
     pub(crate) relation: Option<RelationFile>,
 }
@@ -65,6 +64,7 @@ pub(crate) enum What {
 
 /// One archive that is walked: the data directory, or a tablespace's folder.
 pub(crate) struct Walk<'a, E> {
+    pub(crate) tree: &'a Tree,
     /// The tablespace; none for the data directory.
     pub(crate) tablespace: Option<u32>,
     pub(crate) major: u32,
@@ -83,28 +83,26 @@ impl<E> Walk<'_, E> {
     /// Walks a tablespace: the folder that this server has in it.
     pub(crate) fn tablespace(&mut self, root: &Path, version_folder: &str) -> Result<(), E> {
         let place = root.join(version_folder);
-        let Some(metadata) = there(&place).map_err(|error| (self.unreadable)(&place, error))?
-        else {
+        let there = self.tree.there(&place);
+        let Some(stat) = there.map_err(|error| (self.unreadable)(&place, error))? else {
             return Ok(());
         };
-        self.entry(version_folder.as_bytes(), &place, What::Folder, &metadata)?;
+        self.entry(version_folder.as_bytes(), &place, What::Folder, &stat)?;
         self.within(version_folder.as_bytes(), &place)
     }
 
     fn within(&mut self, folder: &[u8], place: &Path) -> Result<(), E> {
-        let names = match names(place) {
-            Ok(names) => names,
-            // A database that was dropped meanwhile.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err((self.unreadable)(place, error)),
+        let all = self.tree.list(place);
+        let Some(all) = all.map_err(|error| (self.unreadable)(place, error))? else {
+            return Ok(());
         };
         let unlogged = if is_database(folder, self.tablespace) {
-            unlogged(&names)
+            unlogged(&all)
         } else {
             HashSet::new()
         };
-        for name in &names {
-            let name = name.as_bytes();
+        for listed in all {
+            let name = listed.name.as_bytes();
             let place = place.join(std::ffi::OsStr::from_bytes(name));
             let path = match folder {
                 b"" => name.to_vec(),
@@ -120,68 +118,62 @@ impl<E> Walk<'_, E> {
                 relation.fork != Fork::Init && unlogged.contains(&relation.filenode)
             });
             if !made_anew {
-                self.one(&path, name, &place)?;
+                self.one(&path, &listed, &place)?;
             }
         }
         Ok(())
     }
 
-    fn one(&mut self, path: &[u8], name: &[u8], place: &Path) -> Result<(), E> {
-        let metadata = there(place).map_err(|error| (self.unreadable)(place, error))?;
-        let Some(metadata) = metadata else {
+    fn one(&mut self, path: &[u8], listed: &Listed, place: &Path) -> Result<(), E> {
+        let stat = match &listed.stat {
+            Some(stat) => Ok(Some(stat.clone())),
+            None => self.tree.there(place),
+        };
+        let Some(stat) = stat.map_err(|error| (self.unreadable)(place, error))? else {
             return Ok(());
         };
-        let kind = metadata.file_type();
         let of_data = self.tablespace.is_none();
         if of_data && path == WAL {
-            return self.wal(place, &metadata);
+            return self.wal(place, &stat);
         }
-        if EMPTY_FOLDERS.contains(&name) && (kind.is_dir() || kind.is_symlink()) {
-            return self.entry(path, place, What::Folder, &metadata);
+        let empty = EMPTY_FOLDERS.contains(&listed.name.as_bytes());
+        if empty && matches!(stat.kind, Kind::Folder | Kind::Link) {
+            return self.entry(path, place, What::Folder, &stat);
         }
-        if kind.is_dir() {
-            self.entry(path, place, What::Folder, &metadata)?;
+        if stat.kind == Kind::Folder {
+            self.entry(path, place, What::Folder, &stat)?;
             return if of_data && is_tablespace(path) {
                 Ok(())
             } else {
                 self.within(path, place)
             };
         }
-        if kind.is_symlink() && of_data && is_tablespace(path) {
-            let target = match fs::read_link(place) {
-                Ok(target) => target,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-                Err(error) => return Err((self.unreadable)(place, error)),
+        if stat.kind == Kind::Link && of_data && is_tablespace(path) {
+            let target = self.tree.link(place);
+            return match target.map_err(|error| (self.unreadable)(place, error))? {
+                Some(target) => self.entry(path, place, What::Link(target), &stat),
+                None => Ok(()),
             };
-            let target = target.into_os_string().into_vec();
-            return self.entry(path, place, What::Link(target), &metadata);
         }
-        let what = if kind.is_file() {
-            What::File
-        } else {
-            What::Special
+        let what = match stat.kind {
+            Kind::File => What::File,
+            Kind::Folder | Kind::Link | Kind::Special => What::Special,
         };
-        self.entry(path, place, what, &metadata)
+        self.entry(path, place, what, &stat)
     }
 
     /// WAL comes by other ways; its folders are there, also when it lies elsewhere.
-    fn wal(&mut self, place: &Path, metadata: &Metadata) -> Result<(), E> {
-        self.entry(WAL, place, What::Folder, metadata)?;
+    fn wal(&mut self, place: &Path, stat: &Stat) -> Result<(), E> {
+        self.entry(WAL, place, What::Folder, stat)?;
         for (path, since) in WAL_FOLDERS {
             if self.major >= since {
-                self.entry(path, place, What::Folder, metadata)?;
+                self.entry(path, place, What::Folder, stat)?;
             }
         }
         Ok(())
     }
 
-    fn entry(
-        &mut self,
-        path: &[u8],
-        place: &Path,
-        what: What,
-        metadata: &Metadata,
-    ) -> Result<(), E> {
+    fn entry(&mut self, path: &[u8], place: &Path, what: What, stat: &Stat) -> Result<(), E> {
         let relation = match what {
             What::File => RelationFile::read(path, self.tablespace),
             _ => None,
@@ -190,28 +182,10 @@ impl<E> Walk<'_, E> {
             path,
             place,
             what,
-            metadata,
+            stat,
             relation,
         })
     }
-}
-
-/// Returns what a path is, or nothing when it went away meanwhile.
-fn there(place: &Path) -> io::Result<Option<Metadata>> {
-    match fs::symlink_metadata(place) {
-        Ok(metadata) => Ok(Some(metadata)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
-/// Returns the names in a folder, in order, so that the same data make the same archive.
-fn names(place: &Path) -> io::Result<Vec<OsString>> {
-    let entries = fs::read_dir(place)?;
-    let names = entries.map(|entry| entry.map(|entry| entry.file_name()));
-    let mut names = names.collect::<io::Result<Vec<_>>>()?;
-    names.sort_unstable();
-    Ok(names)
 }
 
 fn left_out(path: &[u8], name: &[u8], tablespace: Option<u32>) -> bool {
@@ -237,13 +211,12 @@ fn is_tablespace(path: &[u8]) -> bool {
 }
 
 /// Returns the relations of a database that are empty after a crash: only those have files to be made from.
-fn unlogged(names: &[OsString]) -> HashSet<u32> {
-    let init = |name: &OsString| {
-        let path = [b"base/1/".as_slice(), name.as_bytes()].concat();
+fn unlogged(all: &[Listed]) -> HashSet<u32> {
+    let init = |listed: &Listed| {
+        let path = [b"base/1/".as_slice(), listed.name.as_bytes()].concat();
         RelationFile::read(&path, None).filter(|file| file.fork == Fork::Init)
     };
-    names
-        .iter()
+    all.iter()
         .filter_map(init)
         .map(|file| file.filenode)
         .collect()
@@ -266,6 +239,7 @@ fn is_temporary(name: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::symlink;
 
     use super::*;
@@ -283,6 +257,7 @@ mod tests {
             Ok::<(), io::Error>(())
         };
         let mut walk = Walk {
+            tree: &Tree::Here(root.to_owned()),
             tablespace: tablespace.map(|(oid, _)| oid),
             major,
             each: &mut each,

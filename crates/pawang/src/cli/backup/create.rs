@@ -25,13 +25,14 @@ const TELL_EVERY: Duration = Duration::from_secs(30);
 /// Take a base backup
 ///
 /// Pages are checked while they pass, files are compared with the server's own manifest, and the backup exists only when the
-/// WAL that it needs is in the same repository. The role needs REPLICATION; to name relations of wrong pages it needs to
-/// connect to their databases. Exit code 1 when pages are wrong: the backup is kept, and says which.
+/// WAL that it needs is in the same repository. The role needs REPLICATION, or for --mode lanes the right to execute some
+/// functions, which the error names; to name relations of wrong pages it needs to connect to their databases. Exit code 1 when pages are wrong: the backup is kept, and says which.
 ///
 /// Examples:
 ///   pawang backup create -i dwh-1
 ///   pawang backup create -i dwh-1 --type full --max-rate 50MB
 ///   pawang backup create -i dwh-1 --mode local
+///   pawang backup create -i dwh-1 --mode lanes --lanes 8
 ///   pawang backup create -i dwh-1 --repo /srv/backup --json
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
@@ -45,6 +46,9 @@ pub(super) struct Args {
     /// Repository: a folder, s3://bucket/prefix, or a name of pawang.toml; without it those of the instance
     #[arg(long, value_name = "PLACE")]
     repo: Option<String>,
+    /// Connections that read files, where they are read over SQL; 4 unless pawang.toml says otherwise
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=32))]
+    lanes: Option<u32>,
     /// Bytes per second that are read, or sent by the server, at most, such as 50MB; from 32kB to 1GB
     #[arg(long, value_name = "SIZE", value_parser = rate)]
     max_rate: Option<ByteSize>,
@@ -58,7 +62,7 @@ pub(super) struct Args {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 enum Type {
-    /// What changed since the last one where that is possible (PostgreSQL 17, or files that are read here), else all
+    /// What changed since the last one where that is possible (PostgreSQL 17, or files that are read one by one), else all
     #[default]
     Auto,
     /// All of it
@@ -69,13 +73,15 @@ enum Type {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 enum Mode {
-    /// From the data directory if this machine has it and the rights suffice, else by the replication protocol
+    /// From the data directory if this machine has it and the rights suffice, else by the replication protocol, else by lanes
     #[default]
     Auto,
     /// From the data directory, by a user who may read it; the role may execute pg_backup_start and pg_backup_stop
     Local,
     /// By the replication protocol
     Protocol,
+    /// Over several SQL connections, without access to the machine and without REPLICATION
+    Lanes,
 }
 
 /// Reads what the server takes as a rate.
@@ -189,7 +195,9 @@ async fn into(
         Mode::Auto => Reading::Auto,
         Mode::Local => Reading::Local,
         Mode::Protocol => Reading::Protocol,
+        Mode::Lanes => Reading::Lanes,
     };
+    request.lanes = repositories::lanes(args.lanes.or(settings.lanes));
     request.rate_max = args.max_rate.or(settings.max_rate.map(ByteSize));
     request.checkpoint_fast = !args.spread;
     request.new_identity = args.new_identity;

@@ -5,15 +5,18 @@ use std::collections::BTreeSet;
 use jiff::SignedDuration;
 use pawang_backup::drill::binaries;
 use pawang_backup::survey::{Memory, blind, survey};
+use pawang_backup::take::missing_grants;
 use pawang_backup::{ClusterId, Repository};
 use pawang_config::BackupSettings;
 use pawang_core::backup::Survey;
 use pawang_core::{ByteSize, Facts, Level, Report};
+use pawang_postgres::Session;
 use pawang_postgres::replication::Replication;
 use serde::Serialize;
 
 use crate::environment;
 use crate::estate::{Estate, Job};
+use crate::recovering;
 use crate::repositories::{self, Opened};
 use crate::upkeep;
 
@@ -45,6 +48,8 @@ struct Look<'a> {
     /// The server's cluster, once it was asked.
     cluster: Option<ClusterId>,
     version: u32,
+    /// Whether backups are read over SQL, since nothing else is possible.
+    lanes: bool,
 }
 
 /// Looks at everything.
@@ -55,6 +60,7 @@ pub(super) async fn preflight(estate: &Estate, job: &Job) -> Vec<Told> {
         told: Vec::new(),
         cluster: None,
         version: 0,
+        lanes: false,
     };
     look.replication().await;
     let facts = match estate.catalog() {
@@ -74,6 +80,7 @@ pub(super) async fn preflight(estate: &Estate, job: &Job) -> Vec<Told> {
         Ok(all) => {
             for opened in &all {
                 look.repository(opened, facts.as_ref()).await;
+                look.reach(estate, opened).await;
             }
         }
         Err(report) => look.refused("repositories", &report),
@@ -103,7 +110,7 @@ impl Look<'_> {
         let subject = "replication protocol";
         let mut replication = match Replication::connect(&self.job.target, "backup check").await {
             Ok(replication) => replication,
-            Err(error) => return self.refused(subject, &error.report()),
+            Err(error) => return self.lanes(subject, &error.report()).await,
         };
         match replication.identify_system().await {
             Ok(system) => {
@@ -126,6 +133,34 @@ impl Look<'_> {
             }
             Err(error) => self.refused(subject, &error.report()),
         }
+    }
+
+    /// Says whether backups can be read over SQL, where they cannot by the replication protocol.
+    async fn lanes(&mut self, subject: &str, refused: &Report) {
+        let target = &self.job.target;
+        let server = match missing_grants(target).await {
+            Ok(None) => Session::connect(target, "backup check").await,
+            Ok(Some(lacking)) => {
+                self.refused(subject, refused);
+                let what = lacking.detail.unwrap_or(lacking.primary);
+                return self.tell(Level::Info, "SQL lanes", what, lacking.hint.as_deref());
+            }
+            Err(_) => return self.refused(subject, refused),
+        };
+        let Ok(session) = server else {
+            return self.refused(subject, refused);
+        };
+        self.lanes = true;
+        self.version = session.server.version;
+        self.cluster = Some(ClusterId {
+            system_identifier: session.server.epoch.system_identifier,
+            major: self.version / 10_000,
+        });
+        let what = format!(
+            "{}: backups are read over SQL, and nothing makes the server keep WAL meanwhile",
+            refused.primary
+        );
+        self.tell(Level::Warning, subject, what, refused.hint.as_deref());
     }
 
     fn server(&mut self, facts: &Facts) {
@@ -157,9 +192,24 @@ impl Look<'_> {
             ),
             level => self.tell(Level::Ok, "wal_level", level, None),
         }
-        let senders: usize = get("max_wal_senders").parse().unwrap_or(0);
-        let needed = if self.settings.stream { 3 } else { 2 };
-        let free = senders.saturating_sub(rows("replication"));
+        self.senders(&get("max_wal_senders"), rows("replication"));
+        if self.settings.stream {
+            self.slot(facts, get("max_replication_slots").parse().unwrap_or(0));
+        }
+        self.archiving(&get("archive_mode"), &get("archive_command"), facts);
+        self.pages(&get("data_checksums"), &get("summarize_wal"));
+    }
+
+    /// Says whether the server lets another backup in by the replication protocol, where that is how it is read.
+    fn senders(&mut self, senders: &str, taken: usize) {
+        let needed = match (self.lanes, self.settings.stream) {
+            (true, false) => return,
+            (true, true) => 1,
+            (false, false) => 2,
+            (false, true) => 3,
+        };
+        let senders: usize = senders.parse().unwrap_or(0);
+        let free = senders.saturating_sub(taken);
         let level = if free >= needed {
             Level::Ok
         } else {
@@ -171,11 +221,6 @@ impl Look<'_> {
             format!("{free} of {senders} are free, {needed} are needed"),
             Some("ALTER SYSTEM SET max_wal_senders = 10; then restart the server"),
         );
-        if self.settings.stream {
-            self.slot(facts, get("max_replication_slots").parse().unwrap_or(0));
-        }
-        self.archiving(&get("archive_mode"), &get("archive_command"), facts);
-        self.pages(&get("data_checksums"), &get("summarize_wal"));
     }
 
     /// Says what the server's pages and summaries of WAL allow.
@@ -439,13 +484,24 @@ impl Look<'_> {
         }
     }
 
+    /// Whether a server that is restored here could read the repository.
+    async fn reach(&mut self, estate: &Estate, opened: &Opened<'_>) {
+        if opened.repository.is_err() {
+            return;
+        }
+        if let Err(report) = recovering::check_drill(estate, opened, &self.settings).await {
+            let subject = format!("drills from \"{}\"", opened.config.name);
+            self.refused(&subject, &report);
+        }
+    }
+
     /// What drills need here.
     fn machine(&mut self) {
         let major = self.version / 10_000;
         if major == 0 {
             return;
         }
-        match binaries::server(major, None) {
+        match binaries::server(major, self.settings.scratch.programs.as_deref()) {
             Err(report) => {
                 let what = format!("{}: backups cannot be proven here", report.primary);
                 let hint = format!(

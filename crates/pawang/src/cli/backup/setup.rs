@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use pawang_backup::repository::{Identity, Keys};
+use pawang_backup::repository::{Identity, Keys, directory};
 use pawang_backup::take::{Progress, Wanted, take};
 use pawang_backup::{Owner, Repository};
 use pawang_config::{Config, Encryption, RepositoryConfig};
@@ -230,7 +230,7 @@ fn encrypt(
         return Ok(());
     };
     let path = std::path::absolute(&path).unwrap_or(path);
-    for recipient in recipients_of(&path)? {
+    for recipient in recipients_of(&path, &entry.place)? {
         if !entry.recipients.contains(&recipient) {
             entry.recipients.push(recipient);
         }
@@ -240,7 +240,7 @@ fn encrypt(
 }
 
 /// Returns the recipients of the identities in a file, which is made when it is not there.
-fn recipients_of(path: &Path) -> Result<Vec<String>, Report> {
+fn recipients_of(path: &Path, place: &str) -> Result<Vec<String>, Report> {
     let failed = |error: std::io::Error| {
         let what = format!("could not write identity file \"{}\"", path.display());
         Report::new(Kind::Usage, what).with_detail(error.to_string())
@@ -249,8 +249,8 @@ fn recipients_of(path: &Path) -> Result<Vec<String>, Report> {
         let identity = Identity::generate().map_err(failed)?;
         let text = identity.file_text(environment::now());
         output::new_secret_file(path, text.reveal()).map_err(failed)?;
-        // A server that is restored reads it too, to get its WAL.
-        if let Some(owner) = Owner::of(path.parent().unwrap_or(path)) {
+        // A server that is restored reads it too, to get its WAL from there.
+        if let Some(owner) = Owner::of(directory(place).unwrap_or(Path::new("/"))) {
             owner.give(path).map_err(failed)?;
         }
         output::talk(&format!(

@@ -37,7 +37,8 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Report> {
         } else {
             Depth::Pages
         },
-        share: None,
+        parts: None,
+        pace: None,
         threads: THREADS,
         owner: taking::owner()?.word,
         tool: format!("pawang {}", env!("CARGO_PKG_VERSION")),
@@ -47,6 +48,7 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Report> {
         let found = find(&estate, job, &args.which).await?;
         let proof = verify(&found.repository, &found.cluster, found.id(), &settings).await;
         let proof = proof.map_err(|error: Error| error.report())?;
+        let proof = proof.unwrap_or_else(|| unreachable!("nothing ends it early"));
         Ok::<_, Report>((found.name, proof))
     })?;
     let Some(mut looked) = looked else {

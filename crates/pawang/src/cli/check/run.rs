@@ -6,12 +6,14 @@ use std::path::PathBuf;
 use pawang_check::{CHECKS, Check, Group, evaluate_all};
 use pawang_collect::{Catalog, HostRequest, Request, observe};
 use pawang_config::{KnownCheck, Quantity};
-use pawang_core::{Evaluation, Facts, Kind, Level, Outcome, Report, Unit};
-use pawang_store::Sample;
+use pawang_core::backup::{BackupFacts, OtherDrill};
+use pawang_core::{Evaluation, Facts, Kind, Level, Outcome, Report, Server, Unit};
+use pawang_store::{Sample, Store};
 
 use super::{FailOn, Run, show};
 use crate::cli::Global;
 use crate::each::each;
+use crate::elsewhere::Drills;
 use crate::estate::{
     CommandLimits, Estate, Job, Limited, known, known_checks, nearest_check, told,
 };
@@ -271,15 +273,38 @@ impl Plan<'_> {
 
     /// Looks into the repositories of an instance, when a check of backups was chosen.
     async fn repositories(&self, job: &Job, facts: &mut Facts) {
-        let config = &self.estate.config;
-        let wanted = self.checks.iter().any(|check| check.group == Group::Backup);
-        if !wanted || config.backup_settings(&job.config).repositories.is_empty() {
+        if !self.checks.iter().any(|check| check.group == Group::Backup) {
             return;
         }
+        let config = &self.estate.config;
+        let settings = config.backup_settings(&job.config);
         let server = facts.server.as_ref().ok();
-        let looked = repositories::look_once(config, job, server, facts.at).await;
-        let sightings = looked.map(|looked| looked.sightings());
-        facts.sightings.extend(sightings.unwrap_or_default());
+        let mut known = BackupFacts {
+            promise: repositories::promise(&settings),
+            ..BackupFacts::default()
+        };
+        if !settings.repositories.is_empty() {
+            let looked = repositories::look_once(config, job, server, facts.at).await;
+            known = looked.unwrap_or(known);
+        }
+        known.others = self.drilled_elsewhere(server);
+        facts.sightings.extend(known.sightings());
+    }
+
+    /// Returns what drills of other tools' backups proved, as far as there is a journal.
+    fn drilled_elsewhere(&self, server: Option<&Server>) -> Vec<OtherDrill> {
+        let (Some(server), Some(directory)) = (server, self.estate.data_directory()) else {
+            return Vec::new();
+        };
+        let Ok(state) = Store::open_state_to_read(&directory) else {
+            return Vec::new();
+        };
+        let mut known = Drills::default();
+        let read = known.read_on(&state);
+        if let Err(error) = read {
+            output::talk(&error.report().to_string());
+        }
+        known.of(server)
     }
 
     /// Returns the last sample; a note says when there is none or it cannot be read.

@@ -13,6 +13,8 @@ use crate::grid::Grid;
 use crate::output::{self, Exit};
 
 /// List drills, oldest first: what was proven, and how long it took
+///
+/// Of what is wrong, the table has the first line; --json has all of it, and so has `pawang backup show`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
@@ -31,8 +33,8 @@ struct Told<'a> {
 /// Runs the command.
 pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Report> {
     let estate = estate(global)?;
-    if let Some(kind) = other::meant(args.place.repository.as_deref(), &estate)? {
-        return other::history(kind, global);
+    if let Some(tool) = other::listed(args.place.repository.as_deref(), &estate) {
+        return other::history(&tool, global);
     }
     until_signal(async {
         let from = args.place.open(&estate, global).await?;
@@ -95,12 +97,22 @@ fn table(drills: &[Proof]) -> String {
     grid.text()
 }
 
-/// Returns in words what a drill proved.
+/// Returns in words what a drill proved: of what is wrong, the first line of the first problem.
 pub(super) fn result(problems: &[String], whole: bool) -> String {
-    match (problems.first(), whole) {
-        (Some(problem), _) => format!("not proven: {problem}"),
-        (None, true) => "proven".to_owned(),
-        (None, false) => "recovered, not looked through".to_owned(),
+    let Some(problem) = problems.first() else {
+        let word = if whole {
+            "proven"
+        } else {
+            "recovered, not looked through"
+        };
+        return word.to_owned();
+    };
+    // The words of a server or of a tool that failed have many lines.
+    let first = problem.lines().find(|line| !line.trim().is_empty());
+    let first = first.unwrap_or_default().trim();
+    match problems.len() - 1 {
+        0 => format!("not proven: {first}"),
+        more => format!("not proven: {first}; and {more} more"),
     }
 }
 
@@ -110,4 +122,24 @@ pub(super) fn seconds(milliseconds: Option<u64>) -> String {
         || "-".to_owned(),
         |value| format!("{:.1} s", value as f64 / 1000.0),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_has_the_first_line_of_what_is_wrong() {
+        let log = "replay: the server ended before it was open:\n1.5 LOG:  redo starts\n1.6 FATAL:  it stops";
+        let check = |problems: &[&str], whole, expected: &str| {
+            let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+            assert_eq!(result(&problems, whole), expected);
+        };
+        let first = "not proven: replay: the server ended before it was open:";
+        check(&[log], true, first);
+        check(&[log, "a probe"], true, &format!("{first}; and 1 more"));
+        check(&["\n  gone"], true, "not proven: gone");
+        check(&[], true, "proven");
+        check(&[], false, "recovered, not looked through");
+    }
 }

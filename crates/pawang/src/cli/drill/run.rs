@@ -2,21 +2,21 @@
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use pawang_backup::drill::{Drilled, Findings, Probe, forecast};
 use pawang_backup::repository::Phase;
 use pawang_backup::restore::{RestorePlan, Source};
+use pawang_config::BackupSettings;
 use pawang_core::{ByteSize, Report};
 use serde::Serialize;
 
 use super::other;
 use crate::cli::Global;
-use crate::cli::restore::{Aim, Place, estate, until_signal};
+use crate::cli::restore::{Aim, Place, ScratchArgs, estate, until_signal};
 use crate::environment;
 use crate::output::{self, Exit};
-use crate::recovering::{self, LIMIT_MINUTES, Order, ROLE, SCRATCH};
+use crate::recovering::Order;
 
 const RANDOM: &str = "random";
 /// Restore a backup into a scratch server, recover to a point, look through it, ask it, and write down the proof
@@ -28,6 +28,12 @@ const RANDOM: &str = "random";
 /// With --repository pgbackrest or --repository barman a backup of that tool is restored by its own program, as the owner of
 /// the folder of --scratch, to --to, or to the end of its archive; its restore_command runs under `pawang wal guard`. Its
 /// repository is only read, and what was proven is written into the journal of Pawang.
+///
+/// Any other tool is named by its commands, for example
+/// `pawang drill run --repository wal-g --major 16 --to TIME --restore-command 'wal-g wal-fetch %f %p' -- wal-g backup-fetch %d LATEST`:
+/// the command behind -- runs as the owner of the folder of --scratch, without a shell, and restores into %d, tablespaces too; the server is
+/// given restore_command as it stands. Where that command does not say honestly where the archive ends, a target is needed: PostgreSQL takes
+/// every failure for the end, but refuses to end before its target.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
@@ -46,34 +52,30 @@ pub(super) struct Args {
     /// Database of these queries
     #[arg(long, value_name = "NAME", default_value = "postgres")]
     database: String,
-    /// Folder in which the scratch server is made and removed
-    #[arg(long, value_name = "DIR", default_value = SCRATCH, hide_short_help = true)]
-    scratch: PathBuf,
-    /// Folder of the server's programs, when it is none of the usual
-    #[arg(long, value_name = "DIR", hide_short_help = true)]
-    bindir: Option<PathBuf>,
-    /// Superuser of the restored cluster
+    #[command(flatten)]
+    scratch: ScratchArgs,
+    /// restore_command of a tool that is named by its command, as its manual gives it
     #[arg(
         long,
-        value_name = "ROLE",
-        default_value = ROLE,
+        value_name = "COMMAND",
+        requires = "restore",
         hide_short_help = true
     )]
-    role: String,
-    /// Libraries that must be loaded to read the data, such as timescaledb; no others are
+    pub(super) restore_command: Option<String>,
+    /// Major version of the cluster that it restores
     #[arg(
         long,
-        value_name = "LIBRARIES",
-        default_value = "",
+        value_name = "NUMBER",
+        requires = "restore",
         hide_short_help = true
     )]
-    preload: String,
+    pub(super) major: Option<u32>,
+    /// Command of any other tool that restores a backup into the folder %d
+    #[arg(last = true, value_name = "COMMAND", hide_short_help = true)]
+    pub(super) restore: Vec<String>,
     /// Do not look through tables and indexes; the backup is not proven then
     #[arg(long, hide_short_help = true)]
     no_amcheck: bool,
-    /// Most minutes that recovery may take
-    #[arg(long, value_name = "MINUTES", default_value_t = LIMIT_MINUTES, hide_short_help = true)]
-    limit: u64,
 }
 
 /// What is told of a drill.
@@ -88,6 +90,9 @@ struct Told<'a> {
 /// Runs the command.
 pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Report> {
     let estate = estate(global)?;
+    if !args.restore.is_empty() {
+        return other::run_foreign(args, &estate, global);
+    }
     if let Some(kind) = other::meant(args.place.repository.as_deref(), &estate)? {
         return other::run(kind, args, &estate, global);
     }
@@ -105,11 +110,9 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Report> {
             .plan(&from.repository, &wanted)
             .await
             .map_err(report)?;
-        let mut order = args.order();
-        if let Some(job) = args.place.job(&estate, global)? {
-            let configured = estate.config.backup_settings(&job.config);
-            order.probes.extend(recovering::probes(&configured));
-        }
+        let job = args.place.job(&estate, global)?;
+        let configured = job.map(|job| estate.config.backup_settings(&job.config));
+        let order = args.order(configured.as_ref());
         if !global.quiet {
             output::talk(plan.to_string().trim_end());
         }
@@ -125,21 +128,16 @@ impl Args {
         !self.aim.is_said() || self.aim.to.as_deref() == Some(RANDOM)
     }
 
-    pub(super) fn order(&self) -> Order {
+    pub(super) fn order(&self, configured: Option<&BackupSettings>) -> Order {
+        let mut order = self.scratch.order(configured);
+        order.amcheck = !self.no_amcheck;
         let probes = self.probes.iter().map(|sql| Probe {
             database: self.database.clone(),
             sql: sql.clone(),
             expect: None,
         });
-        Order {
-            scratch: self.scratch.clone(),
-            bindir: self.bindir.clone(),
-            role: self.role.clone(),
-            preload: self.preload.clone(),
-            amcheck: !self.no_amcheck,
-            limit: Duration::from_secs(self.limit.saturating_mul(60)),
-            probes: probes.collect(),
-        }
+        order.probes = probes.chain(order.probes).collect();
+        order
     }
 }
 

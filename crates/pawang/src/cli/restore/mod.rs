@@ -2,6 +2,7 @@
 
 mod aim;
 mod place;
+mod scratch;
 mod table;
 
 use std::collections::BTreeMap;
@@ -9,6 +10,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use jiff::tz::TimeZone;
+use pawang_backup::reach::Groups;
 use pawang_backup::restore::{
     self, Action, Delta, Destination, Found, Options, RestorePlan, Restored, Source,
 };
@@ -22,6 +24,7 @@ use crate::recovering::{From, random_word};
 
 pub(crate) use aim::Aim;
 pub(crate) use place::{Place, estate};
+pub(crate) use scratch::ScratchArgs;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -159,6 +162,10 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<Exit, Report> {
             .as_ref()
             .map(|options| restore::destination(&plan, options));
         let destination = destination.transpose().map_err(report)?;
+        if let Some(destination) = &destination {
+            let owner = destination.tree.owner;
+            from.check_reach(owner, Groups::All).await?;
+        }
         if let (Some(options), false) = (&options, args.preview) {
             if !global.quiet {
                 output::talk(plan.to_string().trim_end());

@@ -1,6 +1,8 @@
 //! Which backups a command restores: those of an instance in the repositories of pawang.toml, or of a folder that is named.
 
-use pawang_backup::{ClusterId, Repository};
+use std::path::Path;
+
+use pawang_backup::{ClusterId, Error, Repository};
 use pawang_core::{Kind, Report};
 
 use crate::cli::Global;
@@ -19,6 +21,13 @@ pub(crate) struct Place {
     cluster: Option<String>,
 }
 
+/// Opens a folder, which may be a copy of a part of a repository, but not one of a newer format.
+async fn bare(folder: &Path) -> Result<Repository, Error> {
+    let opened = Repository::directory(folder)?;
+    opened.marker().await?;
+    Ok(opened)
+}
+
 impl Place {
     /// Opens the repository and finds the cluster.
     ///
@@ -35,9 +44,8 @@ impl Place {
                         .with_detail(error.to_string())
                         .with_hint("pawang backup setup --repo /srv/backup")
                 })?;
-                let opened = Repository::directory(&folder);
-                let way = Way::plain(folder.display().to_string());
-                (opened.map_err(|error| error.report())?, way)
+                let opened = bare(&folder).await.map_err(|error| error.report())?;
+                (opened, Way::folder(folder))
             }
             (named, Some(job)) => of_instance(estate, job, named.as_deref()).await?,
             (_, None) => {

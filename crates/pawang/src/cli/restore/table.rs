@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use pawang_backup::drill::Scratch;
+use pawang_backup::reach::Groups;
 use pawang_backup::restore::{RestorePlan, Source};
 use pawang_backup::table::{self, FORGETFUL, TableDiff};
 use pawang_core::plan::{Cost, Left, Plan, Proposal, TableShape, Task};
@@ -13,14 +14,14 @@ use pawang_core::{ByteSize, Kind, Report, Role, Value};
 use pawang_postgres::{Session, Target};
 use serde::Serialize;
 
-use super::{estate, preview, until_signal};
+use super::{ScratchArgs, estate, preview, until_signal};
 use crate::cli::Global;
 use crate::cli::confirm::Agreement;
 use crate::cli::maintain;
 use crate::environment;
 use crate::estate::{Estate, Job};
 use crate::output::{self, Exit};
-use crate::recovering::{From, LIMIT_MINUTES, Order, ROLE, SCRATCH, random_word};
+use crate::recovering::{From, random_word};
 use crate::sessions::world;
 
 const PURPOSE: &str = "restore";
@@ -55,26 +56,8 @@ pub(super) struct Args {
     why: String,
     #[command(flatten)]
     agreement: Agreement,
-    /// Folder in which the scratch server is made and removed
-    #[arg(long, value_name = "DIR", default_value = SCRATCH, hide_short_help = true)]
-    scratch: PathBuf,
-    /// Folder of the server's programs, when it is none of the usual
-    #[arg(long, value_name = "DIR", hide_short_help = true)]
-    bindir: Option<PathBuf>,
-    /// Superuser of the restored cluster
-    #[arg(long, value_name = "ROLE", default_value = ROLE, hide_short_help = true)]
-    role: String,
-    /// Libraries that must be loaded to read the data, such as timescaledb; no others are
-    #[arg(
-        long,
-        value_name = "LIBRARIES",
-        default_value = "",
-        hide_short_help = true
-    )]
-    preload: String,
-    /// Most minutes that recovery may take
-    #[arg(long, value_name = "MINUTES", default_value_t = LIMIT_MINUTES, hide_short_help = true)]
-    limit: u64,
+    #[command(flatten)]
+    scratch: ScratchArgs,
 }
 
 /// What is told.
@@ -258,24 +241,19 @@ impl Work<'_> {
     /// Recovers the cluster, reads what the tables were like, and makes the plan.
     async fn recover(&self, from: &From, plan: &RestorePlan) -> Result<Recovered, Report> {
         let report = |error: pawang_backup::Error| error.report();
-        let args = &self.args.table;
-        let order = Order {
-            scratch: args.scratch.clone(),
-            bindir: args.bindir.clone(),
-            role: args.role.clone(),
-            preload: args.preload.clone(),
-            limit: Duration::from_secs(args.limit.saturating_mul(60)),
-            ..Order::default()
-        };
+        let configured = self.estate.config.backup_settings(&self.job.config);
+        let order = self.args.table.scratch.order(Some(&configured));
         let mut settings = order.scratch_of(plan.cluster.major)?;
+        from.check_reach(settings.owner, Groups::Own).await?;
         let forgetful = FORGETFUL.map(|(name, value)| (name, value.to_owned()));
         settings.settings.extend(forgetful);
         let mut scratch = Scratch::new(settings).await.map_err(report)?;
+        let (command, word) = (from.restore_command()?, random_word()?);
         let recovered = table::recover(
             &from.repository,
             plan,
-            from.restore_command()?,
-            random_word()?,
+            &command,
+            &word,
             &mut scratch,
             order.limit,
             environment::now(),

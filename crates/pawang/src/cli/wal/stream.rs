@@ -194,7 +194,7 @@ async fn again_and_again(
     }
 }
 
-/// Says whether an error may pass by itself: the server or a repository is away.
+/// Says whether an error may pass by itself: the server or a repository is away, or the disk of the spool is full.
 fn passes(error: &Error) -> bool {
     use pawang_postgres::Error as Server;
     match error {
@@ -213,7 +213,8 @@ fn passes(error: &Error) -> bool {
                 | Server::ShutDown { .. }
                 | Server::Lost { .. }
         ),
-        _ => false,
+        // The server keeps what the spool has no room for.
+        error => error.disk_is_full(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Which backup is due: pure, from what is in the repositories.
 
 use jiff::SignedDuration;
+use pawang_backup::rolling;
 use pawang_config::BackupSettings;
 use pawang_core::Timestamp;
 use pawang_core::backup::{BackupFacts, BackupSummary, Survey};
@@ -58,6 +59,25 @@ pub(super) fn drill_due<'a>(
         let every = signed(settings.drill_every);
         let old = last.is_none_or(|at| now.duration_since(at) >= every);
         old && survey.backups.iter().any(BackupSummary::whole)
+    });
+    found.map(|(name, _)| name)
+}
+
+/// Returns the first repository of which a share has to be read again.
+pub(super) fn verify_due<'a>(
+    facts: &'a BackupFacts,
+    settings: &BackupSettings,
+    now: Timestamp,
+) -> Option<&'a str> {
+    let seen = facts.repositories.iter();
+    let mut seen = seen.filter_map(|it| Some((it.name.as_str(), it.survey.as_ref().ok()?)));
+    let every = rolling::turn_every(signed(settings.verify_every));
+    let found = seen.find(|(_, survey)| {
+        let first = survey.backups.iter().map(|backup| backup.ended_at).min();
+        first.is_some_and(|first| {
+            let last = survey.read_at.map_or(first, |at| at.max(first));
+            now.duration_since(last) >= every
+        })
     });
     found.map(|(name, _)| name)
 }
@@ -157,6 +177,26 @@ mod tests {
             let found = drill_due(&facts, &settings, at(now));
             assert_eq!(found, expected, "{backups:?} at {now}");
         }
+    }
+
+    #[test]
+    fn a_share_is_read_again_each_day() {
+        let settings = Config::default().backup_settings(&InstanceConfig::default());
+        let check = |backups: Vec<BackupSummary>, read: Option<i64>, now: i64, expected| {
+            let mut facts = BackupFacts {
+                repositories: vec![repository("main", Ok(backups))],
+                ..BackupFacts::default()
+            };
+            facts.repositories[0].survey.as_mut().unwrap().read_at = read.map(at);
+            let found = verify_due(&facts, &settings, at(now));
+            assert_eq!(found, expected, "{read:?} at {now}");
+        };
+        check(vec![], None, 100, None);
+        let one = || vec![backup("full", 10, 0), backup("full", 90, 0)];
+        check(one(), None, 33, None);
+        check(one(), None, 34, Some("main"));
+        check(one(), Some(34), 57, None);
+        check(one(), Some(34), 58, Some("main"));
     }
 
     #[test]

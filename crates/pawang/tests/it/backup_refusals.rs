@@ -1,0 +1,213 @@
+//! What a backup, a receiver and a restore cannot work with: a clear error, the right code, and nothing is harmed.
+
+use std::path::Path;
+
+use pawang_backup::Repository;
+use pawang_backup::repository::RepositorySettings;
+use pawang_testbed::{Cluster, Setup, Stop, until, versions};
+
+use crate::program::{Desk, Screen, instance};
+use crate::wal::files;
+
+/// A desk with a repository, and a server in its configuration.
+async fn desk(cluster: &Cluster) -> Desk {
+    let desk = Desk::new();
+    let place = desk.path("repository").display().to_string();
+    let settings = RepositorySettings::default();
+    let at = "2026-11-22T08:00:00Z".parse().unwrap();
+    Repository::setup(&place, &settings, at, [7; 10])
+        .await
+        .unwrap();
+    serve(&desk, &cluster.url("postgres"));
+    desk
+}
+
+/// Writes a configuration with another server under the same name.
+fn serve(desk: &Desk, url: &str) {
+    let place = desk.path("repository").display().to_string();
+    let repository = format!("[[repository]]\nname = \"main\"\nplace = \"{place}\"\n\n");
+    desk.write("pawang.toml", &(repository + &instance("dwh-1", url)));
+}
+
+fn create(desk: &Desk, more: &[&str]) -> Screen {
+    desk.pawang(&[&["backup", "create", "-i", "dwh-1"], more].concat())
+}
+
+fn stream(desk: &Desk) -> Screen {
+    desk.pawang(&["wal", "stream", "-i", "dwh-1", "--spool", "spool", "--once"])
+}
+
+/// Returns the names of all files of a repository, with their content.
+fn content(folder: &Path) -> Vec<(std::path::PathBuf, Vec<u8>)> {
+    let read = |path: std::path::PathBuf| (path.clone(), std::fs::read(&path).unwrap());
+    files(folder).into_iter().map(read).collect()
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_let_a_backup_in() {
+    let minimal = Cluster::start(&Setup {
+        settings: &[("wal_level", "minimal"), ("max_wal_senders", "0")],
+        ..Setup::default()
+    })
+    .await;
+    let desk = desk(&minimal).await;
+    let before = content(&desk.path("repository"));
+    for screen in [create(&desk, &[]), stream(&desk)] {
+        screen.is_clear_error(3, &["max_wal_senders", "wal_level = replica", "hint: "]);
+    }
+    let narrow = Cluster::start(&Setup {
+        settings: &[("max_wal_senders", "1"), ("max_replication_slots", "1")],
+        ..Setup::default()
+    })
+    .await;
+    // A role that may do everything but this.
+    narrow.sql("postgres", "CREATE ROLE plain LOGIN").await;
+    serve(&desk, &narrow.url_as("plain", "postgres"));
+    for screen in [create(&desk, &[]), stream(&desk)] {
+        screen.is_clear_error(3, &["hint: ALTER ROLE \"plain\" REPLICATION;"]);
+    }
+    // Somebody has the only slot, whom nobody throws out; a backup needs none.
+    serve(&desk, &narrow.url("postgres"));
+    let taken = "SELECT pg_create_physical_replication_slot('theirs', true)";
+    narrow.sql("postgres", taken).await;
+    stream(&desk).is_clear_error(3, &["slot", "max_replication_slots"]);
+    let slots = "SELECT string_agg(slot_name, ',') FROM pg_replication_slots";
+    assert_eq!(
+        narrow.sql("postgres", slots).await[0][0].as_deref(),
+        Some("theirs")
+    );
+    assert_eq!(
+        content(&desk.path("repository")),
+        before,
+        "nothing was written"
+    );
+    // The only sender is that of another backup.
+    let words = [
+        "backup",
+        "create",
+        "-i",
+        "dwh-1",
+        "--mode",
+        "protocol",
+        "--max-rate",
+        "1MB",
+    ];
+    let mut first = desk.start(&words);
+    until("a backup has begun", async || {
+        let sql = "SELECT FROM pg_stat_progress_basebackup WHERE backup_streamed > 0";
+        !narrow.sql("postgres", sql).await.is_empty()
+    })
+    .await;
+    create(&desk, &[]).is_clear_error(3, &["max_wal_senders", "hint: "]);
+    first.signal("INT");
+    assert_eq!(first.screen().code, 130);
+}
+
+#[tokio::test]
+async fn a_backup_that_is_being_taken_is_not_disturbed() {
+    let cluster = Cluster::start(&Setup::default()).await;
+    let desk = desk(&cluster).await;
+    let words = [
+        "backup",
+        "create",
+        "-i",
+        "dwh-1",
+        "--mode",
+        "protocol",
+        "--max-rate",
+        "8MB",
+    ];
+    let first = desk.start(&words);
+    until("a backup has begun", async || {
+        let sql = "SELECT FROM pg_stat_progress_basebackup WHERE backup_streamed > 0";
+        !cluster.sql("postgres", sql).await.is_empty()
+    })
+    .await;
+    create(&desk, &[]).is_clear_error(
+        4,
+        &["a backup of \"dwh-1\" is being taken already", "process "],
+    );
+    let first = tokio::task::spawn_blocking(move || first.screen())
+        .await
+        .unwrap();
+    assert_eq!(first.code, 0, "{first:?}");
+    assert_eq!(create(&desk, &[]).code, 0);
+}
+
+#[tokio::test]
+async fn another_cluster_under_the_same_name() {
+    let cluster = Cluster::start(&Setup::default()).await;
+    let desk = desk(&cluster).await;
+    assert_eq!(create(&desk, &[]).code, 0);
+    let before = content(&desk.path("repository"));
+    // Of the same major version, by another initdb; then of another version.
+    let again = Setup {
+        wal_segment_mb: Some(2),
+        ..Setup::default()
+    };
+    let newer = Setup {
+        version: versions().last().copied(),
+        ..Setup::default()
+    };
+    for setup in [again, newer] {
+        let mut other = Cluster::start(&setup).await;
+        serve(&desk, &other.url("postgres"));
+        let told = ["\"dwh-1\" is not the server that it was", "--new-identity"];
+        create(&desk, &[]).is_clear_error(4, &told);
+        // Nor is its data directory taken for that of the backup.
+        other.stop(Stop::Fast).await;
+        let into = other.data_directory().display().to_string();
+        let place = desk.path("repository").display().to_string();
+        let restore = [
+            "restore",
+            "--repository",
+            &place,
+            "--into",
+            &into,
+            "--replace",
+        ];
+        desk.pawang(&restore).is_clear_error(4, &["is of cluster"]);
+        other.start_again().await;
+    }
+    assert_eq!(
+        content(&desk.path("repository")),
+        before,
+        "nothing was written"
+    );
+}
+
+#[tokio::test]
+async fn a_repository_that_is_newer_or_away() {
+    let cluster = Cluster::start(&Setup::default()).await;
+    let desk = desk(&cluster).await;
+    assert_eq!(create(&desk, &[]).code, 0);
+    let place = desk.path("repository").display().to_string();
+    let marker = desk.path("repository/pawang-repository.json");
+    let written = std::fs::read_to_string(&marker).unwrap();
+    std::fs::write(&marker, written.replace("\"format\": 1", "\"format\": 2")).unwrap();
+    let before = content(&desk.path("repository"));
+    let into = desk.path("restored").display().to_string();
+    let restore = ["restore", "--repository", &place, "--into", &into];
+    for screen in [
+        create(&desk, &[]),
+        stream(&desk),
+        desk.pawang(&restore),
+        desk.pawang(&["backup", "verify", "latest", "-i", "dwh-1"]),
+        desk.pawang(&["backup", "expire", "-i", "dwh-1"]),
+        desk.pawang(&["backup", "setup", "-i", "dwh-1", "--repo", &place]),
+    ] {
+        screen.is_clear_error(3, &["its format is 2, and this program reads 1"]);
+    }
+    assert_eq!(
+        content(&desk.path("repository")),
+        before,
+        "nothing was written"
+    );
+    assert!(!desk.path("restored").exists());
+    // One that is not mounted is not made anew.
+    std::fs::rename(desk.path("repository"), desk.path("away")).unwrap();
+    for screen in [create(&desk, &[]), stream(&desk), desk.pawang(&restore)] {
+        screen.is_clear_error(3, &["repository", "hint: pawang backup setup"]);
+    }
+    assert!(!desk.path("repository").exists());
+}
