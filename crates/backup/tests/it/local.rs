@@ -7,7 +7,7 @@ use pawang_backup::Commit;
 use pawang_backup::repository::{BackupKind, Mode};
 use pawang_backup::take::{Progress, Reading, TakeRequest, Wanted, take};
 use pawang_core::{ByteSize, Kind};
-use pawang_testbed::{Client, Stop, Version, installations, versions};
+use pawang_testbed::{Client, Stop, Version, installations, until, versions};
 
 use crate::chain::{CHANGES, LATER_CHANGES, TABLES, relations};
 use crate::take::{
@@ -200,6 +200,13 @@ pub(crate) async fn increments(reading: Reading, mode: Mode) {
         world.many("postgres", &copied).await;
         let old = "CREATE TABLE old AS SELECT generate_series(1, 5000) AS number";
         world.many("copied", &[old, "VACUUM old"]).await;
+        // Over SQL, a database of this second is not told from one that is made in its place within it.
+        until("the new database is of a second that is over", async || {
+            let over = "SELECT (pg_stat_file('base/77777/PG_VERSION')).change < date_trunc('second', clock_timestamp())";
+            let rows = world.cluster.sql("postgres", over).await;
+            rows[0][0].as_deref() == Some("t")
+        })
+        .await;
         let full = take(of_files(&world, Wanted::Full, reading), &mut |_| {})
             .await
             .unwrap();
