@@ -189,7 +189,15 @@ const load = async (url, how) => {
 };
 
 const mark = (node) => node.id || $(":scope > summary", node)?.textContent || "";
-const place = (node) => [...$$("a, button, input, select, summary, [tabindex]", $("#main"))].indexOf(node);
+// What has the focus is known again by what it is: there may be more or less before it by then.
+const focusable = () => [...$$("a, button, input, select, summary, [tabindex]", $("#main"))];
+const called = (node) => `${node.tagName} ${node.id || node.name || node.textContent.trim()}`;
+const place = (node) => {
+	const all = focusable();
+	if (!all.includes(node)) return null;
+	const name = called(node);
+	return { name, nth: all.filter((other) => called(other) === name).indexOf(node) };
+};
 
 const show = (fresh, how) => {
 	const main = $("#main");
@@ -212,7 +220,7 @@ const show = (fresh, how) => {
 	settle();
 	const same = chosen && $$("a", main).find((link) => link.getAttribute("href") === chosen);
 	if (same) same.closest("tr, li")?.classList.add("chosen");
-	if (focus >= 0) $$("a, button, input, select, summary, [tabindex]", main)[focus]?.focus({ preventScroll: true });
+	if (focus) focusable().filter((node) => called(node) === focus.name)[focus.nth]?.focus({ preventScroll: true });
 	if (cursor !== null) pointAll(cursor, $(".area:hover"));
 	if (how === "live") $(".beat")?.classList.add("new");
 };

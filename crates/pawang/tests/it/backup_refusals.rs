@@ -52,9 +52,9 @@ async fn a_server_that_does_not_let_a_backup_in() {
     .await;
     let desk = desk(&minimal).await;
     let before = content(&desk.path("repository"));
-    for screen in [create(&desk, &[]), stream(&desk)] {
-        screen.is_clear_error(3, &["max_wal_senders", "wal_level = replica", "hint: "]);
-    }
+    let hint = "hint: ALTER SYSTEM SET wal_level = 'replica'";
+    create(&desk, &[]).is_clear_error(4, &["\"wal_level\" is \"minimal\"", hint]);
+    stream(&desk).is_clear_error(3, &["max_wal_senders", "wal_level = replica", "hint: "]);
     let narrow = Cluster::start(&Setup {
         settings: &[("max_wal_senders", "1"), ("max_replication_slots", "1")],
         ..Setup::default()
@@ -98,7 +98,8 @@ async fn a_server_that_does_not_let_a_backup_in() {
         !narrow.sql("postgres", sql).await.is_empty()
     })
     .await;
-    create(&desk, &[]).is_clear_error(3, &["max_wal_senders", "hint: "]);
+    let protocol = create(&desk, &["--mode", "protocol"]);
+    protocol.is_clear_error(3, &["max_wal_senders", "hint: "]);
     first.signal("INT");
     assert_eq!(first.screen().code, 130);
 }
