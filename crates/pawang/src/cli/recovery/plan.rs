@@ -159,8 +159,6 @@ fn facts(text: &mut String, one: &Planned, now: Timestamp) {
         .repositories
         .iter()
         .filter(|kept| kept.trouble.is_none());
-    let lost = best.clone().filter_map(|kept| kept.last_commit_at).max();
-    let lost = lost.map(|last| u64::try_from(now.duration_since(last).as_secs()).unwrap_or(0));
     let measured = best
         .clone()
         .filter_map(|kept| kept.drill.as_ref()?.rto_milliseconds)
@@ -169,18 +167,16 @@ fn facts(text: &mut String, one: &Planned, now: Timestamp) {
     let receives = if one.streams_wal {
         "WAL is received as it is written"
     } else {
-        "WAL arrives by archive_command, a segment at a time"
+        "Pawang receives no WAL: only what archive_command brings, where it is set"
     };
     let unknown = || "not measured: pawang drill run".to_owned();
-    let newest = lost.map_or_else(
-        || "nothing can be restored".to_owned(),
-        |seconds| {
-            format!(
-                "the newest commit that can be restored is {} old",
-                span(seconds)
-            )
-        },
-    );
+    let newest = match newest(&one.repositories, now) {
+        Ok(age) => format!(
+            "the newest commit that can be restored is {} old",
+            span(age)
+        ),
+        Err(why) => why.to_owned(),
+    };
     let took = measured.map_or_else(unknown, |value| {
         format!(
             "{} in the last drill",
@@ -201,6 +197,21 @@ fn facts(text: &mut String, one: &Planned, now: Timestamp) {
     places(text, one);
 }
 
+/// Returns how many seconds old the newest commit is that can be restored, or why that is not known.
+fn newest(repositories: &[Kept], now: Timestamp) -> Result<u64, &'static str> {
+    let seen = || repositories.iter().filter(|kept| kept.trouble.is_none());
+    if let Some(last) = seen().filter_map(|kept| kept.last_commit_at).max() {
+        return Ok(u64::try_from(now.duration_since(last).as_secs()).unwrap_or(0));
+    }
+    Err(if seen().any(|kept| kept.newest_ended_at.is_some()) {
+        "unknown: no commit is in the WAL behind the backups"
+    } else if repositories.iter().any(|kept| kept.trouble.is_some()) {
+        "unknown: a repository was not seen"
+    } else {
+        "nothing can be restored: there is no backup"
+    })
+}
+
 fn places(text: &mut String, one: &Planned) {
     for kept in &one.repositories {
         let _ = write!(text, "- Repository `{}` at `{}`: ", kept.name, kept.place);
@@ -208,7 +219,7 @@ fn places(text: &mut String, one: &Planned) {
             (Some(trouble), ..) => writeln!(text, "**not seen**: {trouble}"),
             (_, Some(first), Some(newest)) => writeln!(
                 text,
-                "{} backups, the first of {first:.0}, the newest of {newest:.0}; {}",
+                "backups: {}, the first of {first:.0}, the newest of {newest:.0}; {}",
                 kept.backups,
                 proven(kept.drill.as_ref())
             ),
@@ -262,4 +273,35 @@ fn playbook(text: &mut String, one: &Planned) {
          3. Start it; make sure that the old machine cannot come back; point clients to it; take a backup.\n\
          4. Without Pawang: `README.md` in `{place}` says how to do it with `tar` and `zstd`.\n"
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_known_is_not_called_lost() {
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        let kept = |trouble: Option<&str>, ended: Option<&str>, commit: Option<&str>| Kept {
+            name: "main".to_owned(),
+            place: "/srv/backup".to_owned(),
+            trouble: trouble.map(str::to_owned),
+            backups: usize::from(ended.is_some()),
+            newest_ended_at: ended.map(at),
+            first_possible_at: ended.map(at),
+            last_commit_at: commit.map(at),
+            drill: None,
+            forecast_seconds: None,
+        };
+        let now = at("2026-11-22T08:01:00Z");
+        let ended = Some("2026-11-22T07:00:00Z");
+        let said = |repositories: &[Kept]| newest(repositories, now).map_err(str::to_owned);
+        let commit = kept(None, ended, Some("2026-11-22T08:00:00Z"));
+        assert_eq!(said(&[kept(None, ended, None), commit]), Ok(60));
+        let why = |repositories: &[Kept]| said(repositories).unwrap_err();
+        assert!(why(&[kept(None, ended, None)]).starts_with("unknown: no commit"));
+        let unseen = kept(Some("away"), None, None);
+        assert!(why(&[kept(None, None, None), unseen]).contains("not seen"));
+        assert!(why(&[kept(None, None, None)]).starts_with("nothing can be restored"));
+    }
 }
