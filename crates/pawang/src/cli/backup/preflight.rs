@@ -9,7 +9,7 @@ use pawang_backup::take::missing_grants;
 use pawang_backup::{ClusterId, Repository};
 use pawang_config::BackupSettings;
 use pawang_core::backup::Survey;
-use pawang_core::{ByteSize, Facts, Level, Report};
+use pawang_core::{ByteSize, Facts, Level, Missing, Report};
 use pawang_postgres::Session;
 use pawang_postgres::replication::Replication;
 use serde::Serialize;
@@ -167,7 +167,11 @@ impl Look<'_> {
         let settings = match facts.snapshot("settings", None) {
             Ok(settings) => settings,
             Err(missing) => {
-                let what = format!("its settings were not seen: {missing:?}");
+                let why = match missing {
+                    Missing::Blind(blind) => blind.sentence(),
+                    Missing::NotApplicable(why) => why.clone(),
+                };
+                let what = format!("its settings were not seen: {why}");
                 return self.tell(
                     Level::Unknown,
                     "server",
