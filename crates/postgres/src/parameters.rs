@@ -85,11 +85,20 @@ pub(crate) fn parse(text: &str) -> Result<Parameters, Error> {
         .or_else(|| text.strip_prefix("postgres://"));
     match url {
         Some(rest) => parse_url(rest),
-        None if text.contains("://") => {
+        None if is_other_url(text) => {
             Err(syntax("a URL must begin with postgresql:// or postgres://"))
         }
         None => parse_words(text),
     }
+}
+
+/// Whether the text begins as a URL does; a value of a line may hold `://` too.
+fn is_other_url(text: &str) -> bool {
+    let scheme = text.split_once("://").map(|(scheme, _)| scheme.trim());
+    scheme.is_some_and(|scheme| {
+        let known = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
+        scheme.bytes().all(known)
+    })
 }
 
 /// Stores one parameter under libpq's name for it; `source` says where it came from.
@@ -349,6 +358,7 @@ mod tests {
             ),
             ("password= user=x", "password=user=x"),
             ("password='' user=x", "password= user=x"),
+            ("password=a://b user=x", "password=a://b user=x"),
         ] {
             assert_eq!(read(text), expected, "{text}");
         }
@@ -361,6 +371,7 @@ mod tests {
             "host=a hunter2",
             "dbname='hunter2",
             "http://hunter2@x/",
+            "://hunter2@x/",
             "postgres://u:hunter2%zz@x/",
             "postgres://u:hunter2%00@x/",
             "postgres://[::1/hunter2",

@@ -498,7 +498,7 @@ async fn wal_that_is_gone() {
 #[tokio::test]
 async fn servers_that_have_no_place_for_us() {
     for version in versions() {
-        let mut cluster = start(version, &[("max_wal_senders", "1")]).await;
+        let mut cluster = start(version, &[]).await;
         cluster.sql("postgres", "CREATE ROLE plain LOGIN").await;
         let error = refused(&target(&cluster.url_as("plain", "postgres"))).await;
         assert!(
@@ -507,6 +507,11 @@ async fn servers_that_have_no_place_for_us() {
         );
         let hint = error.report().hint.unwrap();
         assert_eq!(hint, "ALTER ROLE \"plain\" REPLICATION;");
+
+        // A sender that was refused keeps its place until its process has ended: the restart waits.
+        cluster.set("max_wal_senders", Some("1")).await;
+        cluster.stop(Stop::Fast).await;
+        cluster.start_again().await;
         let held = connect(&cluster).await;
         let error = refused(&target(&cluster.url("postgres"))).await;
         assert!(matches!(error, Error::NoWalSender { .. }), "{error}");
