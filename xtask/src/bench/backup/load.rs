@@ -1,6 +1,7 @@
 //! What a backup costs those who use the server meanwhile.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use super::super::process::Process;
 use super::stage::{DATABASE, Stage};
@@ -14,6 +15,9 @@ const SECONDS: &str = "20";
 const RATE: &str = "30MB";
 /// Transactions per second that are asked for: a server that is used, not one that is full.
 const PER_SECOND: &str = "300";
+/// A backup begins with a checkpoint, which takes its time.
+const BEGIN_MAX: Duration = Duration::from_secs(120);
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Runs of each kind, in turns.
 const ROUNDS: usize = 3;
 
@@ -36,9 +40,12 @@ pub(super) async fn measure(binary: &Path) -> Result<Part, String> {
             "--spread",
             "-q",
         ];
+        // What the load before made dirty is not to delay the backup's own checkpoint.
+        stage.cluster.sql("postgres", "CHECKPOINT").await;
         let backup = Process::start(&mut stage.pawang(&words))?;
+        begun(&stage).await?;
         busy.push(p95(&stage)?);
-        if backup.cpu_seconds()? <= 0.0 {
+        if !is_sending(&stage).await {
             return Err("the backup ended before the load: nothing was measured".to_owned());
         }
         drop(backup);
@@ -46,6 +53,23 @@ pub(super) async fn measure(binary: &Path) -> Result<Part, String> {
     }
     println!("quiet {quiet:?}, with a backup {busy:?}");
     Ok(part(mean(&quiet), mean(&busy)))
+}
+
+/// Waits until the server sends the files of a backup.
+async fn begun(stage: &Stage) -> Result<(), String> {
+    let begin = Instant::now();
+    while !is_sending(stage).await {
+        if begin.elapsed() > BEGIN_MAX {
+            return Err(format!("no backup began within {BEGIN_MAX:?}"));
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    Ok(())
+}
+
+async fn is_sending(stage: &Stage) -> bool {
+    let sql = "SELECT 1 FROM pg_stat_progress_basebackup WHERE phase = 'streaming database files'";
+    !stage.cluster.sql("postgres", sql).await.is_empty()
 }
 
 fn mean(values: &[f64]) -> f64 {
