@@ -27,4 +27,5 @@ pub use page::{SEGMENT_HEADER_BYTES, SegmentHeader};
 pub use push::{Content, Stored, WalFile, store_segment};
 pub use segment::{ParseSegmentError, SegmentName, Timeline};
 pub use timeline::{Histories, History, Span, Switch};
+pub(crate) use walk::NOTHING;
 pub use walk::{CommitRecord, Ending, Mark, Walked, Walker, Watch};
