@@ -1,6 +1,8 @@
 //! A server, a journal, and plans for them.
 
+use std::cell::Cell;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use pawang_act::session::Policy;
 use pawang_act::{Apply, Effects, Error, JsonLines, Limits, Progress, apply, draft, witness};
@@ -168,7 +170,16 @@ pub(crate) fn sessions() -> Policy {
     reason = "the program reads the clock, and here the tests are the program"
 )]
 pub(crate) fn clock() -> Timestamp {
-    Timestamp::now()
+    Timestamp::now() + AHEAD.get()
+}
+
+/// Sets how far the clock of this test is ahead.
+pub(crate) fn set_ahead(ahead: Duration) {
+    AHEAD.set(ahead);
+}
+
+thread_local! {
+    static AHEAD: Cell<Duration> = const { Cell::new(Duration::ZERO) };
 }
 
 pub(crate) fn target(url: &str) -> Target {
