@@ -156,12 +156,20 @@ pub(crate) fn limits() -> Limits {
     limits
 }
 
-/// Who may be ended: everybody but superusers, and a test looks at the effect for a moment only.
+/// Who may be ended: everybody but superusers. The pause goes by as a whole where somebody waits still.
 pub(crate) fn sessions() -> Policy {
     Policy {
         terminate_sessions_max: 100,
-        pause: std::time::Duration::from_millis(400),
+        pause: Duration::from_secs(1),
         ..Policy::new(&ActConfig::default(), false)
+    }
+}
+
+/// The same where sessions are named: nobody looks longer than until the effect is there, however slow the machine is.
+pub(crate) fn named() -> Policy {
+    Policy {
+        pause: Duration::from_secs(30),
+        ..sessions()
     }
 }
 
