@@ -107,6 +107,18 @@ async fn in_condition(desk: &Desk, check: &str, condition: &str) -> Value {
     holds().unwrap()
 }
 
+/// Waits until each channel has sent all it was given, and its receiver heard it.
+async fn taken(daemon: &Daemon, receivers: &[&Receiver]) {
+    until("all that was told is taken", async || {
+        let channels = daemon.status()["channels"].clone();
+        receivers.iter().enumerate().all(|(place, receiver)| {
+            let channel = &channels[place];
+            channel["waiting"] == 0 && channel["sent"] == receiver.heard().len()
+        })
+    })
+    .await;
+}
+
 fn good(screen: &Screen) -> &Screen {
     assert_eq!(screen.code, 0, "{screen:?}");
     screen
@@ -161,17 +173,7 @@ async fn a_fault_is_told_with_everything_climbs_until_somebody_cares_and_is_over
     let print = fault["fingerprint"].as_str().unwrap();
     good(&desk.pawang(&["alert", "ack", &print[..6], "--note", "on it"]));
     // What was on its way by then still comes.
-    until("all that was told is taken", async || {
-        let channels = daemon.status()["channels"].clone();
-        [&first, &second]
-            .iter()
-            .enumerate()
-            .all(|(place, receiver)| {
-                let channel = &channels[place];
-                channel["waiting"] == 0 && channel["sent"] == receiver.heard().len()
-            })
-    })
-    .await;
+    taken(&daemon, &[&first, &second]).await;
     let (before, after) = (first.heard().len(), second.heard().len());
     drop(idle);
     waits(&first, &daemon, check, "resolved").await;
