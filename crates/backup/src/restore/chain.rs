@@ -112,7 +112,10 @@ impl Chain<'_> {
                 choice: Some(Arc::clone(&choice)),
                 ..step.clone()
             };
-            let unpacked = self.together(&step, jobs, self.workers).await?;
+            let (first, later): (Vec<Job>, Vec<Job>) =
+                jobs.into_iter().partition(|job| job.backup == 0);
+            let mut unpacked = self.together(&step, first, self.workers).await?;
+            unpacked.add(self.together(&step, later, self.workers).await?);
             if !unpacked.twice {
                 let mut files = choice.files();
                 let missing = files.find(|path| !unpacked.files.contains(*path));
@@ -290,6 +293,7 @@ impl Step {
             kept: &self.kept,
             choice: choice.map(|choice| (choice, job.number())),
             last: job.backup + 1 == self.commits.len(),
+            is_first: job.backup == 0 && !self.in_place,
             in_place: self.in_place,
         }
     }

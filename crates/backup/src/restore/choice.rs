@@ -178,6 +178,12 @@ impl Wish<'_> {
         self.sources.wants(self.backup, block)
     }
 
+    /// Says whether a later backup of the chain writes a block.
+    pub(super) fn comes_later(&self, block: u32) -> bool {
+        let owner = self.sources.owners.get(block as usize);
+        owner.is_some_and(|owner| *owner > self.backup && *owner != NOBODY)
+    }
+
     /// Says whether all of the file comes from this backup.
     pub(super) fn alone(&self) -> bool {
         self.sources.givers.len() == 1

@@ -13,6 +13,9 @@ const HEAD_BYTES: usize = 3 * NUMBER_BYTES;
 /// A file of a relation has so many bytes at most unless PostgreSQL was built otherwise; its blocks bound the header.
 const SEGMENT_BYTES_MAX: u64 = 1 << 30;
 
+/// To write so much twice costs less than to leave it out.
+const BRIDGE_BYTES_MAX: u64 = 64 << 10;
+
 /// The header of an incremental file.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Header {
@@ -72,7 +75,7 @@ impl Header {
 /// Content that lies in one piece both in a member and in the file that it is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Run {
-    /// Where it begins in the file; of no account when it is not wanted.
+    /// Where it begins in the file; of no account when it is not wanted, but for files that are whole.
     pub(super) at: u64,
     pub(super) bytes: u64,
     pub(super) wanted: bool,
@@ -128,6 +131,32 @@ pub(super) fn runs_of_whole<'a>(
             bytes: at - from,
             wanted,
         })
+    })
+}
+
+/// Makes one run of wanted ones and of what lies between them, where that is short and is written again by somebody later.
+pub(super) fn bridged<'a>(
+    runs: impl Iterator<Item = Run> + 'a,
+    block_bytes: u32,
+    comes_later: &'a dyn Fn(u32) -> bool,
+) -> impl Iterator<Item = Run> + 'a {
+    let block_bytes = u64::from(block_bytes);
+    let is_bridge = move |run: &Run| {
+        let mut blocks = run.at / block_bytes..(run.at + run.bytes).div_ceil(block_bytes);
+        run.bytes <= BRIDGE_BYTES_MAX
+            && blocks.all(|block| u32::try_from(block).is_ok_and(comes_later))
+    };
+    let marked = runs.map(move |run| Run {
+        wanted: run.wanted || is_bridge(&run),
+        ..run
+    });
+    let mut marked = marked.peekable();
+    std::iter::from_fn(move || {
+        let mut run = marked.next()?;
+        while let Some(next) = marked.next_if(|next| next.wanted == run.wanted) {
+            run.bytes += next.bytes;
+        }
+        Some(run)
     })
 }
 
@@ -241,6 +270,29 @@ mod tests {
                 prop_assert!((block(run.at)..=block(at - 1)).all(|block| wants(block) == run.wanted));
             }
             prop_assert!(runs.windows(2).all(|pair| pair[0].wanted != pair[1].wanted));
+        }
+
+        #[test]
+        fn only_what_is_written_later_is_bridged(
+            bytes in 0u64..400_000,
+            blocks in prop::collection::vec((prop::bool::weighted(0.01), prop::bool::weighted(0.99)), 3200),
+        ) {
+            let block = |at: u64| usize::try_from(at / u64::from(BLOCK)).unwrap();
+            let wants = |block: u32| blocks[block as usize].0;
+            let comes_later = |block: u32| blocks[block as usize].1;
+            let runs = runs_of_whole(bytes, BLOCK, &wants);
+            let runs: Vec<Run> = bridged(runs, BLOCK, &comes_later).collect();
+            prop_assert_eq!(runs.iter().map(|run| run.bytes).sum::<u64>(), bytes);
+            prop_assert!(runs.windows(2).all(|pair| pair[0].wanted != pair[1].wanted));
+            for run in &runs {
+                let held = &blocks[block(run.at)..=block(run.at + run.bytes - 1)];
+                if run.wanted {
+                    prop_assert!(held.iter().all(|(wanted, later)| *wanted || *later));
+                } else {
+                    let needless = run.bytes > BRIDGE_BYTES_MAX || held.iter().any(|(_, later)| !later);
+                    prop_assert!(needless && held.iter().all(|(wanted, _)| !wanted));
+                }
+            }
         }
     }
 

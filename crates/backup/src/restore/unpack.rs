@@ -64,6 +64,8 @@ pub(super) struct Manner<'a> {
     pub(super) choice: Option<(&'a Choice, u8)>,
     /// Whether the backup is the last of its chain: it says which folders there are, and how the server starts.
     pub(super) last: bool,
+    /// Whether no part of another backup is unpacked before all of this one is.
+    pub(super) is_first: bool,
     /// Whether pages that are there as they are to be are left alone.
     pub(super) in_place: bool,
 }
@@ -261,7 +263,11 @@ impl Manner<'_> {
         let runs = increment::runs_of_whole(bytes, self.block_bytes, &wants);
         if let Some(wish) = wish.filter(|wish| !wish.alone()) {
             let mut out = self.open(&path, Opening::There)?;
-            out.take(archive, runs)?;
+            let comes_later = |block| self.is_first && wish.comes_later(block);
+            out.take(
+                archive,
+                increment::bridged(runs, self.block_bytes, &comes_later),
+            )?;
             // In a file that was made for this, they are zeroes already.
             for block in wish
                 .behind(bytes / u64::from(self.block_bytes))
