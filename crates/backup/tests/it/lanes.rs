@@ -8,8 +8,8 @@ use pawang_testbed::{Cluster, installations, until, versions};
 
 use crate::local::{coming_and_going, increments, without_increments};
 use crate::take::{
-    Bed, READER, TPC_B, corrupt_page, killed, request_to, standby, tablespaces, take_as, target,
-    under_load,
+    Bed, READER, TPC_B, corrupt_page, halted, killed, request_to, standby, tablespaces, take_as,
+    target, under_load,
 };
 use crate::world::live_tail;
 
@@ -75,17 +75,7 @@ async fn has_no_more(cluster: &Cluster, segment: &SegmentName) {
 async fn disturbed(bed: &Bed, disturb: impl AsyncFnOnce(Lsn)) -> Report {
     let mut slow = bed.request();
     slow.rate_max = Some(ByteSize(8 << 20));
-    let (begun, begin) = tokio::sync::oneshot::channel();
-    let (mut begun, mut began) = (Some(begun), Lsn(0));
-    let mut observe = |progress| match progress {
-        Progress::Started { start, .. } => began = start,
-        Progress::Came(ByteSize(1..)) => {
-            begun.take().map(|begun| begun.send(began));
-        }
-        _ => {}
-    };
-    let disturbance = async { disturb(begin.await.unwrap()).await };
-    let (taken, ()) = tokio::join!(take(slow, &mut observe), disturbance);
+    let taken = halted(slow, disturb).await;
     let cluster = bed.repository.clusters().await.unwrap()[0];
     assert_eq!(bed.repository.backups(&cluster).await.unwrap(), []);
     taken.unwrap_err().report()
