@@ -344,8 +344,14 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Deletes tombs and proofs of backups of which nothing is left.
+    /// Deletes tombs and proofs of backups of which nothing is left, and what later turns of reading WAL again repeat.
     async fn sweep_marks(&mut self, seen: &Seen) -> Result<(), Error> {
+        let mut rereads = self.repository.list(&self.cluster.rereads()).await?;
+        rereads.sort_by(|a, b| a.path.cmp(&b.path));
+        rereads.pop();
+        for older in rereads {
+            self.delete(&older.path).await;
+        }
         let mut marks = self.repository.list(&self.cluster.tombs()).await?;
         marks.extend(self.repository.list(&self.cluster.all_proofs()).await?);
         for mark in marks {
