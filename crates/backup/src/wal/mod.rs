@@ -12,6 +12,7 @@ pub mod listing;
 mod page;
 pub mod push;
 pub mod receive;
+pub mod reread;
 mod segment;
 pub mod status;
 pub mod timeline;

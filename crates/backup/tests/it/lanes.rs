@@ -4,7 +4,7 @@ use pawang_backup::repository::{BackupKind, Mode};
 use pawang_backup::take::{LANES, Progress, Reading, TakeRequest, Wanted, missing_grants, take};
 use pawang_backup::wal::{Listing, SegmentName, Timeline};
 use pawang_core::{ByteSize, Kind, Lsn, Report};
-use pawang_testbed::{Cluster, installations, until, versions};
+use pawang_testbed::{Cluster, Setup, installations, until, versions};
 
 use crate::local::{coming_and_going, increments, without_increments};
 use crate::take::{
@@ -191,6 +191,20 @@ async fn lanes_are_taken_where_nothing_else_is_possible() {
     assert_eq!(commit.mode, Mode::Lanes);
     let noted = said.iter().any(|said| matches!(said, Progress::Note(_)));
     assert!(!noted, "{said:?}");
+}
+
+#[tokio::test]
+async fn lanes_are_taken_where_the_server_has_no_senders_at_all() {
+    let bed = Bed::new(&Setup {
+        settings: &[("max_wal_senders", "0")],
+        ..Setup::default()
+    })
+    .await;
+    bed.cluster.sql("postgres", TPC_B).await;
+    let mut request = request_to(&bed.cluster.url("postgres"), &bed.repository);
+    request.reading = Reading::Auto;
+    let commit = take(request, &mut |_| {}).await.unwrap();
+    assert_eq!(commit.mode, Mode::Lanes);
 }
 
 #[tokio::test]

@@ -129,7 +129,71 @@ async fn passes(name: &str, rules: Vec<Rule>) {
     assert!(read == content.concat(), "{name}");
     let backups = repository.backups(&CLUSTER).await.unwrap();
     assert_eq!(backups.len(), 1, "{name}");
+    // Whoever never gets the answer to the beginning of an upload cannot end it: that is left to the next run.
+    let begun = bucket.open_uploads();
+    bucket.age_uploads(SignedDuration::from_hours(25));
+    let swept = sweep(&repository, name).await;
     assert_eq!(bucket.open_uploads(), 0, "{name}");
+    assert!(swept >= begun as u64, "{name}: {swept} of {begun}");
+}
+
+/// Expires a cluster of which the policy keeps all; returns how many objects were swept.
+async fn sweep(repository: &Repository, name: &str) -> u64 {
+    let policy = Policy::default();
+    let outcome = expire(repository, &CLUSTER, &policy, Timestamp::now(), false).await;
+    let outcome = outcome.unwrap_or_else(|error| panic!("{name}: {}", error.report()));
+    assert_eq!(outcome.problems, Vec::<String>::new(), "{name}");
+    outcome.deleted.swept_objects
+}
+
+#[tokio::test]
+async fn uploads_that_nobody_ended_are_given_up_by_the_next_run() {
+    let bucket = Bucket::start().await;
+    let repository = repository(&bucket).await;
+    let lost = Fault::LoseAnswer(500, "InternalError");
+    bucket.fail(rule("POST", "uploads", 3, lost));
+    let (id, settings) = (backup_id(1), PartSettings::default());
+    write_part(&repository, &id, 0, vec![noise(1, 12 << 20)], settings)
+        .await
+        .unwrap();
+    assert_eq!(bucket.open_uploads(), 3, "nobody knows their names");
+    assert_eq!(sweep(&repository, "a young upload").await, 0);
+    assert_eq!(bucket.open_uploads(), 3, "somebody may be writing it");
+
+    // A page holds two of them, and their writer lives.
+    bucket.set_page(2);
+    bucket.age_uploads(SignedDuration::from_hours(25));
+    let mut facts = LeaseFacts::new("backup", "a", 600, Timestamp::now());
+    facts.backups = vec![id];
+    let lease = repository.share_lease(&CLUSTER, facts).await.unwrap();
+    assert_eq!(sweep(&repository, "a slow writer").await, 0);
+    assert_eq!(bucket.open_uploads(), 3, "its writer works at it");
+    lease.release().await.unwrap();
+
+    bucket.fail(rule(
+        "GET",
+        "uploads=",
+        1,
+        Fault::Refuse(403, "AccessDenied"),
+    ));
+    let policy = Policy::default();
+    let outcome = expire(&repository, &CLUSTER, &policy, Timestamp::now(), false);
+    let problems = outcome.await.unwrap().problems;
+    assert!(
+        matches!(&problems[..], [problem] if problem.contains("does not allow it")),
+        "{problems:?}"
+    );
+    assert_eq!(sweep(&repository, "the next run").await, 3);
+    assert_eq!(bucket.open_uploads(), 0);
+}
+
+#[tokio::test]
+async fn a_store_that_lists_no_uploads_is_no_problem() {
+    let bucket = Bucket::start().await;
+    let repository = repository(&bucket).await;
+    let missing = Fault::Refuse(501, "NotImplemented");
+    bucket.fail(rule("GET", "uploads=", 1, missing));
+    assert_eq!(sweep(&repository, "no list").await, 0);
 }
 
 #[tokio::test]
@@ -171,6 +235,10 @@ async fn lost_answers_pass() {
         passes(
             "the end of an upload gets lost",
             vec![rule("POST", "uploadId", 1, lost)]
+        ),
+        passes(
+            "the beginning of an upload gets lost",
+            vec![rule("POST", "uploads", 2, lost)]
         ),
         passes("connections close", closes),
         passes("no answer", hangs),

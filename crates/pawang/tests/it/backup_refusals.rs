@@ -127,8 +127,11 @@ async fn a_server_that_does_not_let_a_backup_in() {
     let _still = Still::of(&narrow).await;
     let mut first = desk.start(&PROTOCOL);
     begun(&narrow).await;
-    let protocol = create(&desk, &["--mode", "protocol"]);
-    protocol.is_clear_error(3, &["max_wal_senders", "hint: "]);
+    // It will be free again, so nothing else is chosen unasked.
+    for mode in ["protocol", "auto"] {
+        let refused = create(&desk, &["--mode", mode]);
+        refused.is_clear_error(3, &["no free WAL sender", "max_wal_senders", "hint: "]);
+    }
     first.signal("INT");
     assert_eq!(first.screen().code, 130);
 }
