@@ -2,7 +2,8 @@
 //!
 //! Pure: nothing is read or deleted here ([`expire`] does). The rules that no policy can change (invariant I6): a chain lives
 //! or dies as a whole; what is held, in use or being restored stays; the newest chain stays, the newest that is proven, and
-//! the newest without wrong pages; what the future or a broken clock says is kept.
+//! the newest without wrong pages; what the future or a broken clock says is kept. A backup with wrong pages, or that failed a
+//! test, does not count towards what a policy keeps while there are others.
 
 mod expire;
 mod wal;
@@ -267,17 +268,19 @@ fn keep_by_policy(chains: &mut [Chain<'_>], policy: &Policy, now: Timestamp) {
             (*place, age(chain.oldest()), age(chain.newest()))
         })
         .collect();
+    let clean: Vec<bool> = chains.iter().map(Chain::clean).collect();
     let mut keep = |place: usize, why: String| {
         chains[place].why.push(why);
         chains[place].continuous = true;
     };
     let count = policy.keep_fulls.unwrap_or(0) as usize;
-    for (nth, place) in order.iter().take(count).enumerate() {
-        let nth = nth + 1;
-        keep(
-            *place,
-            format!("it is number {nth} of the newest {count} full backups"),
-        );
+    for (nth, place) in clean_first(&order, &clean).take(count).enumerate() {
+        let (nth, well) = (nth + 1, clean[place]);
+        let why = match well {
+            true => format!("it is number {nth} of the newest {count} full backups"),
+            false => format!("too few of {count} full backups are without fault"),
+        };
+        keep(place, why);
     }
     if let Some(keep_age) = policy.keep_age {
         for (place, _, newest) in ages.iter().filter(|(_, _, newest)| *newest <= keep_age) {
@@ -290,23 +293,35 @@ fn keep_by_policy(chains: &mut [Chain<'_>], policy: &Policy, now: Timestamp) {
     }
     if let Some(window) = policy.window {
         let shown = span(window);
-        for (place, oldest, newest) in &ages {
+        for (place, _, newest) in &ages {
             if *newest <= window {
                 keep(
                     *place,
                     format!("it lies within the recovery window of {shown}"),
                 );
             }
-            if *oldest >= window {
-                keep(
-                    *place,
-                    format!("the recovery window of {shown} begins with it"),
-                );
-                break;
-            }
+        }
+        // What something is wrong with may not lead anywhere.
+        let before = ages.iter().filter(|(_, oldest, _)| *oldest >= window);
+        let before: Vec<usize> = before.map(|(place, _, _)| *place).collect();
+        if let Some(place) = clean_first(&before, &clean).next() {
+            keep(
+                place,
+                format!("the recovery window of {shown} begins with it"),
+            );
         }
     }
     keep_by_calendar(chains, policy, &order);
+}
+
+/// Returns those without fault, and then the others, each in their order: what something is wrong with counts only where too few
+/// others are there.
+fn clean_first<'a>(places: &'a [usize], clean: &'a [bool]) -> impl Iterator<Item = usize> + 'a {
+    let that = |wanted: bool| {
+        let places = places.iter().copied();
+        places.filter(move |place| clean[*place] == wanted)
+    };
+    that(true).chain(that(false))
 }
 
 /// Of each of the newest so many days, weeks, months and years that have a chain, the newest of it stays.
@@ -325,14 +340,25 @@ fn keep_by_calendar(chains: &mut [Chain<'_>], policy: &Policy, newest_first: &[u
         ("year", policy.yearly, &|date| (date.year(), 0)),
     ];
     for (unit, count, slot) in calendars {
-        let mut slots = BTreeSet::new();
+        // The slots in their order, each with the newest of it, or the newest without fault.
+        let mut slots: Vec<((i16, i16), usize)> = Vec::new();
         for place in newest_first {
             let at = chains[*place].oldest();
-            let date = at.to_zoned(TimeZone::UTC).date();
-            if slots.len() < count as usize && slots.insert(slot(date)) {
-                let why = format!("it is the newest of its {unit}, one of {count} that are kept");
-                chains[*place].why.push(why);
+            let of = slot(at.to_zoned(TimeZone::UTC).date());
+            match slots.iter().position(|(known, _)| *known == of) {
+                Some(at) => {
+                    let held = &mut slots[at].1;
+                    if !chains[*held].clean() && chains[*place].clean() {
+                        *held = *place;
+                    }
+                }
+                None if slots.len() < count as usize => slots.push((of, *place)),
+                None => {}
             }
+        }
+        for (_, place) in slots {
+            let why = format!("it is the newest of its {unit}, one of {count} that are kept");
+            chains[place].why.push(why);
         }
     }
 }

@@ -70,6 +70,7 @@ pub async fn survey(
         cluster: cluster.to_string(),
         backups,
         wal,
+        past: seen.past(),
         read_at: rolling::turn_at(seen.proofs.values().flatten()),
         leases: seen.leases(now),
         used_bytes: entries.iter().map(|entry| entry.bytes).sum(),
@@ -364,6 +365,16 @@ impl<'a> Seen<'a> {
             fate: String::new(),
             broken: wal.missing(commit),
         }
+    }
+
+    /// Returns the drills of backups that are gone, oldest first.
+    fn past(&self) -> Vec<ProofSummary> {
+        let there: BTreeSet<&BackupId> = self.commits.iter().map(|commit| &commit.backup).collect();
+        let of_gone = self.proofs.values().flatten();
+        let of_gone = of_gone.filter(|it| it.by == ProvenBy::Drill && !there.contains(&it.backup));
+        let mut past: Vec<ProofSummary> = of_gone.map(proof).collect();
+        past.sort_by_key(|proof| proof.at);
+        past
     }
 
     /// Returns who works on the cluster, as far as the leases say by the clock of their owners.

@@ -87,6 +87,9 @@ pub struct Survey {
     pub backups: Vec<BackupSummary>,
     /// Its WAL.
     pub wal: WalSummary,
+    /// The drills of backups that are gone, oldest first.
+    #[serde(default)]
+    pub past: Vec<ProofSummary>,
     /// When a share of the stored bytes was last read again in its turn.
     #[serde(default)]
     pub read_at: Option<Timestamp>,

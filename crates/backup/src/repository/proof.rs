@@ -154,6 +154,23 @@ impl Repository {
         Ok(marks.into_iter().map(|(proof, _)| proof).collect())
     }
 
+    /// Returns what drills proved, oldest first, also of backups that are gone; one that cannot be read is passed over.
+    ///
+    /// # Errors
+    /// The store could not say.
+    pub async fn drills(&self, cluster: &ClusterId) -> Result<Vec<Proof>, Error> {
+        let mut drills = Vec::new();
+        for entry in self.list(&cluster.all_proofs()).await? {
+            match self.read_json::<Proof>(&entry.path).await {
+                Ok(proof) => drills.extend(proof.filter(|proof| proof.by == ProvenBy::Drill)),
+                Err(Error::Format { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        drills.sort_by_key(|proof| proof.ended_at);
+        Ok(drills)
+    }
+
     /// Returns what a backup is worth.
     ///
     /// # Errors

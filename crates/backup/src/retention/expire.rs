@@ -11,7 +11,8 @@ use serde::Serialize;
 
 use super::{Fate, Known, Plan, Policy, WalNeed, plan};
 use crate::repository::{
-    BackupId, ClusterId, Commit, Entry, FORMAT, Held, Lease, LeaseFacts, Repository, Tomb,
+    BackupId, ClusterId, Commit, Entry, FORMAT, Held, Lease, LeaseFacts, Proof, ProvenBy,
+    Repository, Tomb,
 };
 use crate::wal::SegmentName;
 use crate::{Error, dump};
@@ -23,6 +24,9 @@ const LEASE_SECONDS: u32 = 600;
 const SWEEP_AFTER: SignedDuration = SignedDuration::from_hours(24);
 /// After so many objects the lease is renewed.
 const RENEW_EVERY: usize = 256;
+
+/// So many drills of backups that are gone are remembered.
+const DRILLS_KEPT: usize = 50;
 
 /// What was done, or would be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -289,9 +293,8 @@ impl Run<'_> {
         }
         self.deleted.backups.push(id.clone());
         self.deleted.bytes += objects.iter().map(|entry| entry.bytes).sum::<u64>();
-        let proofs = self.repository.list(&self.cluster.proofs(id)).await?;
         let tomb = self.cluster.tomb(id);
-        let rest = objects.iter().chain(&proofs).map(|entry| &entry.path);
+        let rest = objects.iter().map(|entry| &entry.path);
         for path in rest.chain([&tomb]) {
             self.delete(path).await;
         }
@@ -344,7 +347,8 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Deletes tombs and proofs of backups of which nothing is left, and what later turns of reading WAL again repeat.
+    /// Deletes tombs and proofs of backups of which nothing is left, but for the newest drills: how long restores took, and what
+    /// they found, is known longer than the backups are there. What later turns of reading WAL again repeat goes too.
     async fn sweep_marks(&mut self, seen: &Seen) -> Result<(), Error> {
         let mut rereads = self.repository.list(&self.cluster.rereads()).await?;
         rereads.sort_by(|a, b| a.path.cmp(&b.path));
@@ -352,9 +356,14 @@ impl Run<'_> {
         for older in rereads {
             self.delete(&older.path).await;
         }
-        let mut marks = self.repository.list(&self.cluster.tombs()).await?;
-        marks.extend(self.repository.list(&self.cluster.all_proofs()).await?);
-        for mark in marks {
+        let tombs = self.repository.list(&self.cluster.tombs()).await?;
+        let proofs = self.repository.list(&self.cluster.all_proofs()).await?;
+        let mut gone: BTreeMap<BackupId, bool> = BTreeMap::new();
+        let (mut rest, mut drills) = (Vec::new(), Vec::new());
+        for (mark, is_proof) in [(tombs, false), (proofs, true)]
+            .into_iter()
+            .flat_map(|(marks, is_proof)| marks.into_iter().map(move |mark| (mark, is_proof)))
+        {
             let mut names = mark
                 .path
                 .split('/')
@@ -362,17 +371,29 @@ impl Run<'_> {
             let Some(id) = names.find_map(|name| name.parse::<BackupId>().ok()) else {
                 continue;
             };
-            let known = seen.commits.iter().any(|commit| commit.backup == id);
-            if known
-                || !self
-                    .repository
-                    .list(&self.cluster.backup(&id))
-                    .await?
-                    .is_empty()
-            {
-                continue;
+            if !gone.contains_key(&id) {
+                let known = seen.commits.iter().any(|commit| commit.backup == id);
+                let folder = self.cluster.backup(&id);
+                let left = known || !self.repository.list(&folder).await?.is_empty();
+                gone.insert(id.clone(), !left);
             }
-            self.delete(&mark.path).await;
+            match (gone[&id], is_proof) {
+                (false, _) => {}
+                (true, false) => rest.push(mark.path),
+                (true, true) => match self.repository.read_json::<Proof>(&mark.path).await {
+                    Ok(Some(proof)) if proof.by == ProvenBy::Drill => {
+                        drills.push((proof.ended_at, mark.path));
+                    }
+                    Ok(_) | Err(Error::Format { .. }) => rest.push(mark.path),
+                    Err(error) => self.problem(&error),
+                },
+            }
+        }
+        drills.sort();
+        let old = drills.len().saturating_sub(DRILLS_KEPT);
+        rest.extend(drills.drain(..old).map(|(_, path)| path));
+        for path in rest {
+            self.delete(&path).await;
         }
         Ok(())
     }

@@ -192,6 +192,63 @@ fn the_newest_without_wrong_pages_stays() {
 }
 
 #[test]
+fn what_something_is_wrong_with_counts_only_where_nothing_else_does() {
+    let none = Policy::default();
+    for (wrong, policy, expected) in [
+        // Two of three that are good, and the newest.
+        (
+            &[3, 4][..],
+            Policy {
+                keep_fulls: Some(2),
+                ..none.clone()
+            },
+            "tkktk",
+        ),
+        (
+            &[0, 1, 2, 3, 4],
+            Policy {
+                keep_fulls: Some(2),
+                ..none.clone()
+            },
+            "tttkk",
+        ),
+        (
+            &[0, 1, 3, 4],
+            Policy {
+                keep_fulls: Some(2),
+                ..none.clone()
+            },
+            "ttktk",
+        ),
+        // The window of two days begins with one that is good.
+        (
+            &[2],
+            Policy {
+                window: Some(days(2)),
+                ..none.clone()
+            },
+            "tkkkk",
+        ),
+        // Of its week, the newest that is good.
+        (
+            &[4],
+            Policy {
+                yearly: 1,
+                ..none.clone()
+            },
+            "tttkk",
+        ),
+    ] {
+        let mut known: Vec<Known> = (0..5)
+            .map(|day| backup(day, i64::from(day), None))
+            .collect();
+        wrong.iter().for_each(|place| known[*place].clean = false);
+        let plan = plan(&known, &policy, at(4));
+        assert_eq!(fates(&plan), expected, "{wrong:?} {policy:?}");
+    }
+}
+
+#[test]
 fn a_tomb_lies_for_its_grace() {
     let policy = Policy {
         keep_fulls: Some(1),

@@ -69,3 +69,31 @@ async fn the_last_clean_backup_outlives_those_with_wrong_pages() {
     expired(&bed, &clean).await;
     assert_eq!(left(&bed, &clean).await, [fourth.backup]);
 }
+
+#[tokio::test]
+async fn wrong_pages_do_not_count_while_there_are_backups_without() {
+    let bed = Bed::read_by(versions()[0], Reading::Local).await;
+    let create =
+        "CREATE TABLE fact AS SELECT g, repeat('x', 500) FROM generate_series(1, 2000) AS g;
+        CHECKPOINT; SELECT pg_relation_filepath('fact')";
+    let path = bed.cluster.sql("postgres", create).await[0][0]
+        .clone()
+        .unwrap();
+    let (first, second, third) = (bed.take().await, bed.take().await, bed.take().await);
+    let path = bed.cluster.data_directory().join(path);
+    let file = OpenOptions::new().write(true).open(path).unwrap();
+    file.write_all_at(b"rot", 7 * 8192 + 5000).unwrap();
+    let (fourth, fifth) = (bed.take().await, bed.take().await);
+    assert_eq!((fourth.pages.wrong, fifth.pages.wrong), (1, 1));
+    let policy = Policy {
+        keep_fulls: Some(2),
+        grace: SignedDuration::ZERO,
+        ..Policy::default()
+    };
+    for _ in 0..2 {
+        let done = expire(&bed.repository, &first.cluster, &policy, now(), false);
+        done.await.unwrap();
+    }
+    let kept = [second.backup, third.backup, fifth.backup];
+    assert_eq!(left(&bed, &first).await, kept);
+}

@@ -6,6 +6,8 @@ use std::time::Duration;
 use pawang_backup::drill::{self, DrillSettings, Drilled, Probe, Scratch, binaries};
 use pawang_backup::repository::{Commit, State};
 use pawang_backup::restore::{self, REPLAY, RestorePlan, Source, Target, UNPACK};
+use pawang_backup::retention::{Policy, expire};
+use pawang_backup::survey::{Memory, survey};
 use pawang_backup::take::{Reading, TakeRequest, take};
 use pawang_postgres::control_file;
 use pawang_testbed::{Stop, until};
@@ -336,4 +338,32 @@ async fn a_scratch_server_does_not_outlive_whoever_wanted_it() {
         "a folder of somebody else is not touched"
     );
     assert!(world.scratch("taken").folder.exists());
+}
+
+#[tokio::test]
+async fn what_drills_found_is_known_longer_than_their_backups() {
+    let (world, first) = World::with_table().await;
+    let wrong = vec![probe("SELECT false", None)];
+    world.drill(Target::Immediate, wrong).await;
+    let second = world.backup().await;
+    let drilled = world.drill(Target::Immediate, Vec::new()).await;
+    assert_eq!(drilled.proof.backup, second.backup);
+    let policy = Policy {
+        keep_fulls: Some(1),
+        ..Policy::default()
+    };
+    for _ in 0..2 {
+        let done = expire(&world.repository, &world.id, &policy, now(), false);
+        done.await.unwrap();
+    }
+    let left = world.repository.backups(&world.id).await.unwrap();
+    assert_eq!(left.len(), 1);
+    let drills = world.repository.drills(&world.id).await.unwrap();
+    let of: Vec<_> = drills.iter().map(|proof| proof.backup.clone()).collect();
+    assert_eq!(of, [first.backup, second.backup]);
+    let mut memory = Memory::default();
+    let seen = survey(&world.repository, &world.id, &policy, &mut memory, now());
+    let seen = seen.await.unwrap();
+    let past: Vec<bool> = seen.past.iter().map(|proof| proof.passed).collect();
+    assert_eq!((past, seen.drills().count()), (vec![false], 1));
 }

@@ -134,7 +134,10 @@ impl BackupFacts {
                 .collect()
         };
         let open = gaps(false);
-        let rto = proof.and_then(|(_, proof)| proof.rto);
+        // How long a restore took is known longer than the backup that was restored.
+        let past = survey.past.iter().rfind(|proof| proof.passed);
+        let measured = proof.map(|(_, proof)| proof).or(past);
+        let rto = measured.and_then(|proof| proof.rto);
         let promise = &self.promise;
         let rotten = survey.rotten();
         let rotten = rotten.map(|(name, why)| format!("{name}: {why}"));

@@ -14,7 +14,7 @@ use crate::output::{self, Exit};
 
 /// List drills, oldest first: what was proven, and how long it took
 ///
-/// Of what is wrong, the table has the first line; --json has all of it, and so has `pawang backup show`.
+/// Drills of backups that are deleted stay in the list, the newest 50 of them. Of what is wrong, the table has the first line; --json has all of it, and so has `pawang backup show`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
@@ -40,12 +40,10 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Report> {
         let from = args.place.open(&estate, global).await?;
         let source = Source::read(&from.repository, &from.cluster).await;
         let source = source.map_err(|error| error.report())?;
+        let drills = from.repository.drills(&from.cluster).await;
+        let drills = drills.map_err(|error| error.report())?;
         let newest = source.commits.last();
-        let good = source
-            .drills
-            .iter()
-            .rev()
-            .find(|proof| proof.problems.is_empty());
+        let good = drills.iter().rev().find(|proof| proof.problems.is_empty());
         let forecast = newest.zip(good).and_then(|(commit, proof)| {
             let replayed = proof
                 .phases
@@ -57,13 +55,13 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Report> {
         if global.json {
             let told = Told {
                 instance: &from.name,
-                drills: &source.drills,
+                drills: &drills,
                 forecast_milliseconds: forecast.map(|forecast| forecast.as_millis()),
             };
             output::json("pawang.drill.history/1", &told)?;
             return Ok(Exit::Good);
         }
-        output::data(&table(&source.drills))?;
+        output::data(&table(&drills))?;
         match forecast {
             Some(forecast) => output::talk(&format!(
                 "a restore of the newest backup would take about {} s",
