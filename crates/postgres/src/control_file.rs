@@ -78,6 +78,14 @@ pub struct ControlFile {
     pub backup_start: Lsn,
     /// `max_connections` when it was last running.
     pub max_connections: u32,
+    /// `max_worker_processes` then.
+    pub max_worker_processes: u32,
+    /// `max_wal_senders` then.
+    pub max_wal_senders: u32,
+    /// `max_prepared_transactions` then.
+    pub max_prepared_transactions: u32,
+    /// `max_locks_per_transaction` then.
+    pub max_locks_per_transaction: u32,
     /// Whether data pages carry checksums.
     pub data_checksums: bool,
     /// Size of a page of data.
@@ -186,6 +194,10 @@ pub fn parse(bytes: &[u8]) -> Result<ControlFile, String> {
         min_recovery_point: Lsn(fields.u64(136)?),
         backup_start: Lsn(fields.u64(152)?),
         max_connections: fields.u32(180)?,
+        max_worker_processes: fields.u32(184)?,
+        max_wal_senders: fields.u32(188)?,
+        max_prepared_transactions: fields.u32(192)?,
+        max_locks_per_transaction: fields.u32(196)?,
         block_bytes: fields.u32(216)?,
         relation_file_blocks: fields.u32(220)?,
         wal_segment_bytes: fields.u32(228)?,

@@ -5,6 +5,7 @@
 mod archive;
 mod chain;
 mod choice;
+mod configuration;
 mod delta;
 mod increment;
 mod locate;
@@ -24,7 +25,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use pawang_core::{Kind, Lsn, Report};
-use pawang_postgres::control_file;
+use pawang_postgres::control_file::{self, ControlFile};
 
 pub use crate::owner::Owner;
 pub use delta::Delta;
@@ -93,6 +94,8 @@ pub struct Restored {
     pub aside: Option<PathBuf>,
     /// WAL of the old data directory that the archive did not have.
     pub salvaged: Vec<SegmentName>,
+    /// Files of the configuration that the backup does not have, and without which no server starts.
+    pub made: Vec<&'static str>,
     /// What could stay of a directory that was changed in place.
     pub delta: Option<Delta>,
     /// Files of the last backup.
@@ -319,13 +322,14 @@ async fn run_there(
     let wanted = delta.as_ref().map(|delta| &delta.wanted);
     let files = wanted.map_or(last.files.len(), HashSet::len) as u64;
     let bytes = last.bytes;
-    let salvaged = finish.write(last, wanted, commits.len() > 1)?;
+    let (salvaged, made) = finish.write(last, wanted, commits.len() > 1)?;
     let aside = finish.swap(now)?;
     Ok(Restored {
         data: options.into.clone(),
         owner: tree.owner,
         aside,
         salvaged,
+        made,
         delta,
         files,
         bytes,
@@ -418,7 +422,7 @@ impl Finish<'_> {
         mut last: Unpacked,
         kept: Option<&HashSet<PathBuf>>,
         chain: bool,
-    ) -> Result<Vec<SegmentName>, Error> {
+    ) -> Result<(Vec<SegmentName>, Vec<&'static str>), Error> {
         let tree = self.tree;
         let data = |name: &str| tree.data.join(name);
         let missing = |name: &str| Error::Format {
@@ -431,7 +435,7 @@ impl Finish<'_> {
             .take()
             .ok_or_else(|| missing("global/pg_control"))?;
         let label = last.label.take().ok_or_else(|| missing("backup_label"))?;
-        self.check_identity(&control)?;
+        let facts = self.check_identity(&control)?;
         if chain || kept.is_some() {
             let mut wanted = std::mem::take(&mut last.files);
             wanted.extend(kept.into_iter().flatten().cloned());
@@ -456,12 +460,13 @@ impl Finish<'_> {
             }
             None => Vec::new(),
         };
+        let made = configuration::complete(tree, &facts)?;
         self.configure(!salvaged.is_empty())?;
         tree.write_file(&data("backup_label"), &settings::label(&label))?;
         tree.write_file(&data("recovery.signal"), b"")?;
         tree.sync()?;
         tree.put_file(&data("global/pg_control"), &control)?;
-        Ok(salvaged)
+        Ok((salvaged, made))
     }
 
     /// What is behind the end of the archive is taken from the old data directory; without an end, whatever it has.
@@ -473,10 +478,10 @@ impl Finish<'_> {
     }
 
     /// Refuses a control file that no server could start from, or that is of another one.
-    fn check_identity(&self, control: &[u8]) -> Result<(), Error> {
+    fn check_identity(&self, control: &[u8]) -> Result<ControlFile, Error> {
         let wanted = self.plan.cluster.system_identifier;
         let problem = match control_file::parse(control) {
-            Ok(file) if file.system_identifier == wanted => return Ok(()),
+            Ok(file) if file.system_identifier == wanted => return Ok(file),
             Ok(file) => format!("is of system {}, not of {wanted}", file.system_identifier),
             Err(problem) => format!("cannot be used: {problem}"),
         };
@@ -493,10 +498,6 @@ impl Finish<'_> {
             false => self.options.restore_command.clone(),
         };
         let tree = self.tree;
-        let main = tree.data.join("postgresql.conf");
-        if let Some(text) = read_text(&main)? {
-            tree.write_file(&main, settings::silenced(&text).as_bytes())?;
-        }
         let auto = tree.data.join("postgresql.auto.conf");
         let text = read_text(&auto)?.unwrap_or_default();
         let text = settings::auto_conf(&text, self.plan, &command, self.options.action)

@@ -14,7 +14,7 @@ use super::plan::RestorePlan;
 const BEGIN: &str = "# pawang restore: begin";
 const END: &str = "# pawang restore: end";
 /// What turns a line of the source into a comment.
-const SILENCED: &str = "# pawang restore: ";
+pub(super) const SILENCED: &str = "# pawang restore: ";
 /// Settings of the source that must not decide where a restored cluster goes, in which directory it works, or into whose archive
 /// it writes.
 const FOREIGN: [&str; 18] = [

@@ -8,7 +8,7 @@ use std::time::Duration;
 use pawang_backup::drill::Scratch;
 use pawang_backup::repository::Keys;
 use pawang_backup::take::{Reading, Wanted, take};
-use pawang_testbed::age_installed;
+use pawang_testbed::{Stop, age_installed};
 
 use crate::seal::Desk;
 use crate::take::Bed;
@@ -83,7 +83,15 @@ async fn by_hand(unpack: &[&str], get_wal: &str, start: &str, desk: Option<&Desk
     assert!(get_wal.starts_with("#!/bin/sh"));
     let keys = desk.map_or_else(Keys::default, |desk| desk.keys.clone());
     for version in all() {
-        let world = World::sealed(version, &keys).await;
+        let mut world = World::sealed(version, &keys).await;
+        // As Debian has it, whose packages have the program that the page needs then.
+        let controldata = world.cluster.bin_directory().join("pg_controldata");
+        let elsewhere = desk.is_none() && controldata.exists();
+        if elsewhere {
+            world.cluster.stop(Stop::Fast).await;
+            world.cluster.move_configuration();
+            world.cluster.start_again().await;
+        }
         let folder = world.cluster.folder("space");
         let cold = format!("CREATE TABLESPACE cold LOCATION '{}'", folder.display());
         world.many("postgres", &[&cold]).await;
@@ -115,6 +123,7 @@ async fn by_hand(unpack: &[&str], get_wal: &str, start: &str, desk: Option<&Desk
             .replace("/srv/restored", &shown(&data))
             .replace("/srv/space", &shown(&cold))
             .replace("/srv/get-wal", &shown(&script))
+            .replace("pg_controldata", &shown(&controldata))
             .replace("16385", &oid.to_string())
             .replace("/srv/key/main.identity", &shown(&key))
             .replace("%f %p", &format!("%f %p {}", commit.server.segment_bytes))
@@ -129,6 +138,18 @@ async fn by_hand(unpack: &[&str], get_wal: &str, start: &str, desk: Option<&Desk
             "a scratch server is started otherwise: {last}"
         );
         shell(&here(&format!("{}{start}", unpack.concat())));
+        if elsewhere {
+            let written = std::fs::read_to_string(data.join("postgresql.conf")).unwrap();
+            let names = written.lines().filter_map(|line| line.split(" = ").next());
+            let expected = [
+                "max_connections",
+                "max_worker_processes",
+                "max_wal_senders",
+                "max_prepared_transactions",
+                "max_locks_per_transaction",
+            ];
+            assert_eq!(names.collect::<Vec<_>>(), expected);
+        }
         if let Some(owner) = owner {
             let (user, group) = (owner.user, owner.group);
             let (data, cold) = (shown(&data), shown(&cold));

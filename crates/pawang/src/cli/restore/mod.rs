@@ -126,6 +126,7 @@ struct Done<'a> {
     into: &'a PathBuf,
     aside: &'a Option<PathBuf>,
     salvaged: Vec<String>,
+    made: &'a [&'static str],
     #[serde(skip_serializing_if = "Option::is_none")]
     delta: Option<Kept>,
     files: u64,
@@ -278,6 +279,7 @@ fn done(
             into: &restored.data,
             aside: &restored.aside,
             salvaged: restored.salvaged.iter().map(ToString::to_string).collect(),
+            made: &restored.made,
             delta: restored.delta.as_ref().map(Kept::of),
             files: restored.files,
             bytes: restored.bytes,
@@ -305,6 +307,14 @@ fn done(
             "{} segments of its WAL that were not archived are replayed first, from {}",
             restored.salvaged.len(),
             restore::SALVAGED
+        );
+    }
+    if !restored.made.is_empty() {
+        let _ = writeln!(
+            text,
+            "{} are outside of the data directory of the source, and in no backup: the least that starts was written; put yours there, or \
+             name it with -o \"-c config_file=FILE\"",
+            restored.made.join(", ")
         );
     }
     let _ = writeln!(
