@@ -3,7 +3,8 @@
 use std::path::{self, Path, PathBuf};
 use std::time::Duration;
 
-use pawang_backup::drill::{self, DrillSettings, Drilled, Probe, ScratchSettings, binaries};
+use pawang_backup::drill::binaries::{self, Programs};
+use pawang_backup::drill::{self, DrillSettings, Drilled, Probe, ScratchSettings};
 use pawang_backup::other::shell;
 use pawang_backup::reach::{self, Access, Groups, Need};
 use pawang_backup::restore::{self, Owner, RestorePlan, Source, Target};
@@ -109,8 +110,10 @@ impl Way {
 pub(crate) struct Order {
     /// The folder in which the scratch server is made and removed.
     pub(crate) scratch: PathBuf,
-    /// The folder of the server's programs, when it is none of the usual.
+    /// The folder of the server's programs that was said for this work.
     pub(crate) bindir: Option<PathBuf>,
+    /// The folder that the configuration names, for all instances that do not say otherwise.
+    pub(crate) programs: Option<PathBuf>,
     /// A superuser of the restored cluster.
     pub(crate) role: String,
     /// Libraries without which data cannot be read.
@@ -135,7 +138,8 @@ impl Order {
         });
         Order {
             scratch: folder.unwrap_or_else(|| SCRATCH.into()),
-            bindir: scratch.programs.clone(),
+            bindir: None,
+            programs: scratch.programs.clone(),
             role: role.unwrap_or_else(|| ROLE.to_owned()),
             preload: scratch.preload.clone().unwrap_or_default(),
             amcheck: true,
@@ -200,7 +204,7 @@ impl From {
     ) -> Result<Drilled, Report> {
         let report = |error: pawang_backup::Error| error.report();
         let last = source.last_commit(&self.repository).await.map_err(report)?;
-        let scratch = order.scratch_of(plan.cluster.major)?;
+        let scratch = order.scratch_of(plan.cluster.major).await?;
         // What this machine lacks says nothing against the backup.
         self.check_reach(scratch.owner, Groups::Own).await?;
         let settings = DrillSettings {
@@ -297,19 +301,30 @@ pub(crate) async fn prove(
     begun(format!("{backup} in \"{name}\" to {target}"));
     let settings = estate.config.backup_settings(&job.config);
     let order = Order::of(&settings.scratch, &settings.probes);
+    if let Some(instead) = order.programs_of(cluster.major).await?.instead {
+        begun(format!("{backup} in \"{name}\" to {target}; {instead}"));
+    }
     from.drill(&source, &plan, order, now).await.map(Some)
 }
 
 impl Order {
+    /// Returns the programs of a server of a major version.
+    ///
+    /// # Errors
+    /// They are not on this machine, or not where it was said.
+    pub(crate) async fn programs_of(&self, major: u32) -> Result<Programs, Report> {
+        binaries::server(major, self.bindir.as_deref(), self.programs.as_deref()).await
+    }
+
     /// Returns a scratch server for a cluster of a major version, with a folder that nobody else has.
     ///
     /// # Errors
     /// No such server is on this machine.
-    pub(crate) fn scratch_of(&self, major: u32) -> Result<ScratchSettings, Report> {
+    pub(crate) async fn scratch_of(&self, major: u32) -> Result<ScratchSettings, Report> {
         let name = format!("pawang-drill-{}", random_word()?);
         let parent = whole(&self.scratch)?;
         Ok(ScratchSettings {
-            programs: binaries::server(major, self.bindir.as_deref())?,
+            programs: self.programs_of(major).await?.folder,
             owner: Owner::of(&parent),
             folder: parent.join(name),
             role: self.role.clone(),

@@ -9,13 +9,13 @@ use pawang_backup::repository::{Keys, Mode, Rate, RepositorySettings};
 use pawang_backup::retention::Policy;
 use pawang_backup::rolling::{self, Share};
 use pawang_backup::survey::{Memory, blind, survey};
-use pawang_backup::take::{LANES, Progress, TakeRequest, Wanted};
+use pawang_backup::take::{self, LANES, Progress, TakeRequest, Wanted};
 use pawang_backup::{ClusterId, Error, Repository};
 use pawang_config::{BackupRetention, BackupSettings, Config, Period, RepositoryConfig};
 use pawang_core::backup::{BackupFacts, BackupPromise, RepositoryFacts, Survey};
 use pawang_core::{ByteSize, Facts, Kind, Report, Secret, Server, Timestamp};
 
-use crate::estate::Job;
+use crate::estate::{Estate, Job};
 use crate::taking;
 
 /// A repository of the configuration, opened or not.
@@ -80,6 +80,31 @@ fn secret(path: &Path) -> Result<Secret<String>, Report> {
     })?;
     let line = text.lines().next().unwrap_or_default();
     Ok(Secret::new(line.trim().to_owned()))
+}
+
+/// Returns the instances that a command about backups is for: those that are named, else all but those that the configuration
+/// leaves alone (`repositories = []`).
+///
+/// # Errors
+/// No instance has such a name, or how it is reached cannot be read.
+pub(crate) fn jobs(estate: &Estate, names: &[String]) -> Result<Vec<Job>, Report> {
+    let mut jobs = estate.jobs(names, None)?;
+    if names.is_empty() {
+        let alone: Vec<bool> = jobs.iter().map(|job| left_alone(estate, job)).collect();
+        // Where nothing is left, each says for itself that no repository holds its backups.
+        if alone.contains(&false) {
+            let mut alone = alone.into_iter();
+            jobs.retain(|_| alone.next() == Some(false));
+        }
+    }
+    Ok(jobs)
+}
+
+/// Says whether there are repositories, and none of them is for this instance.
+pub(crate) fn left_alone(estate: &Estate, job: &Job) -> bool {
+    let config = &estate.config;
+    let none = config.backup_settings(&job.config).repositories.is_empty();
+    none && !config.repositories.is_empty()
 }
 
 /// Opens the repositories that hold backups of an instance.
@@ -192,8 +217,15 @@ pub(crate) async fn look(
                 .await
                 .map_err(|error| blind(&error))?,
         };
+        let space = opened.config.space.map(|space| space.0.0);
+        // Only a limit for all clusters is worth a look at all of them.
+        let all_bytes = match space {
+            Some(_) => Some(repository.bytes().await.map_err(|error| blind(&error))?),
+            None => None,
+        };
         Ok(Survey {
-            space_bytes: opened.config.space.map(|space| space.0.0),
+            all_bytes,
+            space_bytes: space,
             ..survey
         })
     };
@@ -257,6 +289,7 @@ pub(crate) fn take_request(
         rate_max: settings.max_rate.map(ByteSize),
         lanes: lanes(settings.lanes),
         store_rate: store_rate.map(|rate| Arc::new(Rate::new(rate))),
+        space: config.space.map(|space| space.0),
         ..taking::request(job, repository)?
     })
 }
@@ -325,11 +358,6 @@ pub(crate) fn progress_words(progress: &Progress) -> String {
 pub(crate) fn full(facts: &RepositoryFacts) -> Option<Report> {
     let survey = facts.survey.as_ref().ok()?;
     let space = survey.space_bytes?;
-    (survey.used_bytes >= space).then(|| {
-        let what = format!("repository \"{}\" holds as much as it may", facts.name);
-        let (used, space) = (ByteSize(survey.used_bytes), ByteSize(space));
-        Report::new(Kind::Refused, what)
-            .with_detail(format!("{used} of {space}, its key \"space\""))
-            .with_hint("pawang backup expire --dry-run")
-    })
+    let used = survey.all_bytes.unwrap_or(survey.used_bytes);
+    take::full(&facts.name, ByteSize(used), ByteSize(space))
 }

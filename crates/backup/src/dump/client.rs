@@ -45,14 +45,8 @@ pub async fn client(major: u32, named: Option<&Path>) -> Result<Client, Error> {
         path: program.clone(),
         source,
     };
-    let asked = Command::new(&program)
-        .arg("--version")
-        .env_clear()
-        .stdin(Stdio::null())
-        .output();
-    let answer = asked.await.map_err(failed)?;
-    let version = String::from_utf8_lossy(&answer.stdout).trim().to_owned();
-    let its = major_of(&version).ok_or_else(|| {
+    let version = binaries::version(&program).await.map_err(failed)?;
+    let its = binaries::major_of(&version).ok_or_else(|| {
         failed(std::io::Error::other(format!(
             "it does not say its version: {version}"
         )))
@@ -67,13 +61,6 @@ pub async fn client(major: u32, named: Option<&Path>) -> Result<Client, Error> {
         return Err(Error::Refused(Box::new(report)));
     }
     Ok(Client { folder, version })
-}
-
-/// Reads the major version of `pg_dump (PostgreSQL) 15.14 (Debian ...)`.
-fn major_of(version: &str) -> Option<u32> {
-    let number = version.split(") ").nth(1)?;
-    let digits: String = number.chars().take_while(char::is_ascii_digit).collect();
-    digits.parse().ok()
 }
 
 impl Client {
@@ -119,18 +106,5 @@ impl Client {
         }
         let report = Report::new(Kind::Target, format!("{program} ended with {status}"));
         Err(Error::Refused(Box::new(report.with_detail(words))))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn versions_are_read() {
-        let debian = "pg_dump (PostgreSQL) 15.14 (Debian 15.14-0+deb12u1)";
-        assert_eq!(major_of(debian), Some(15));
-        assert_eq!(major_of("pg_dump (PostgreSQL) 19beta1"), Some(19));
-        assert_eq!(major_of("pg_dump"), None);
     }
 }

@@ -382,10 +382,23 @@ impl Repository {
         &self,
         cluster: &ClusterId,
     ) -> Result<(Vec<Commit>, Vec<(BackupId, Error)>), Error> {
+        self.readable_backups_after(cluster, None).await
+    }
+
+    /// Does the same with those backups only that were begun after another one.
+    ///
+    /// # Errors
+    /// The store could not say.
+    pub(crate) async fn readable_backups_after(
+        &self,
+        cluster: &ClusterId,
+        after: Option<&BackupId>,
+    ) -> Result<(Vec<Commit>, Vec<(BackupId, Error)>), Error> {
         let folders = self.folders(&cluster.backups()).await?;
         let ids: Vec<BackupId> = folders
             .iter()
             .filter_map(|name| name.parse().ok())
+            .filter(|id| after.is_none_or(|after| id > after))
             .collect();
         let reads: Vec<_> = ids
             .iter()
@@ -407,6 +420,15 @@ impl Repository {
                 .then_with(|| a.backup.cmp(&b.backup))
         });
         Ok((commits, damaged))
+    }
+
+    /// Counts the bytes of everything in it, of all clusters.
+    ///
+    /// # Errors
+    /// The store could not say.
+    pub async fn bytes(&self) -> Result<u64, Error> {
+        let entries = self.list("").await?;
+        Ok(entries.iter().map(|entry| entry.bytes).sum())
     }
 
     /// Lists the names of a folder's folders.

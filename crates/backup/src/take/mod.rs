@@ -34,6 +34,7 @@ use pawang_postgres::Target;
 pub use cut::Geometry;
 pub use lanes::{LANES, missing_grants};
 pub(crate) use local::list::RELATION_FILES;
+pub use preflight::full;
 pub use run::take;
 pub(crate) use source::read_or_zero;
 
@@ -97,6 +98,8 @@ pub struct TakeRequest {
     pub rate_max: Option<ByteSize>,
     /// How many bytes a second go to the repository.
     pub store_rate: Option<Arc<Rate>>,
+    /// How much the repository may hold, of all clusters; none is begun beyond that.
+    pub space: Option<ByteSize>,
     /// Connections that read files, where they are read over SQL.
     pub lanes: NonZeroUsize,
     /// Threads that compress.

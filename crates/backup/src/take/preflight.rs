@@ -81,7 +81,10 @@ pub(super) async fn look(
         ));
     }
     left_out(request, cluster.major).await?;
-    other_identity(request, &cluster).await?;
+    // One that cannot be read keeps nobody from taking another.
+    let (commits, _) = request.repository.readable_backups(&cluster).await?;
+    other_identity(request, &cluster, &commits).await?;
+    too_much(request).await?;
     Ok(Known {
         cluster,
         version: server.version,
@@ -90,8 +93,7 @@ pub(super) async fn look(
         data_checksums,
         segment_bytes,
         geometry,
-        // One that cannot be read keeps nobody from taking another.
-        commits: request.repository.readable_backups(&cluster).await?.0,
+        commits,
     })
 }
 
@@ -147,21 +149,30 @@ SELECT t.spcname::pg_catalog.text
     Err(Error::Refused(Box::new(report)))
 }
 
-/// Refuses a server under the name of an instance that was another cluster so far (invariant I7).
-async fn other_identity(request: &TakeRequest, cluster: &ClusterId) -> Result<(), Error> {
+/// Refuses a server under the name of an instance that was another cluster so far (invariant I7), also where the repository
+/// knows that cluster by another name.
+///
+/// The newest backup under a name says which cluster it is: that of a server that was promoted is the same.
+async fn other_identity(
+    request: &TakeRequest,
+    cluster: &ClusterId,
+    commits: &[Commit],
+) -> Result<(), Error> {
     if request.new_identity {
         return Ok(());
     }
-    let clusters = request.repository.clusters().await?;
-    if clusters.contains(cluster) {
-        return Ok(());
-    }
-    for other in clusters {
-        let (commits, _) = request.repository.readable_backups(&other).await?;
-        let Some(last) = commits.last() else { continue };
-        if last.server.instance != request.instance {
+    let own = |commit: &&Commit| commit.server.instance == request.instance;
+    let own_here = commits.iter().filter(own);
+    let here = own_here.map(|commit| &commit.backup).max();
+    for other in request.repository.clusters().await? {
+        if other == *cluster {
             continue;
         }
+        let later = request.repository.readable_backups_after(&other, here);
+        let (commits, _) = later.await?;
+        let Some(last) = commits.iter().rfind(own) else {
+            continue;
+        };
         let report = Report::new(
             Kind::Refused,
             format!("\"{}\" is not the server that it was", request.instance),
@@ -181,6 +192,29 @@ async fn other_identity(request: &TakeRequest, cluster: &ClusterId) -> Result<()
         return Err(Error::Refused(Box::new(report)));
     }
     Ok(())
+}
+
+/// Refuses when the repository holds as much as it may.
+async fn too_much(request: &TakeRequest) -> Result<(), Error> {
+    let Some(space) = request.space else {
+        return Ok(());
+    };
+    let repository = &request.repository;
+    let used = ByteSize(repository.bytes().await?);
+    match full(repository.place(), used, space) {
+        Some(report) => Err(Error::Refused(Box::new(report))),
+        None => Ok(()),
+    }
+}
+
+/// Says why no backup is begun in a repository that holds as much as it may.
+pub fn full(repository: &str, used: ByteSize, space: ByteSize) -> Option<Report> {
+    (used >= space).then(|| {
+        let what = format!("repository \"{repository}\" holds as much as it may");
+        Report::new(Kind::Refused, what)
+            .with_detail(format!("{used} of {space}, its key \"space\""))
+            .with_hint("pawang backup expire --dry-run")
+    })
 }
 
 /// Tells of backups that were begun and not finished; they are none, and nothing of them is used.

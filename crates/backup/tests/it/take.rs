@@ -180,6 +180,7 @@ pub(crate) fn request_to(url: &str, repository: &Repository) -> TakeRequest {
         checkpoint_fast: true,
         rate_max: None,
         store_rate: None,
+        space: None,
         lanes: LANES,
         threads: THREADS,
         wal_wait: Duration::from_secs(2),

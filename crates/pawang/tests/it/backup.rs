@@ -137,10 +137,21 @@ async fn checked(desk: &Desk, cluster: &Cluster, id: &str) {
     assert_eq!(told(&found, "WAL")[0].0, "warning", "{found:?}");
     assert_eq!(told(&found, "replication protocol")[0].0, "ok", "{found:?}");
     let repository = told(&found, "repository \"main\"");
+    // What no restore has proven is not green.
+    let unproven = "page-verified; no restore has proven any";
+    for (level, what) in &repository {
+        let expected = match what.ends_with(unproven) {
+            true => "warning",
+            false => "ok",
+        };
+        assert_eq!(level, expected, "{what}");
+    }
     assert!(
-        repository.iter().all(|(level, _)| level == "ok"),
+        repository.iter().any(|(_, what)| what.ends_with(unproven)),
         "{repository:?}"
     );
+    assert_eq!(told(&found, "max_replication_slots")[0].0, "ok");
+    assert_eq!(told(&found, "configuration")[0].0, "ok", "{found:?}");
     assert!(
         repository.iter().any(|(_, what)| what.contains(id)),
         "{repository:?}"
@@ -196,6 +207,12 @@ async fn the_daemon_takes_what_is_due_receives_wal_and_shows_it() {
         "[backup]\nwindow = \"2026-01-01 00:00 for 90000 h\"\nstream = true\nrpo = \"5 min\"\n";
     let place = file(&desk, &cluster, more);
     good(desk.pawang(&["backup", "setup", "--repo", &place, "--no-backup"]));
+    let nobody = |screen: &Screen| {
+        let (level, what) = told(screen, "WAL").remove(0);
+        assert_eq!(level, "warning", "{what}");
+        assert!(what.contains("nobody receives WAL"), "{what}");
+    };
+    nobody(&desk.pawang(&["backup", "check", "--json"]));
     let daemon = Daemon::start(&desk).await;
     until("the first backup was taken", async || {
         assert!(daemon.lives(), "{}", daemon.log());
@@ -231,6 +248,79 @@ async fn the_daemon_takes_what_is_due_receives_wal_and_shows_it() {
     assert!(fleet.contains("dwh-1"), "{fleet}");
     let checked = desk.pawang(&["backup", "check", "--json"]);
     assert_eq!(told(&checked, "slot \"pawang\"")[0].0, "ok", "{checked:?}");
+    let (level, what) = told(&checked, "WAL").remove(0);
+    assert_eq!(
+        (level.as_str(), what.as_str()),
+        ("ok", "WAL is received as it is written")
+    );
     daemon.signal("TERM");
     assert_eq!(daemon.ended().await, 0);
+    nobody(&desk.pawang(&["backup", "check", "--json"]));
+}
+
+#[tokio::test]
+async fn a_server_without_a_slot_for_a_backup_is_told() {
+    let cluster = Cluster::start(&Setup {
+        settings: &[("max_replication_slots", "0")],
+        ..Setup::default()
+    })
+    .await;
+    let desk = Desk::new();
+    let place = file(&desk, &cluster, "");
+    good(desk.pawang(&["backup", "setup", "--repo", &place, "--no-backup"]));
+    let checked = desk.pawang(&["backup", "check", "--json"]);
+    let (level, what) = told(&checked, "max_replication_slots").remove(0);
+    assert_eq!(level, "warning", "{what}");
+    assert!(what.contains("none of 0 is free"), "{what}");
+}
+
+#[tokio::test]
+async fn a_setup_ends_as_its_first_proof_did() {
+    let cluster = Cluster::start(&Setup::default()).await;
+    let desk = Desk::new();
+    let answers = |sql: &str| {
+        let more = format!(
+            "[backup]\ndrill_every = \"7 d\"\n[backup.scratch]\nfolder = \"{}\"\nprograms = \"{}\"\n\
+             [[backup.probe]]\ndatabase = \"postgres\"\nsql = \"{sql}\"\n\
+             [[repository]]\nname = \"away\"\nplace = \"{}\"\n",
+            cluster.socket_directory().display(),
+            cluster.bin_directory().display(),
+            desk.path("repository").display()
+        );
+        file(&desk, &cluster, &more)
+    };
+    // Its entry is found by its place, whatever its name is.
+    let place = answers("SELECT false");
+    let written = desk.read("pawang.toml");
+    let setup = ["backup", "setup", "--repo", &place];
+    let failed = desk.pawang(&setup);
+    assert_eq!(failed.code, 1, "{failed:?}");
+    assert!(
+        failed.stderr.contains("error: it is not proven"),
+        "{failed:?}"
+    );
+    assert_eq!(desk.read("pawang.toml"), written);
+    answers("SELECT true");
+    let proven = good(desk.pawang(&[&setup[..], &["--json"]].concat()));
+    assert!(
+        !proven.stderr.contains("prove it by a restore"),
+        "{proven:?}"
+    );
+    let data = proven.data("pawang.backup.setup/1");
+    assert_eq!(
+        (&data["repository"], &data["proven"]),
+        (&"away".into(), &true.into())
+    );
+    // That one is good now, and only that one.
+    let checked = desk.pawang(&["backup", "check", "--json"]);
+    let newest = told(&checked, "repository \"away\"");
+    let newest = newest
+        .iter()
+        .find(|(_, what)| what.starts_with("newest backup"));
+    assert_eq!(newest.unwrap().0, "ok", "{checked:?}");
+    good(desk.pawang(&["backup", "create", "--type", "full"]));
+    let checked = desk.pawang(&["backup", "check", "--json"]);
+    let newest = told(&checked, "repository \"away\"");
+    let newest = newest.iter().find(|(_, what)| what.contains("was proven"));
+    assert_eq!(newest.unwrap().0, "info", "{checked:?}");
 }

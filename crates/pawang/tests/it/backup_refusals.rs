@@ -232,3 +232,137 @@ async fn a_repository_that_is_newer_or_away() {
     }
     assert!(!desk.path("repository").exists());
 }
+
+#[tokio::test]
+async fn another_cluster_that_the_repository_knows_by_another_name() {
+    let first = Cluster::start(&Setup::default()).await;
+    let second = Cluster::start(&Setup {
+        wal_segment_mb: Some(2),
+        ..Setup::default()
+    })
+    .await;
+    let desk = desk(&first).await;
+    let both = |one: &str, other: &str| {
+        let place = desk.path("repository").display().to_string();
+        let repository = format!("[[repository]]\nname = \"main\"\nplace = \"{place}\"\n\n");
+        let instances = instance("dwh-1", one) + &instance("dwh-2", other);
+        desk.write("pawang.toml", &(repository + &instances));
+    };
+    let (one, other) = (first.url("postgres"), second.url("postgres"));
+    both(&one, &other);
+    let all = desk.pawang(&["backup", "create"]);
+    assert_eq!(all.code, 0, "{all:?}");
+    let listed = desk.pawang(&["backup", "list", "-i", "dwh-1"]).stdout;
+    let before = content(&desk.path("repository"));
+    // The address of the first leads to the second, which is no stranger here.
+    both(&other, &other);
+    let told = ["\"dwh-1\" is not the server that it was", "--new-identity"];
+    create(&desk, &[]).is_clear_error(4, &told);
+    create(&desk, &["--type", "full"]).is_clear_error(4, &told);
+    assert_eq!(
+        content(&desk.path("repository")),
+        before,
+        "nothing was written"
+    );
+    let again = desk.pawang(&["backup", "list", "-i", "dwh-1"]);
+    assert_eq!(again.stdout, listed);
+    // Whoever means it says so, and then it is that server: the way back has to be said as well.
+    let meant = create(&desk, &["--new-identity"]);
+    assert_eq!(meant.code, 0, "{meant:?}");
+    assert_eq!(create(&desk, &[]).code, 0);
+    both(&one, &other);
+    create(&desk, &[]).is_clear_error(4, &told);
+    assert_eq!(create(&desk, &["--new-identity"]).code, 0);
+}
+
+#[tokio::test]
+async fn a_repository_that_holds_as_much_as_it_may() {
+    let cluster = Cluster::start(&Setup::default()).await;
+    let desk = desk(&cluster).await;
+    assert_eq!(create(&desk, &[]).code, 0);
+    let file = desk.read("pawang.toml");
+    let limited = |space: &str| {
+        let place = "name = \"main\"\n";
+        let limit = format!("{place}space = \"{space}\"\n");
+        desk.write("pawang.toml", &file.replacen(place, &limit, 1));
+    };
+    limited("1 MB");
+    let before = content(&desk.path("repository"));
+    let told = ["holds as much as it may", "1.0 MB", "its key \"space\""];
+    for more in [&[][..], &["--type", "full"], &["--repo", "main"]] {
+        create(&desk, more).is_clear_error(4, &told);
+    }
+    assert_eq!(
+        content(&desk.path("repository")),
+        before,
+        "nothing was written"
+    );
+    limited("10 GB");
+    assert_eq!(create(&desk, &[]).code, 0);
+}
+
+#[tokio::test]
+async fn an_instance_that_is_left_alone_is_in_nobodys_way() {
+    let cluster = Cluster::start(&Setup::default()).await;
+    let desk = desk(&cluster).await;
+    let url = cluster.url("postgres");
+    let alone = instance("a-test", &url) + "backup_policy = { repositories = [] }\n";
+    let file = desk.read("pawang.toml") + &alone;
+    desk.write("pawang.toml", &file);
+    for words in [
+        &["backup", "create"][..],
+        &["backup", "list"],
+        &["backup", "expire"],
+        &["dump", "list"],
+        &["wal", "status"],
+    ] {
+        let screen = desk.pawang(words);
+        assert_eq!(screen.code, 0, "{words:?}: {screen:?}");
+        assert!(!screen.stderr.contains("a-test"), "{words:?}: {screen:?}");
+    }
+    let checked = desk.pawang(&["backup", "check"]);
+    assert!(!checked.stdout.contains("critical"), "{checked:?}");
+    // Whoever asks for it by its name hears it.
+    for words in [["backup", "create"], ["backup", "list"], ["dump", "list"]] {
+        let named = desk.pawang(&[&words[..], &["-i", "a-test"]].concat());
+        named.is_clear_error(2, &["no repository holds backups of \"a-test\""]);
+    }
+    let named = desk.pawang(&["backup", "check", "-i", "a-test"]);
+    assert!(named.stdout.contains("leaves it alone"), "{named:?}");
+    // Where there is no repository at all, a list without lines is no answer.
+    let (_, instances) = file.split_once("\n\n").unwrap();
+    desk.write("pawang.toml", instances);
+    let none = desk.pawang(&["backup", "list"]);
+    none.is_clear_error(2, &["no repository holds backups", "pawang backup setup"]);
+}
+
+#[tokio::test]
+async fn wal_is_that_of_the_instance_that_is_named() {
+    let first = Cluster::start(&Setup::default()).await;
+    let second = Cluster::start(&Setup {
+        wal_segment_mb: Some(2),
+        ..Setup::default()
+    })
+    .await;
+    let desk = desk(&first).await;
+    let more = instance("dwh-2", &second.url("postgres"));
+    desk.write("pawang.toml", &(desk.read("pawang.toml") + &more));
+    let taken = desk.pawang(&["backup", "create", "--json"]);
+    let taken = taken.data("pawang.backup.create/1");
+    for (place, name) in ["dwh-1", "dwh-2"].into_iter().enumerate() {
+        assert_eq!(taken[place]["instance"], name);
+        let cluster = taken[place]["cluster"].clone();
+        let status = desk.pawang(&["wal", "status", "-i", name, "--json"]);
+        assert_eq!(status.data("pawang.wal.status/1")[0]["cluster"], cluster);
+        let gaps = desk.pawang(&["wal", "gaps", "-i", name, "--json"]);
+        assert_eq!(
+            gaps.data("pawang.wal.gaps/1")[0]["holes"][0],
+            serde_json::Value::Null
+        );
+    }
+    let which = desk.pawang(&["wal", "status"]);
+    which.is_clear_error(
+        2,
+        &["has several clusters", "add -i INSTANCE, or --cluster"],
+    );
+}

@@ -7,7 +7,7 @@ use pawang_backup::Owner;
 use pawang_testbed::{Stop, until, versions};
 
 use crate::backup_world::World;
-use crate::program::{Desk, Screen};
+use crate::program::{Desk, Screen, instance};
 
 /// Runs `pawang` while the server goes on.
 async fn pawang(desk: &Desk, words: &[&str]) -> Screen {
@@ -375,6 +375,104 @@ async fn the_plan_says_what_is_promised_and_what_was_measured() {
     let screen = pawang(&desk, &["recovery", "plan"]).await;
     assert!(screen.stdout.contains("in the last drill"), "{screen:?}");
     assert!(!screen.stdout.contains("never proven"), "{screen:?}");
+}
+
+#[tokio::test]
+async fn programs_of_another_version_say_nothing_against_a_backup() {
+    let world = World::with_rows().await;
+    let newest = *versions().last().unwrap();
+    let other = pawang_testbed::installations()
+        .iter()
+        .find(|it| it.version == newest);
+    let other = other.unwrap().bin.display().to_string();
+    let desk = Desk::new();
+    let place = world.folder.display().to_string();
+    let scratch = world.cluster.socket_directory().display().to_string();
+    let told = format!(
+        "of PostgreSQL {newest}, and {} is needed",
+        world.cluster.version()
+    );
+    // What is said for this drill is wrong, and refused.
+    let drill = [
+        "drill",
+        "run",
+        "--repository",
+        &place,
+        "--scratch",
+        &scratch,
+    ];
+    let refused = pawang(&desk, &[&drill[..], &["--bindir", &other]].concat()).await;
+    refused.is_clear_error(2, &[&told, "--bindir"]);
+    // What the estate names for all is passed over, and told.
+    let url = world.cluster.url("postgres");
+    let file = format!(
+        "{}[[repository]]\nname = \"main\"\nplace = \"{place}\"\n[backup.scratch]\nfolder = \"{scratch}\"\nprograms = \"{other}\"\n",
+        instance("test", &url)
+    );
+    desk.write("pawang.toml", &file);
+    let history = pawang(&desk, &["drill", "history", "-i", "test", "--json"]).await;
+    let drills = history.data("pawang.drill.history/1")["drills"].clone();
+    assert_eq!(
+        drills,
+        serde_json::json!([]),
+        "it says nothing of the backup"
+    );
+    let checked = pawang(&desk, &["backup", "check", "-i", "test"]).await;
+    assert!(checked.stdout.contains(&told), "{checked:?}");
+    let proven = pawang(&desk, &["drill", "run", "-i", "test"]).await;
+    assert_eq!(proven.code, 0, "{proven:?}");
+    assert!(proven.stderr.contains(&told), "{proven:?}");
+}
+
+#[tokio::test]
+async fn a_configuration_outside_of_the_data_directory_is_told_and_the_least_is_written() {
+    let mut world = World::new(versions()[0]).await;
+    world.cluster.set("max_connections", Some("137")).await;
+    world.cluster.stop(Stop::Fast).await;
+    let etc = world.cluster.move_configuration().display().to_string();
+    world.cluster.start_again().await;
+    let create = "CREATE TABLE fact AS SELECT generate_series(1, 1000) AS number";
+    world.cluster.sql("postgres", create).await;
+    world.backup().await;
+    let desk = Desk::new();
+    let place = world.folder.display().to_string();
+    let repository = format!("[[repository]]\nname = \"main\"\nplace = \"{place}\"\n");
+    let file = instance("test", &world.cluster.url("postgres")) + &repository;
+    desk.write("pawang.toml", &file);
+    let checked = pawang(&desk, &["backup", "check", "-i", "test"]).await;
+    assert!(
+        checked
+            .stdout
+            .contains(&format!("no backup has {etc}/postgresql.conf")),
+        "{checked:?}"
+    );
+    let into = world.cluster.folder("fresh").join("restored");
+    let directory = into.display().to_string();
+    let restore = [
+        "restore",
+        "-i",
+        "test",
+        "--into",
+        &directory,
+        "--to",
+        "immediate",
+        "--action",
+        "promote",
+    ];
+    let restored = pawang(&desk, &restore).await;
+    assert_eq!(restored.code, 0, "{restored:?}");
+    let told = "postgresql.conf, pg_hba.conf, pg_ident.conf are outside of the data directory";
+    assert!(restored.stdout.contains(told), "{restored:?}");
+    let main = std::fs::read_to_string(into.join("postgresql.conf")).unwrap();
+    assert!(main.contains("max_connections = 137"), "{main}");
+    // The server lets in whoever runs it; in this test that is not who asks.
+    let hba = into.join("pg_hba.conf");
+    let text = std::fs::read_to_string(&hba).unwrap();
+    assert!(text.ends_with("local all all peer\n"), "{text}");
+    std::fs::write(&hba, text.replace("peer", "trust")).unwrap();
+    let server = world.cluster.start_from(&into, &[]).await;
+    let rows = server.sql("postgres", "SELECT count(*) FROM fact").await;
+    assert_eq!(rows[0][0].as_deref(), Some("1000"));
 }
 
 #[tokio::test]

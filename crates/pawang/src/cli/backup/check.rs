@@ -9,6 +9,7 @@ use crate::each::each;
 use crate::estate::{Estate, told};
 use crate::grid::Grid;
 use crate::output::{self, Exit};
+use crate::repositories;
 
 /// Tell everything that would make a backup or a restore fail, before it is needed
 ///
@@ -27,7 +28,7 @@ struct Found {
 /// Runs the command.
 pub(super) fn run(_: &Args, global: &Global) -> Result<Exit, Report> {
     let estate = Estate::load(global.config.as_deref()).map_err(told)?;
-    let jobs = estate.jobs(&global.instances, None)?;
+    let jobs = repositories::jobs(&estate, &global.instances)?;
     let found = each(&estate, &jobs, async |job| Found {
         instance: job.instance.name.clone(),
         findings: preflight(&estate, job).await,

@@ -110,7 +110,10 @@ struct Taken {
 /// Runs the command.
 pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Report> {
     let estate = Estate::load(global.config.as_deref()).map_err(told)?;
-    let jobs = estate.jobs(&global.instances, None)?;
+    let jobs = match args.repo {
+        Some(_) => estate.jobs(&global.instances, None)?,
+        None => repositories::jobs(&estate, &global.instances)?,
+    };
     let all = each(&estate, &jobs, async |job| {
         one(args, global, &estate, job).await
     })?;

@@ -42,7 +42,7 @@ struct Done {
 /// Runs the command.
 pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Report> {
     let estate = Estate::load(global.config.as_deref()).map_err(told)?;
-    let jobs = estate.jobs(&global.instances, None)?;
+    let jobs = opened::jobs(&estate, &global.instances)?;
     let mut all = Vec::new();
     for job in &jobs {
         let Some(planned) = pass(&estate, job, args, true)? else {

@@ -29,7 +29,7 @@ struct Listed {
 /// Runs the command.
 pub(super) fn run(_: &Args, global: &Global) -> Result<Exit, Report> {
     let estate = Estate::load(global.config.as_deref()).map_err(told)?;
-    let jobs = estate.jobs(&global.instances, None)?;
+    let jobs = repositories::jobs(&estate, &global.instances)?;
     let now = environment::now();
     let looked = each(&estate, &jobs, async |job| {
         let facts = repositories::look_once(&estate.config, job, None, now).await;
@@ -38,16 +38,11 @@ pub(super) fn run(_: &Args, global: &Global) -> Result<Exit, Report> {
     let Some(looked) = looked else {
         return Ok(Exit::Interrupted);
     };
-    // Who asks for one instance wants to hear that nothing holds its backups; who asks for all does not.
-    let named = !global.instances.is_empty() || jobs.len() == 1;
-    let mut listed = Vec::new();
-    for (instance, facts) in looked {
-        match facts {
-            Ok(facts) => listed.push(Listed { instance, facts }),
-            Err(report) if named => return Err(report),
-            Err(_) => {}
-        }
-    }
+    let listed = looked.into_iter().map(|(instance, facts)| {
+        let facts = facts?;
+        Ok(Listed { instance, facts })
+    });
+    let listed = listed.collect::<Result<Vec<Listed>, Report>>()?;
     if global.json {
         output::json("pawang.backup.list/1", &listed)?;
     } else {

@@ -1,14 +1,15 @@
 //! What a backup and a restore of an instance stand on, asked of server, repositories and this machine.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use jiff::SignedDuration;
-use pawang_backup::drill::binaries;
+use pawang_backup::drill::binaries::{self, Programs};
 use pawang_backup::survey::{Memory, blind, survey};
 use pawang_backup::take::missing_grants;
 use pawang_backup::{ClusterId, Repository};
 use pawang_config::BackupSettings;
-use pawang_core::backup::Survey;
+use pawang_core::backup::{BackupSummary, Survey};
 use pawang_core::{ByteSize, Facts, Level, Missing, Report};
 use pawang_postgres::Session;
 use pawang_postgres::replication::Replication;
@@ -22,6 +23,10 @@ use crate::upkeep;
 
 /// Clocks that differ by more make the order of things unreliable.
 const SKEW_MAX: SignedDuration = SignedDuration::from_secs(60);
+/// WAL that was stored longer ago is old where the server writes more.
+const STORED_MAX: SignedDuration = SignedDuration::from_mins(5);
+/// The bytes of a segment of WAL as `initdb` makes them.
+const SEGMENT_BYTES: u64 = 16 << 20;
 /// The first version that summarizes WAL for incremental backups.
 const SUMMARIES_SINCE: u32 = 170_000;
 /// What is asked of the server.
@@ -50,6 +55,8 @@ struct Look<'a> {
     version: u32,
     /// Whether backups are read over SQL, since nothing else is possible.
     lanes: bool,
+    /// The bytes of a segment of WAL.
+    segment_bytes: u64,
 }
 
 /// Looks at everything.
@@ -61,6 +68,7 @@ pub(super) async fn preflight(estate: &Estate, job: &Job) -> Vec<Told> {
         cluster: None,
         version: 0,
         lanes: false,
+        segment_bytes: SEGMENT_BYTES,
     };
     look.replication().await;
     let facts = match estate.catalog() {
@@ -76,6 +84,11 @@ pub(super) async fn preflight(estate: &Estate, job: &Job) -> Vec<Told> {
     if let Some(facts) = &facts {
         look.server(facts);
     }
+    if repositories::left_alone(estate, job) {
+        let what = "repositories = [] leaves it alone: nothing is backed up";
+        look.tell(Level::Info, "repositories", what, None);
+        return look.told;
+    }
     match repositories::of_instance(&estate.config, job).await {
         Ok(all) => {
             for opened in &all {
@@ -85,7 +98,7 @@ pub(super) async fn preflight(estate: &Estate, job: &Job) -> Vec<Told> {
         }
         Err(report) => look.refused("repositories", &report),
     }
-    look.machine();
+    look.machine().await;
     look.told
 }
 
@@ -197,9 +210,14 @@ impl Look<'_> {
             level => self.tell(Level::Ok, "wal_level", level, None),
         }
         self.senders(&get("max_wal_senders"), rows("replication"));
+        let slots = get("max_replication_slots").parse().unwrap_or(0);
         if self.settings.stream {
-            self.slot(facts, get("max_replication_slots").parse().unwrap_or(0));
+            self.slot(facts, slots);
+        } else if !self.lanes {
+            self.free_slot(facts, slots);
         }
+        self.segment_bytes = get("wal_segment_size").parse().unwrap_or(SEGMENT_BYTES);
+        self.configuration(&get);
         self.archiving(&get("archive_mode"), &get("archive_command"), facts);
         self.pages(&get("data_checksums"), &get("summarize_wal"));
     }
@@ -292,37 +310,111 @@ impl Look<'_> {
         }
     }
 
+    /// Says whether a backup finds a slot that makes the server keep its WAL meanwhile.
+    fn free_slot(&mut self, facts: &Facts, most: usize) {
+        let subject = "max_replication_slots";
+        let Ok(slots) = facts.snapshot("slots", None) else {
+            return self.tell(Level::Unknown, subject, "the slots were not seen", None);
+        };
+        let free = most.saturating_sub(slots.rows.len());
+        if free > 0 {
+            let what = format!("{free} of {most} are free, 1 is needed while a backup is taken");
+            return self.tell(Level::Ok, subject, what, None);
+        }
+        self.tell(
+            Level::Warning,
+            subject,
+            format!("none of {most} is free: the server may remove WAL that a backup needs while it is taken"),
+            Some("ALTER SYSTEM SET max_replication_slots = 10; then restart the server"),
+        );
+    }
+
+    /// Says which files of the configuration no backup has, since they are not in the data directory.
+    fn configuration(&mut self, get: &impl Fn(&str) -> String) {
+        let subject = "configuration";
+        let data = get("data_directory");
+        if data.is_empty() {
+            let what = "where its files are was not seen: no backup has them when they are outside of the data directory";
+            let hint = "GRANT pg_read_all_settings TO the role, or SHOW config_file";
+            return self.tell(Level::Unknown, subject, what, Some(hint));
+        }
+        let files = ["config_file", "hba_file", "ident_file"].map(get);
+        let outside = files
+            .iter()
+            .filter(|file| !Path::new(file).starts_with(&data));
+        let outside: Vec<&str> = outside.map(String::as_str).collect();
+        if outside.is_empty() {
+            let what = "its files are in the data directory, and in every backup";
+            return self.tell(Level::Ok, subject, what, None);
+        }
+        let what = format!(
+            "no backup has {}, outside of the data directory: keep copies; a restore writes files without which it does not start",
+            outside.join(", ")
+        );
+        self.tell(Level::Info, subject, what, None);
+    }
+
+    /// Says whether somebody receives WAL through the slot now; `None` where that was not seen.
+    fn receives(&self, facts: &Facts) -> Option<bool> {
+        let slots = facts.snapshot("slots", None).ok()?;
+        let mut rows = slots.rows();
+        let row = rows.find(|row| row.text("slot_name") == Some(&self.settings.slot));
+        Some(row.is_some_and(|row| row.flag("active") == Some(true)))
+    }
+
+    /// Says what brings WAL into the repositories, as far as the server shows that it does.
     fn archiving(&mut self, mode: &str, command: &str, facts: &Facts) {
         let ours = command.contains("pawang") && command.contains("wal push");
-        let failing = facts.snapshot("archiver", None).ok().and_then(|seen| {
-            let row = seen.first()?;
-            let (failed, archived) = (
-                row.time("last_failed_time")?,
-                row.time("last_archived_time"),
-            );
-            archived
-                .is_none_or(|archived| failed > archived)
-                .then_some(failed)
-        });
-        let (level, what) = match (mode, ours) {
-            ("on" | "always", true) if failing.is_some() => (
+        let archiver = facts.snapshot("archiver", None).ok();
+        let archiver = archiver.and_then(|seen| seen.first());
+        let time = |name: &str| archiver.as_ref().and_then(|row| row.time(name));
+        let (failed, archived) = (time("last_failed_time"), time("last_archived_time"));
+        let on = matches!(mode, "on" | "always");
+        let receives = self.settings.stream.then(|| self.receives(facts));
+        let elsewhere = match on && !ours {
+            true => "; archive_command stores it elsewhere",
+            false => "",
+        };
+        let (level, what) = match receives {
+            _ if on && ours && failed > archived => (
                 Level::Critical,
                 "archive_command fails: see the log of the server".to_owned(),
             ),
-            ("on" | "always", true) => (Level::Ok, "archive_command stores WAL".to_owned()),
-            ("on" | "always", false) if self.settings.stream => (
-                Level::Info,
-                "archive_command stores WAL elsewhere; it is received for the repositories"
-                    .to_owned(),
+            _ if on && ours && archived.is_some() => {
+                (Level::Ok, "archive_command stores WAL".to_owned())
+            }
+            Some(Some(true)) => (
+                Level::Ok,
+                format!("WAL is received as it is written{elsewhere}"),
             ),
-            _ if self.settings.stream => (Level::Ok, "WAL is received as it is written".to_owned()),
-            _ => (
+            Some(None) => (
+                Level::Unknown,
+                "whether WAL is received was not seen".to_owned(),
+            ),
+            Some(Some(false)) => (
                 Level::Warning,
-                "nothing stores WAL: a restore is possible only to the ends of backups".to_owned(),
+                format!(
+                    "nobody receives WAL through the slot \"{}\" now{elsewhere}",
+                    self.settings.slot
+                ),
+            ),
+            None if on && ours => (
+                Level::Info,
+                "archive_command is to store WAL, and was never needed yet".to_owned(),
+            ),
+            None => (
+                Level::Warning,
+                format!(
+                    "nothing stores WAL: a restore is possible only to the ends of backups{elsewhere}"
+                ),
             ),
         };
-        let hint =
-            "stream = true in [backup], or archive_command = 'pawang wal push %p --repository ...'";
+        let hint = match receives {
+            Some(_) => "pawang serve, or pawang wal stream",
+            None => {
+                "stream = true in [backup], or archive_command = 'pawang wal push %p --repository ...'"
+            }
+        };
         self.tell(level, "WAL", what, Some(hint));
     }
 
@@ -344,8 +436,13 @@ impl Look<'_> {
         self.clock(&subject, repository, &cluster).await;
         let policy = repositories::policy(&self.settings.retention);
         let now = environment::now();
-        let looked = survey(repository, &cluster, &policy, &mut Memory::default(), now).await;
-        match looked {
+        let looked = async {
+            let mut seen =
+                survey(repository, &cluster, &policy, &mut Memory::default(), now).await?;
+            seen.all_bytes = Some(repository.bytes().await?);
+            Ok::<_, pawang_backup::Error>(seen)
+        };
+        match looked.await {
             Ok(survey) => self.survey(&subject, opened, &survey, facts),
             Err(error) => {
                 let blind = blind(&error);
@@ -418,13 +515,7 @@ impl Look<'_> {
             );
             return self.tell(Level::Critical, subject, what, Some(&create));
         };
-        let what = format!(
-            "newest backup {} of {:.0}, {}",
-            newest.id,
-            newest.ended_at,
-            newest.state.name()
-        );
-        self.tell(Level::Ok, subject, what, None);
+        self.newest(subject, newest, survey);
         match survey.wal.gaps.iter().find(|gap| gap.needed && !gap.healed) {
             Some(gap) => {
                 let what = format!(
@@ -438,16 +529,19 @@ impl Look<'_> {
                 let behind = here
                     .zip(survey.wal.durable)
                     .map(|(here, durable)| here.saturating_sub(durable.0));
+                let stored = survey.wal.durable_at;
+                let old =
+                    stored.is_some_and(|at| environment::now().duration_since(at) > STORED_MAX);
+                // What is written within one segment may wait for its end.
+                let late = old && behind.is_some_and(|bytes| bytes > 2 * self.segment_bytes);
                 let behind = behind.map_or_else(String::new, |bytes| {
                     format!(", {} behind the server", ByteSize(bytes))
                 });
+                let stored = stored.map_or_else(String::new, |at| format!(", stored {at:.0}"));
                 let durable = survey.wal.durable.unwrap_or(newest.stop);
-                self.tell(
-                    Level::Ok,
-                    subject,
-                    format!("WAL without holes up to {durable}{behind}"),
-                    None,
-                );
+                let level = if late { Level::Warning } else { Level::Ok };
+                let what = format!("WAL without holes up to {durable}{stored}{behind}");
+                self.tell(level, subject, what, Some("pawang wal status"));
             }
         }
         for conflict in &survey.wal.conflicts {
@@ -457,11 +551,44 @@ impl Look<'_> {
         self.room(subject, opened, survey);
     }
 
+    /// Says what the newest backup is worth: good is only what a restore proved within its promise.
+    fn newest(&mut self, subject: &str, newest: &BackupSummary, survey: &Survey) {
+        let every =
+            SignedDuration::try_from(self.settings.drill_every).unwrap_or(SignedDuration::MAX);
+        let proof = survey.last_proof();
+        let recent =
+            proof.filter(|(_, proof)| environment::now().duration_since(proof.at) <= every);
+        let (level, proven) = match (recent, proof) {
+            (Some((backup, _)), _) if backup.id == newest.id => (Level::Ok, String::new()),
+            (Some((backup, proof)), _) => (
+                Level::Info,
+                format!("; {} was proven {:.0}", backup.id, proof.at),
+            ),
+            (None, Some((backup, proof))) => (
+                Level::Warning,
+                format!(
+                    "; the last that was proven is {}, {:.0}",
+                    backup.id, proof.at
+                ),
+            ),
+            (None, None) => (Level::Warning, "; no restore has proven any".to_owned()),
+        };
+        let what = format!(
+            "newest backup {} of {:.0}, {}{proven}",
+            newest.id,
+            newest.ended_at,
+            newest.state.name()
+        );
+        let drill = format!("pawang drill run -i {}", self.job.instance.name);
+        self.tell(level, subject, what, Some(&drill));
+    }
+
     fn room(&mut self, subject: &str, opened: &Opened<'_>, survey: &Survey) {
+        let all = survey.all_bytes.unwrap_or(survey.used_bytes);
         let limit = opened
             .config
             .space
-            .map(|space| space.0.0.saturating_sub(survey.used_bytes));
+            .map(|space| space.0.0.saturating_sub(all));
         let room = match (limit, survey.free_bytes) {
             (Some(limit), Some(free)) => Some(limit.min(free)),
             (limit, free) => limit.or(free),
@@ -500,12 +627,13 @@ impl Look<'_> {
     }
 
     /// What drills need here.
-    fn machine(&mut self) {
+    async fn machine(&mut self) {
         let major = self.version / 10_000;
         if major == 0 {
             return;
         }
-        match binaries::server(major, self.settings.scratch.programs.as_deref()) {
+        let configured = self.settings.scratch.programs.as_deref();
+        match binaries::server(major, None, configured).await {
             Err(report) => {
                 let what = format!("{}: backups cannot be proven here", report.primary);
                 let hint = format!(
@@ -513,7 +641,7 @@ impl Look<'_> {
                 );
                 self.tell(Level::Warning, "drills", what, Some(&hint));
             }
-            Ok(programs) if binaries::amcheck(&programs).is_none() => {
+            Ok(programs) if binaries::amcheck(&programs.folder).is_none() => {
                 let what = "pg_amcheck is missing: a restore cannot be looked through";
                 self.tell(
                     Level::Warning,
@@ -522,8 +650,13 @@ impl Look<'_> {
                     Some("install the client programs of PostgreSQL 14 or later"),
                 );
             }
+            Ok(Programs {
+                instead: Some(instead),
+                ..
+            }) => self.tell(Level::Info, "drills", instead, None),
             Ok(programs) => {
-                let what = format!("a server of PostgreSQL {major} in {}", programs.display());
+                let folder = programs.folder.display();
+                let what = format!("a server of PostgreSQL {major} in {folder}");
                 self.tell(Level::Ok, "drills", what, None);
             }
         }

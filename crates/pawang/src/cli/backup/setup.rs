@@ -18,6 +18,8 @@ use crate::estate::{Estate, Job, told};
 use crate::output::{self, Exit};
 use crate::{recovering, repositories, taking};
 
+/// What a repository is called where nobody says otherwise.
+const NAME: &str = "main";
 /// What is written when the file says nothing about backups yet.
 const POLICY: &str = "
 [backup]
@@ -36,9 +38,9 @@ pub(super) struct Args {
     /// A folder, or s3://bucket/prefix; how a bucket is reached has to be in pawang.toml before
     #[arg(long, value_name = "PLACE")]
     repo: String,
-    /// Name of the repository
-    #[arg(long, value_name = "NAME", default_value = "main")]
-    name: String,
+    /// Name of the repository; else that of the [[repository]] with this place, else main
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
     /// Encrypt what comes into the repository, as files of age
     ///
     /// A key pair is made beside pawang.toml unless a recipient or an identity file is named. Without a secret key nothing can be
@@ -79,7 +81,7 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Report> {
         path.display().to_string()
     };
     let job = only(&estate, global)?;
-    let mut entry = entry(&estate.config, &args.name, &place)?;
+    let mut entry = entry(&estate.config, args.name.as_deref(), &place)?;
     if args.encrypt {
         encrypt(&mut entry, args, &file, &estate.config)?;
     }
@@ -96,33 +98,67 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Report> {
     ));
     let added = add(&estate.config, &file, &entry)?;
     let estate = Estate::load(Some(&file)).map_err(told)?;
-    let Some(first) = first(&estate, &job, args)? else {
+    let Some(first) = first(&estate, &job, &entry.name, args)? else {
         return Ok(Exit::Interrupted);
     };
     if global.json {
         let data = json!({
             "instance": job.instance.name,
-            "repository": args.name,
+            "repository": entry.name,
             "place": place,
             "added": added,
-            "backup": first.as_ref().ok().cloned().flatten(),
+            "backup": first.as_ref().ok().and_then(|first| first.backup.as_ref()),
+            "proven": first.as_ref().is_ok_and(|first| first.proof == Tried::Proven),
         });
         output::json("pawang.backup.setup/1", &data)?;
     }
-    first?;
+    let (proof, name) = (first?.proof, &job.instance.name);
+    if matches!(proof, Tried::NotAsked | Tried::Not) {
+        output::talk(&format!(
+            "prove it by a restore: pawang drill run -i {name}"
+        ));
+    }
     output::talk(&format!(
-        "prove it by a restore: pawang drill run -i {0}\nsee what is missing: pawang backup check -i {0}",
-        job.instance.name
+        "see what is missing: pawang backup check -i {name}"
     ));
-    Ok(Exit::Good)
+    Ok(match proof {
+        Tried::NotAsked | Tried::Proven => Exit::Good,
+        Tried::Wrong => Exit::Answer,
+        Tried::Not => Exit::Target,
+    })
+}
+
+/// What was done at first.
+struct First {
+    /// The first backup, if one was wanted.
+    backup: Option<String>,
+    proof: Tried,
+}
+
+/// What became of the first proof.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tried {
+    /// Nobody wanted it.
+    NotAsked,
+    Proven,
+    /// Something was found wrong.
+    Wrong,
+    /// It could not be done here, which says nothing of the backup.
+    Not,
 }
 
 /// Returns the entry that is there, or a new one.
-fn entry(config: &Config, name: &str, place: &str) -> Result<RepositoryConfig, Report> {
+fn entry(config: &Config, name: Option<&str>, place: &str) -> Result<RepositoryConfig, Report> {
+    let is_there =
+        |it: &&RepositoryConfig| it.place.trim_end_matches('/') == place.trim_end_matches('/');
+    // The entry of a bucket says how it is reached, whatever its name is.
+    let of_place = config.repositories.iter().find(is_there);
+    if let (None, Some(there)) = (name, of_place) {
+        return Ok(there.clone());
+    }
+    let name = name.unwrap_or(NAME);
     match config.repository(name) {
-        Some(there) if there.place.trim_end_matches('/') == place.trim_end_matches('/') => {
-            Ok(there.clone())
-        }
+        Some(there) if is_there(&there) => Ok(there.clone()),
         Some(there) => {
             let what = format!("repository \"{name}\" is {} already", there.place);
             Err(Report::new(Kind::Refused, what).with_hint("name another one with --name"))
@@ -219,9 +255,10 @@ fn encrypt(
     }
     entry.encryption = Some(Encryption::Age);
     entry.recipients.clone_from(&args.recipients);
+    let name = entry.name.clone();
     let beside = || {
         let folder = file.parent().unwrap_or(Path::new(""));
-        folder.join(format!("{}.identity", args.name))
+        folder.join(format!("{name}.identity"))
     };
     let named = args.identity_file.clone();
     let identity_file = named.or_else(|| args.recipients.is_empty().then(beside));
@@ -274,10 +311,15 @@ fn recipients_of(path: &Path, place: &str) -> Result<Vec<String>, Report> {
 fn first(
     estate: &Estate,
     job: &Job,
+    name: &str,
     args: &Args,
-) -> Result<Option<Result<Option<String>, Report>>, Report> {
+) -> Result<Option<Result<First, Report>>, Report> {
+    const NOTHING: First = First {
+        backup: None,
+        proof: Tried::NotAsked,
+    };
     if args.no_backup {
-        return Ok(Some(Ok(None)));
+        return Ok(Some(Ok(NOTHING)));
     }
     let taken = each(estate, std::slice::from_ref(job), async |job| {
         let findings = preflight(estate, job).await;
@@ -296,8 +338,8 @@ fn first(
                 None => report,
             });
         }
-        let Some(entry) = estate.config.repository(&args.name) else {
-            return Ok(None);
+        let Some(entry) = estate.config.repository(name) else {
+            return Ok(NOTHING);
         };
         let settings = estate.config.backup_settings(&job.config);
         let repository = repositories::open(entry).await?;
@@ -317,25 +359,38 @@ fn first(
             .await
             .map_err(|error| error.report())?;
         output::talk(&format!("backup {} is there, with its WAL", commit.backup));
-        if !args.no_drill {
-            prove(estate, job, entry).await;
-        }
-        Ok(Some(commit.backup.to_string()))
+        let proof = match args.no_drill {
+            true => Tried::NotAsked,
+            false => prove(estate, job, entry).await,
+        };
+        Ok(First {
+            backup: Some(commit.backup.to_string()),
+            proof,
+        })
     })?;
     Ok(taken.and_then(|mut taken| taken.pop()))
 }
 
 /// Proves the first backup; what keeps that from being done says nothing against the backup.
-async fn prove(estate: &Estate, job: &Job, entry: &RepositoryConfig) {
+async fn prove(estate: &Estate, job: &Job, entry: &RepositoryConfig) -> Tried {
     let mut begun = |what: String| output::talk(&format!("restores {what}, to prove it"));
     let now = environment::now();
     let proven = recovering::prove(estate, job, entry, &mut begun, now).await;
     match proven {
         Ok(Some(drilled)) => match drilled.proof.problems.first() {
-            None => output::talk(&format!("{} is proven", drilled.proof.backup)),
-            Some(problem) => output::talk(&format!("error: it is not proven: {problem}")),
+            None => {
+                output::talk(&format!("{} is proven", drilled.proof.backup));
+                Tried::Proven
+            }
+            Some(problem) => {
+                output::talk(&format!("error: it is not proven: {problem}"));
+                Tried::Wrong
+            }
         },
-        Ok(None) => {}
-        Err(report) => output::talk(&format!("it is not proven yet: {report}")),
+        Ok(None) => Tried::Not,
+        Err(report) => {
+            output::talk(&format!("it is not proven yet: {report}"));
+            Tried::Not
+        }
     }
 }

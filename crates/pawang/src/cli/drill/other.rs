@@ -156,7 +156,7 @@ fn drill(
     let directory = state::directory_of(estate)?;
     until_signal(async {
         let (tool, backup, major) = found(Owner::of(&order.scratch)).await?;
-        let scratch = order.scratch_of(major)?;
+        let scratch = order.scratch_of(major).await?;
         let settings = OtherSettings {
             amcheck: order.amcheck_of(&scratch)?,
             scratch,

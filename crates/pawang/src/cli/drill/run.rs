@@ -116,6 +116,9 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Report> {
         if !global.quiet {
             output::talk(plan.to_string().trim_end());
         }
+        if let Some(instead) = order.programs_of(plan.cluster.major).await?.instead {
+            output::talk(&instead);
+        }
         let drilled = from
             .drill(&source, &plan, order, environment::now())
             .await?;

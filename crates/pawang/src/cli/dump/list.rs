@@ -8,6 +8,7 @@ use crate::cli::Global;
 use crate::cli::restore::{estate, until_signal};
 use crate::grid::Grid;
 use crate::output::{self, Exit};
+use crate::repositories;
 
 /// List dumps, oldest first
 #[derive(Debug, clap::Args)]
@@ -27,7 +28,7 @@ struct Listed {
 /// Runs the command.
 pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Report> {
     let estate = estate(global)?;
-    let jobs = estate.jobs(&global.instances, None)?;
+    let jobs = repositories::jobs(&estate, &global.instances)?;
     until_signal(async {
         let mut listed = Vec::new();
         for job in &jobs {

@@ -34,12 +34,13 @@ impl ScratchArgs {
         let configured = configured.unwrap_or_default();
         let scratch = ScratchConfig {
             folder: self.scratch.clone().or(configured.folder),
-            programs: self.bindir.clone().or(configured.programs),
+            programs: configured.programs,
             role: self.role.clone().or(configured.role),
             preload: self.preload.clone().or(configured.preload),
         };
         let probes = settings.map_or(&[][..], |settings| &settings.probes);
         Order {
+            bindir: self.bindir.clone(),
             limit: Duration::from_secs(self.limit.saturating_mul(60)),
             ..Order::of(&scratch, probes)
         }

@@ -243,7 +243,7 @@ impl Work<'_> {
         let report = |error: pawang_backup::Error| error.report();
         let configured = self.estate.config.backup_settings(&self.job.config);
         let order = self.args.table.scratch.order(Some(&configured));
-        let mut settings = order.scratch_of(plan.cluster.major)?;
+        let mut settings = order.scratch_of(plan.cluster.major).await?;
         from.check_reach(settings.owner, Groups::Own).await?;
         let forgetful = FORGETFUL.map(|(name, value)| (name, value.to_owned()));
         settings.settings.extend(forgetful);

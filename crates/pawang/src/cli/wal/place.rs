@@ -56,22 +56,12 @@ impl Place {
     /// all instances share.
     fn named(&self, estate: &Estate, global: &Global) -> Result<Vec<String>, Report> {
         estate.named(&global.instances)?;
-        let all = &estate.config.instances;
-        let here = self.data_directory.as_deref().unwrap_or(Path::new("."));
-        let here = here.canonicalize().ok();
-        let mut of: Vec<&InstanceConfig> = all
-            .iter()
-            .filter(|instance| match &global.instances[..] {
-                [] => true,
-                names => names.iter().any(|name| matches(name, &instance.name)),
-            })
-            .collect();
-        let is_here = |instance: &&InstanceConfig| {
-            let folder = instance.data_directory.as_ref();
-            here.is_some() && folder.and_then(|folder| folder.canonicalize().ok()) == here
-        };
-        if of.iter().any(is_here) {
-            of.retain(is_here);
+        let mut of: Vec<&InstanceConfig> = self.of(estate, global);
+        // What is left alone says nothing of where the others have theirs.
+        let kept =
+            |it: &&InstanceConfig| !estate.config.backup_settings(it).repositories.is_empty();
+        if global.instances.is_empty() && of.iter().any(kept) {
+            of.retain(kept);
         }
         let sets = of
             .iter()
@@ -96,16 +86,52 @@ impl Place {
         Ok(sets.pop().unwrap_or_else(every))
     }
 
+    /// Returns the instances that are meant: those that are named, else the one whose data directory this is, else all.
+    fn of<'a>(&self, estate: &'a Estate, global: &Global) -> Vec<&'a InstanceConfig> {
+        let here = self.data_directory.as_deref().unwrap_or(Path::new("."));
+        let here = here.canonicalize().ok();
+        let all = &estate.config.instances;
+        let mut of: Vec<&InstanceConfig> = all
+            .iter()
+            .filter(|instance| match &global.instances[..] {
+                [] => true,
+                names => names.iter().any(|name| matches(name, &instance.name)),
+            })
+            .collect();
+        let is_here = |instance: &&InstanceConfig| {
+            let folder = instance.data_directory.as_ref();
+            here.is_some() && folder.and_then(|folder| folder.canonicalize().ok()) == here
+        };
+        if of.iter().any(is_here) {
+            of.retain(is_here);
+        }
+        of
+    }
+
+    /// Returns the name of the only instance that is meant; none when there are several, or no configuration.
+    fn instance(&self, global: &Global) -> Result<Option<String>, Report> {
+        // A folder that is named is looked into without a configuration.
+        if !self.repositories.is_empty() && global.instances.is_empty() {
+            return Ok(None);
+        }
+        let estate = Estate::load(global.config.as_deref()).map_err(told)?;
+        Ok(match self.of(&estate, global)[..] {
+            [only] => Some(only.name.clone()),
+            _ => None,
+        })
+    }
+
     /// Reads who the server is that runs the command.
     pub(super) fn server(&self) -> Result<Server, Report> {
         server_of(self.data_directory.as_deref())
     }
 
-    /// Returns the cluster that is asked for: by name, else the only one of the repository.
+    /// Returns the cluster that is asked for: by name, else that of the instance, else the only one of the repository.
     pub(super) async fn cluster(
         &self,
         repository: &Repository,
         named: Option<&str>,
+        global: &Global,
     ) -> Result<ClusterId, Report> {
         if let Some(name) = named {
             let wrong = |_| {
@@ -119,12 +145,33 @@ impl Place {
         if self.data_directory.is_some() {
             return Ok(self.server()?.cluster);
         }
-        let clusters = repository
-            .clusters()
-            .await
-            .map_err(|error| error.report())?;
+        let report = |error: pawang_backup::Error| error.report();
+        let instance = self.instance(global)?;
+        if let Some(name) = &instance {
+            let of_instance = repositories::cluster(repository, name, None).await;
+            if let Some(cluster) = of_instance.map_err(report)? {
+                return Ok(cluster);
+            }
+        }
+        let clusters = repository.clusters().await.map_err(report)?;
         match clusters[..] {
-            [only] => Ok(only),
+            [only] => {
+                let Some(name) = instance.filter(|_| !global.instances.is_empty()) else {
+                    return Ok(only);
+                };
+                let (commits, _) = repository.readable_backups(&only).await.map_err(report)?;
+                // WAL may be received before the first backup; but where there are some, they are under other names.
+                if commits.is_empty() {
+                    return Ok(only);
+                }
+                let what = format!(
+                    "repository {} has nothing of \"{name}\"",
+                    repository.place()
+                );
+                Err(Report::new(Kind::Target, what)
+                    .with_detail(format!("its only cluster is {only}"))
+                    .with_hint(format!("pawang backup create -i {name}")))
+            }
             [] => Err(Report::new(
                 Kind::Target,
                 format!("repository {} has no cluster", repository.place()),
@@ -132,9 +179,12 @@ impl Place {
             _ => {
                 let names: Vec<String> = clusters.iter().map(ToString::to_string).collect();
                 let found = format!("repository {} has several clusters", repository.place());
+                let none = instance.map(|name| format!("none has a backup of \"{name}\": "));
+                let (none, names) = (none.unwrap_or_default(), names.join(", "));
+                // Nobody can say which of them is meant.
                 Err(Report::new(Kind::Usage, found)
-                    .with_detail(names.join(", "))
-                    .with_hint(format!("--cluster {}", names[0])))
+                    .with_detail(format!("{none}{names}"))
+                    .with_hint("add -i INSTANCE, or --cluster CLUSTER"))
             }
         }
     }

@@ -19,7 +19,7 @@ use crate::output::{self, Exit};
 pub(super) struct Args {
     #[command(flatten)]
     place: Place,
-    /// Cluster, SYSTEM_IDENTIFIER-MAJOR_VERSION; the only one when not given
+    /// Cluster, SYSTEM_IDENTIFIER-MAJOR_VERSION; that of the instance, or the only one, when not given
     #[arg(long, value_name = "NAME")]
     cluster: Option<String>,
 }
@@ -31,7 +31,7 @@ pub(super) fn look(args: &Args, global: &Global) -> Result<Vec<Status>, Report> 
         let repositories = place.open(global).await?;
         let mut found = Vec::with_capacity(repositories.len());
         for repository in &repositories {
-            let cluster = place.cluster(repository, cluster).await?;
+            let cluster = place.cluster(repository, cluster, global).await?;
             let status = status(repository, &cluster).await;
             found.push(status.map_err(|error| error.report())?);
         }
