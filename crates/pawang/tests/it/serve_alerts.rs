@@ -108,7 +108,7 @@ async fn in_condition(desk: &Desk, check: &str, condition: &str) -> Value {
 }
 
 /// Waits until each channel has sent all it was given, and its receiver heard it.
-async fn taken(daemon: &Daemon, receivers: &[&Receiver]) {
+async fn taken(daemon: &Daemon<'_>, receivers: &[&Receiver]) {
     until("all that was told is taken", async || {
         let channels = daemon.status()["channels"].clone();
         receivers.iter().enumerate().all(|(place, receiver)| {
