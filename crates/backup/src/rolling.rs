@@ -105,12 +105,12 @@ pub fn plan(
 }
 
 /// Returns the names of what a turn reads that begins now, of what was read at a time and has so many bytes.
-pub(crate) fn due<'a>(
-    mut aged: Vec<(Timestamp, &'a str, u64)>,
+pub(crate) fn due(
+    mut aged: Vec<(Timestamp, &str, u64)>,
     turn_at: Option<Timestamp>,
     every: SignedDuration,
     now: Timestamp,
-) -> Vec<&'a str> {
+) -> Vec<&str> {
     let total = aged.iter().map(|(_, _, bytes)| i128::from(*bytes)).sum();
     let mut wanted = wanted(total, turn_at, every, now);
     aged.sort_unstable();

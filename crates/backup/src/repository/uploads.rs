@@ -120,7 +120,7 @@ impl Uploads {
             .signed_url_opts(Method::GET, &root, PAGE_LASTS, &options);
         let url = signed.await?;
         let mut request = HttpRequest::new(HttpRequestBody::empty());
-        *request.uri_mut() = url.as_str().parse().map_err(|error| failed(error))?;
+        *request.uri_mut() = url.as_str().parse().map_err(failed)?;
         let response = self.client.execute(request).await.map_err(failed)?;
         let status = response.status();
         let body = response.into_body().bytes().await.map_err(failed)?;

@@ -19,7 +19,7 @@ use crate::world::World;
 const VICTIM: &str = "PAWANG_TEST_MEMORY";
 const RELATIONS: u32 = 10_000;
 /// The names of a folder, pieces of a longer manifest, and what is remembered of each file until the server's is compared.
-const MEMORY_MORE: ByteSize = ByteSize(6 << 20);
+const MEMORY_MORE: ByteSize = ByteSize(8 << 20);
 /// PostgreSQL begins another file after so many pages.
 const FILE_BLOCKS: u32 = 131_072;
 
