@@ -276,7 +276,7 @@ fn keep_by_policy(chains: &mut [Chain<'_>], policy: &Policy, now: Timestamp) {
         let nth = nth + 1;
         keep(
             *place,
-            format!("it is number {nth} of the newest {count} full backups"),
+            format!("its chain is number {nth} of the newest {count} full backups"),
         );
     }
     if let Some(keep_age) = policy.keep_age {

@@ -38,7 +38,7 @@ pub fn server(major: u32, named: Option<&Path>) -> Result<PathBuf, Report> {
                 format!("no server of PostgreSQL {major} is on this machine"),
             )
             .with_detail(format!("looked in {}", looked.join(" and ")))
-            .with_hint("name the folder of its programs with --bindir")
+            .with_hint("name the folder of its programs with --bindir, or as programs of [backup.scratch] in pawang.toml")
         })
 }
 

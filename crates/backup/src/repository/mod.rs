@@ -321,6 +321,25 @@ impl Repository {
         }
     }
 
+    /// Removes a folder of a directory that has no object; one that has some stays, and a bucket has no folders.
+    ///
+    /// # Errors
+    /// The operating system refuses.
+    pub(crate) async fn remove_empty(&self, folder: &str) -> Result<(), Error> {
+        let Some(root) = &self.folder else {
+            return Ok(());
+        };
+        use std::io::ErrorKind::{DirectoryNotEmpty, NotFound};
+        let path = root.join(folder);
+        let removed = tokio::task::spawn_blocking(move || std::fs::remove_dir(path));
+        match removed.await.map_err(std::io::Error::other).flatten() {
+            Err(error) if !matches!(error.kind(), NotFound | DirectoryNotEmpty) => {
+                Err(self.problem("delete", folder, error.into()))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Takes away what writers that were killed left of a directory: their unfinished files, which no listing shows, and folders
     /// without content. Returns how many files there were. In a bucket, unfinished uploads end by the rule of its lifecycle.
     ///
