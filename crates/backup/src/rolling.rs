@@ -80,11 +80,8 @@ pub fn plan(
     every: SignedDuration,
     now: Timestamp,
 ) -> Vec<Share> {
-    let since = turn_at.map_or_else(|| turn_every(every), |at| now.duration_since(at));
-    let since = since.clamp(SignedDuration::ZERO, every);
-    let total: i128 = reads.iter().map(|read| i128::from(read.bytes)).sum();
-    let aim = (every.as_millis() * AIM_PERCENT / 100).max(1);
-    let mut wanted = total * since.as_millis() / aim + 1;
+    let total = reads.iter().map(|read| i128::from(read.bytes)).sum();
+    let mut wanted = wanted(total, turn_at, every, now);
     reads.sort();
     let mut shares: Vec<Share> = Vec::new();
     for read in reads {
@@ -105,6 +102,32 @@ pub fn plan(
         shares[place].bytes += read.bytes;
     }
     shares
+}
+
+/// Returns the names of what a turn reads that begins now, of what was read at a time and has so many bytes.
+pub(crate) fn due(
+    mut aged: Vec<(Timestamp, &str, u64)>,
+    turn_at: Option<Timestamp>,
+    every: SignedDuration,
+    now: Timestamp,
+) -> Vec<&str> {
+    let total = aged.iter().map(|(_, _, bytes)| i128::from(*bytes)).sum();
+    let mut wanted = wanted(total, turn_at, every, now);
+    aged.sort_unstable();
+    let within = aged.into_iter().take_while(|(_, _, bytes)| {
+        let more = wanted > 0;
+        wanted -= i128::from(*bytes);
+        more
+    });
+    within.map(|(_, name, _)| name).collect()
+}
+
+/// Returns how many bytes the time since the last turn asks for.
+fn wanted(total: i128, turn_at: Option<Timestamp>, every: SignedDuration, now: Timestamp) -> i128 {
+    let since = turn_at.map_or_else(|| turn_every(every), |at| now.duration_since(at));
+    let since = since.clamp(SignedDuration::ZERO, every);
+    let aim = (every.as_millis() * AIM_PERCENT / 100).max(1);
+    total * since.as_millis() / aim + 1
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ use crate::repository::{
 };
 use crate::retention::{self, Fate, Known, Policy};
 use crate::rolling;
+use crate::wal::reread::{Reread, segments};
 use crate::wal::{Coverage, Histories, History, Hole, Listing, SegmentName, Timeline};
 
 /// What was read before: objects that are written once need not be read again.
@@ -26,6 +27,7 @@ use crate::wal::{Coverage, Histories, History, Hole, Listing, SegmentName, Timel
 pub struct Memory {
     commits: BTreeMap<BackupId, Commit>,
     proofs: BTreeMap<String, Proof>,
+    reread: Option<(String, Reread)>,
 }
 
 /// Looks at what a repository holds for a cluster.
@@ -41,18 +43,28 @@ pub async fn survey(
     now: Timestamp,
 ) -> Result<Survey, Error> {
     let entries = repository.list(&cluster.folder()).await?;
+    let reread = reread(repository, cluster, &entries, memory).await?;
     let seen = Seen::read(repository, cluster, &entries, memory, now).await?;
     let wal_folder = format!("{}/", cluster.wal());
     let of_wal = |entry: &&Entry| entry.path.starts_with(&wal_folder);
     let of_wal: Vec<Entry> = entries.iter().filter(of_wal).cloned().collect();
-    let listing = Listing::of(&cluster.wal(), &of_wal);
+    let mut listing = Listing::of(&cluster.wal(), &of_wal);
+    let again = Again::new(&of_wal, reread.as_ref());
+    // No server gets it, so it is a hole.
+    listing
+        .segments
+        .retain(|name, _| !again.rotten.contains_key(&name.to_string()));
     let histories = listing.histories(repository, cluster).await?;
     let wal = Wal::new(&listing, &of_wal, histories, seen.segment_bytes());
     let mut backups: Vec<BackupSummary> = seen.backups(&wal);
     seen.decide(&mut backups, policy, now);
     let whole = backups.iter().filter(|backup| backup.whole());
     let whole: Vec<&BackupSummary> = whole.collect();
-    let wal = wal.summary(&whole, &listing, &of_wal);
+    let wal = WalSummary {
+        read_since: again.read_since,
+        rotten: again.rotten,
+        ..wal.summary(&whole, &listing, &of_wal)
+    };
     backups.sort_by(|a, b| (a.timeline, a.stop, &a.id).cmp(&(b.timeline, b.stop, &b.id)));
     Ok(Survey {
         cluster: cluster.to_string(),
@@ -65,6 +77,52 @@ pub async fn survey(
         free_bytes: free_bytes(repository).await,
         space_bytes: None,
     })
+}
+
+/// What reading WAL again found of what is there now.
+#[derive(Default)]
+struct Again {
+    read_since: Option<Timestamp>,
+    rotten: BTreeMap<String, String>,
+}
+
+impl Again {
+    fn new(of_wal: &[Entry], reread: Option<&Reread>) -> Again {
+        // Where nobody reads it again, that is no promise that was broken.
+        let Some(reread) = reread else {
+            return Again::default();
+        };
+        let mut again = Again::default();
+        for (name, entry) in segments(of_wal) {
+            let at = reread.read_at(&name, entry);
+            again.read_since = Some(again.read_since.map_or(at, |since| since.min(at)));
+            if let Some(wrong) = reread.problem(&name, entry) {
+                again.rotten.insert(name, wrong.problem.clone());
+            }
+        }
+        again
+    }
+}
+
+/// Reads what the last turn found when WAL was read again.
+async fn reread(
+    repository: &Repository,
+    cluster: &ClusterId,
+    entries: &[Entry],
+    memory: &mut Memory,
+) -> Result<Option<Reread>, Error> {
+    let folder = format!("{}/", cluster.rereads());
+    let paths = entries.iter().map(|entry| entry.path.as_str());
+    let newest = paths.filter(|path| path.starts_with(&folder)).max();
+    let known = memory.reread.as_ref().map(|(path, _)| path.as_str());
+    if newest != known {
+        let read: Option<Reread> = match newest {
+            Some(path) => repository.read_json(path).await?,
+            None => None,
+        };
+        memory.reread = newest.map(str::to_owned).zip(read);
+    }
+    Ok(memory.reread.as_ref().map(|(_, reread)| reread.clone()))
 }
 
 /// Says why a repository could not be looked at.
@@ -483,8 +541,8 @@ impl Wal {
             durable: durable.map(|(_, lsn)| lsn),
             timeline: durable.map(|(timeline, _)| timeline.0),
             durable_at: durable.and_then(|(timeline, lsn)| self.stored(timeline, lsn)),
-            complete_at: None,
             stored_bytes: entries.iter().map(|entry| entry.bytes).sum(),
+            ..WalSummary::default()
         }
     }
 

@@ -149,8 +149,8 @@ pub(crate) static CHECKS: &[Check] = &[
         id: "verify-age",
         title: "stored bytes that are read again",
         unit: Unit::Seconds,
-        what: "Whether the backups in each [[repository]] still are what was stored, part by part against its hash, and the time since \
-               what was not read for longest was read again, against verify_every of [backup]: a warning when it is older, critical \
+        what: "Whether the backups in each [[repository]] still are what was stored, part by part against its hash, and WAL segment by \
+               segment as a server would get it; and the time since what was not read for longest was read again, against verify_every of [backup]: a warning when it is older, critical \
                when it is twice as old or anything that was read is not what was stored.",
         why: "Disks and stores lose bits in silence. What rots is noticed when it is needed, and by then the last good copy may have \
               expired.",

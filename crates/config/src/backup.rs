@@ -131,7 +131,7 @@ pub struct BackupPolicy {
     pub rto: Option<Period>,
     /// How often a backup is proven by a restore; `7 d` when not set.
     pub drill_every: Option<Period>,
-    /// How soon every stored byte of a backup is read again and compared with its hash; `30 d` when not set.
+    /// How soon every stored byte of a backup is read again and compared with its hash, and WAL as a server would get it; `30 d` when not set.
     ///
     /// The daemon reads what was not read for longest, inside the window and at `verify_rate`, so that all of it is read within
     /// this time.

@@ -6,6 +6,7 @@ mod sighting;
 
 pub use sighting::{BACKUP_PREFIX, DRILL_PREFIX, REPOSITORY_PREFIX};
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -201,6 +202,12 @@ pub struct WalSummary {
     pub complete_at: Option<Timestamp>,
     /// Bytes that it takes.
     pub stored_bytes: u64,
+    /// Since when all its segments were written, or read again; none where nobody reads them again.
+    #[serde(default)]
+    pub read_since: Option<Timestamp>,
+    /// The segments that are not what was stored, with what was found: they count as holes.
+    #[serde(default)]
+    pub rotten: BTreeMap<String, String>,
 }
 
 /// A stretch of WAL without holes.
@@ -298,18 +305,18 @@ impl Survey {
         whole.max_by_key(|backup| backup.ended_at)
     }
 
-    /// Returns since when all stored bytes of all backups were written, or read again.
+    /// Returns since when all stored bytes of all backups and of WAL were written, or read again.
     pub fn read_since(&self) -> Option<Timestamp> {
-        self.backups
-            .iter()
-            .filter_map(|backup| backup.read_since)
-            .min()
+        let backups = self.backups.iter().map(|backup| backup.read_since);
+        backups.chain([self.wal.read_since]).flatten().min()
     }
 
-    /// Returns the backups whose stored bytes are not what they were, with what was found.
-    pub fn rotten(&self) -> impl Iterator<Item = (&BackupSummary, &str)> {
+    /// Returns the backups and segments of WAL whose stored bytes are not what they were, with what was found.
+    pub fn rotten(&self) -> impl Iterator<Item = (&str, &str)> {
         let backups = self.backups.iter();
-        backups.filter_map(|backup| Some((backup, backup.rotten.as_deref()?)))
+        let backups = backups.filter_map(|it| Some((it.id.as_str(), it.rotten.as_deref()?)));
+        let segments = self.wal.rotten.iter();
+        backups.chain(segments.map(|(name, why)| (name.as_str(), why.as_str())))
     }
 
     /// Returns the newest proof by a restore, passed or not, with its backup.
@@ -386,12 +393,13 @@ impl RepositoryFacts {
         if survey.newest().is_none() {
             return (Level::Critical, "there is no whole backup".to_owned());
         }
-        if let Some(gap) = survey.wal.gaps.iter().find(|gap| gap.needed && !gap.healed) {
-            let text = format!("WAL is missing from {} to {}", gap.from, gap.to);
+        // A segment that rots is a hole as well, and this says why.
+        if let Some((name, why)) = survey.rotten().next() {
+            let text = format!("{name} is not what was stored: {why}");
             return (Level::Critical, text);
         }
-        if let Some((backup, why)) = survey.rotten().next() {
-            let text = format!("{} is not what was stored: {why}", backup.id);
+        if let Some(gap) = survey.wal.gaps.iter().find(|gap| gap.needed && !gap.healed) {
+            let text = format!("WAL is missing from {} to {}", gap.from, gap.to);
             return (Level::Critical, text);
         }
         if let Some((backup, proof)) = survey.last_drill().filter(|(_, proof)| !proof.passed) {

@@ -45,13 +45,13 @@ pub(crate) const BACKUPS: [Metric; 16] = [
         "pawang_backup_read_since_timestamp_seconds",
         Kind::Gauge,
         Some("seconds"),
-        "Since when all stored bytes of backups were written, or read again and compared with their hash.",
+        "Since when all stored bytes of backups and WAL were written, or read again and compared.",
     ),
     (
         "pawang_backup_rotten",
         Kind::Gauge,
         None,
-        "Backups whose stored bytes are not what was stored.",
+        "Backups and segments of WAL whose stored bytes are not what was stored.",
     ),
     (
         "pawang_backup_rto_seconds",

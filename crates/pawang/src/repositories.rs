@@ -99,12 +99,17 @@ pub(crate) async fn of_instance<'a>(
         );
         return Err(report.with_hint(format!("pawang backup setup -i {name} --repo /srv/backup")));
     }
-    let mut opened = Vec::with_capacity(wanted.len());
-    for config in wanted.iter().filter_map(|name| config.repository(name)) {
+    Ok(open_all(config, &wanted).await)
+}
+
+/// Opens the repositories of these names.
+pub(crate) async fn open_all<'a>(config: &'a Config, names: &[String]) -> Vec<Opened<'a>> {
+    let mut opened = Vec::with_capacity(names.len());
+    for config in names.iter().filter_map(|name| config.repository(name)) {
         let repository = open(config).await;
         opened.push(Opened { config, repository });
     }
-    Ok(opened)
+    opened
 }
 
 /// Returns what a server says of its cluster, when its role may see it.

@@ -1,6 +1,6 @@
 //! A random tangle of sessions that wait for each other's locks, and what became of each of them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::task::JoinHandle;
 use tokio_postgres::error::SqlState;
@@ -114,19 +114,18 @@ impl Tangle {
         for _ in 0..2 + dice.roll(7) {
             members.push(waiter(cluster, &mut dice).await);
         }
-        let rows = cluster
-            .sql(
-                "postgres",
-                "SELECT a.pid, b.pid FROM pg_stat_activity AS a, unnest(pg_blocking_pids(a.pid)) AS b (pid) WHERE a.wait_event_type = 'Lock'",
-            )
-            .await;
-        let pid = |text: &Option<String>| text.as_ref().and_then(|text| text.parse::<i32>().ok());
-        let waiting: BTreeSet<i32> = rows.iter().filter_map(|row| pid(&row[0])).collect();
-        let blockers: BTreeSet<i32> = rows.iter().filter_map(|row| pid(&row[1])).collect();
+        let mut waits = Waits::new();
+        until("nobody goes on any more by himself", async || {
+            waits = blocked(cluster).await;
+            stands_still(&members, &waits)
+        })
+        .await;
+        let blockers: BTreeSet<i32> = waits.values().flatten().copied().collect();
+        let waiting: BTreeSet<i32> = waits.into_keys().collect();
         Tangle {
-            members,
             roots: blockers.difference(&waiting).copied().collect(),
             waiting: waiting.len(),
+            members,
         }
     }
 
@@ -151,7 +150,7 @@ impl Tangle {
             let root = self.roots.contains(&member.pid);
             let result = match member.work {
                 // A holder at work that nobody touched sleeps on; what it answers is no matter.
-                Some(work) if member.holder && !work.is_finished() => {
+                Some(work) if member.holder && !ended(cluster, member.pid, &work).await => {
                     work.abort();
                     Ok(())
                 }
@@ -179,6 +178,58 @@ impl Tangle {
         .await;
         fates
     }
+}
+
+/// Whom each session waits for that waits.
+type Waits = BTreeMap<i32, BTreeSet<i32>>;
+
+async fn blocked(cluster: &Cluster) -> Waits {
+    let sql = "SELECT a.pid, b.pid FROM pg_stat_activity AS a, unnest(pg_blocking_pids(a.pid)) AS b (pid) WHERE a.wait_event_type = 'Lock'";
+    let pid = |text: &Option<String>| text.as_ref().and_then(|text| text.parse::<i32>().ok());
+    let mut waits = Waits::new();
+    for row in cluster.sql("postgres", sql).await {
+        if let (Some(waiter), Some(blocker)) = (pid(&row[0]), pid(&row[1])) {
+            waits.entry(waiter).or_default().insert(blocker);
+        }
+    }
+    waits
+}
+
+/// Tells whether everybody at work waits, and nobody for himself by way of others: such a circle is the server's to break.
+fn stands_still(members: &[Member], waits: &Waits) -> bool {
+    let at_work = |member: &&Member| {
+        let work = member.work.as_ref();
+        !member.holder && work.is_some_and(|work| !work.is_finished())
+    };
+    let mut workers = members.iter().filter(at_work);
+    if !workers.all(|member| waits.contains_key(&member.pid)) {
+        return false;
+    }
+    let mut waits = waits.clone();
+    // Whoever waits for nobody who waits is no part of a circle.
+    loop {
+        let ends = |(waiter, blockers): (&i32, &BTreeSet<i32>)| {
+            let free = !blockers.iter().any(|blocker| waits.contains_key(blocker));
+            free.then_some(*waiter)
+        };
+        let ends: Vec<i32> = waits.iter().filter_map(ends).collect();
+        if ends.is_empty() {
+            return waits.is_empty();
+        }
+        waits.retain(|waiter, _| !ends.contains(waiter));
+    }
+}
+
+/// Waits until a holder's work has ended or its backend is seen to sleep on; returns whether the work has ended.
+async fn ended(cluster: &Cluster, pid: i32, work: &JoinHandle<Result<(), Error>>) -> bool {
+    let asleep =
+        format!("SELECT 1 FROM pg_stat_activity WHERE pid = {pid} AND wait_event = 'PgSleep'");
+    until(
+        "the holder sleeps on, or has heard of its end",
+        async || work.is_finished() || !cluster.sql("postgres", &asleep).await.is_empty(),
+    )
+    .await;
+    work.is_finished()
 }
 
 fn fate(error: Option<&Error>, closed: bool) -> Fate {

@@ -7,7 +7,9 @@ use pawang_act::Step;
 use pawang_core::plan::{State, Task, VacuumOptions, VacuumPace};
 use pawang_testbed::{until, versions};
 
-use crate::world::{DATABASE, How, Scene, clock};
+use crate::world::{DATABASE, How, Scene, clock, set_ahead};
+
+const HOUR: Duration = Duration::from_hours(1);
 
 pub(crate) async fn slow_table(scene: &Scene) {
     let sql = "CREATE SCHEMA dw; CREATE TABLE dw.pelan (n int, filler text);
@@ -42,6 +44,15 @@ pub(crate) async fn vacuum_runs(scene: &Scene) {
     .await;
 }
 
+/// Waits until so many sessions sleep.
+async fn asleep(scene: &Scene, count: usize) {
+    until("they sleep", async || {
+        let sql = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
+        scene.sql(sql).await == count.to_string()
+    })
+    .await;
+}
+
 async fn other(scene: &Scene) -> Task {
     Task::Analyze {
         table: scene.relation("dw", "lain").await,
@@ -57,25 +68,25 @@ async fn waits_while_the_server_is_busy_and_goes_on_afterwards() {
     scene.limits.active_sessions = 0;
     let plan = scene.plan(vec![other(&scene).await]).await;
     let busy = scene.cluster.connect(DATABASE).await;
-    let work = busy.batch_execute("SELECT pg_sleep(4)");
+    let work = busy.batch_execute("SELECT pg_sleep(600)");
     let action = async {
-        until("the other session works", async || {
-            let sql = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(4)%' AND state = 'active'
-                AND pid <> pg_backend_pid()";
-            scene.sql(sql).await == "1"
-        })
-        .await;
+        asleep(&scene, 1).await;
         scene.apply(&plan).await
     };
-    let (worked, outcome) = join(work, action).await;
-    worked.unwrap();
-    assert_eq!(outcome.actions[0].state, State::Done, "{outcome:?}");
-    let seen = scene.seen.lock().unwrap();
     let waited = |step: &Step| matches!(step, Step::Waiting { why } if why.contains("sessions that run a statement: 1"));
-    assert!(
-        seen.iter().any(|progress| waited(&progress.step)),
-        "{seen:?}"
-    );
+    let calm = async {
+        until("the action waits", async || {
+            let seen = scene.seen.lock().unwrap();
+            seen.iter().any(|progress| waited(&progress.step))
+        })
+        .await;
+        scene
+            .sql("SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep'")
+            .await;
+    };
+    let (worked, outcome, ()) = join3(work, action, calm).await;
+    worked.unwrap_err();
+    assert_eq!(outcome.actions[0].state, State::Done, "{outcome:?}");
 }
 
 #[tokio::test]
@@ -95,7 +106,7 @@ async fn cancels_its_own_session_only_when_the_server_is_overloaded() {
     .await;
     let load = async {
         vacuum_runs(&scene).await;
-        let work = "SELECT pg_sleep(6)";
+        let work = "SELECT pg_sleep(600)";
         join3(
             clients.0.batch_execute(work),
             clients.1.batch_execute(work),
@@ -103,8 +114,12 @@ async fn cancels_its_own_session_only_when_the_server_is_overloaded() {
         )
         .await
     };
-    let (outcome, worked) = join(scene.apply(&plan), load).await;
-    assert!(worked.0.is_ok() && worked.1.is_ok() && worked.2.is_ok());
+    let outcome = tokio::select! {
+        outcome = scene.apply(&plan) => outcome,
+        ended = load => unreachable!("they sleep for ten minutes: {ended:?}"),
+    };
+    // None of theirs was cancelled.
+    asleep(&scene, 3).await;
     let [vacuum, analyze] = &outcome.actions[..] else {
         panic!("{outcome:?}");
     };
@@ -127,30 +142,34 @@ async fn stop_file_interrupt_and_window_end_what_runs_and_what_waits() {
     let plan = scene
         .plan(vec![slow_vacuum(&scene).await, other(&scene).await])
         .await;
-    let until_soon = || Some(clock() + Duration::from_secs(3));
+    let end = clock() + HOUR;
     for (why, until) in [
-        ("the window has closed", until_soon()),
+        ("the window has closed", Some(end)),
         ("interrupted", None),
         ("the stop file", None),
     ] {
         let trouble = async {
             vacuum_runs(&scene).await;
-            let started = Instant::now();
             match why {
                 "interrupted" => scene.stop.send_replace(true),
                 "the stop file" => std::fs::File::create(&file).map(|_| true).unwrap(),
-                _ => true,
+                _ => {
+                    set_ahead(HOUR);
+                    true
+                }
             };
-            started
+            Instant::now()
         };
         let how = How {
-            until: until.and_then(|_| until_soon()),
+            until,
             ..How::default()
         };
         let (outcome, since) = join(scene.try_apply(&plan, how), trouble).await;
+        set_ahead(Duration::ZERO);
         let outcome = outcome.unwrap();
+        // Long before it would have ended by itself.
         assert!(
-            since.elapsed() < Duration::from_secs(8),
+            since.elapsed() < Duration::from_secs(30),
             "{why}: {:?}",
             since.elapsed()
         );
@@ -176,7 +195,7 @@ async fn stop_file_interrupt_and_window_end_what_runs_and_what_waits() {
 
 #[tokio::test]
 async fn nothing_begins_on_a_full_disk_or_without_the_standby() {
-    let mut scene = Scene::new(versions()[0]).await;
+    let mut scene = Scene::with(versions()[0], &[("log_statement", "all")]).await;
     slow_table(&scene).await;
     scene.limits.patience = Duration::ZERO;
     let plan = scene.plan(vec![other(&scene).await]).await;
@@ -199,12 +218,14 @@ async fn nothing_begins_on_a_full_disk_or_without_the_standby() {
             scene.sql("SELECT count(*) FROM pg_stat_replication").await == "0"
         })
         .await;
-        // Two samples of the governor later somebody ends the VACUUM, and the next action is up.
-        let seen = Instant::now();
-        until("the governor knows", async || {
-            seen.elapsed() > Duration::from_secs(4)
-        })
-        .await;
+        // When the governor asks once more, it has judged by what it was answered the time before.
+        let asked = || {
+            let log = std::fs::read_to_string(scene.cluster.log_file()).unwrap();
+            log.matches("AS active_sessions").count()
+        };
+        let before = asked();
+        until("the governor knows", async || asked() >= before + 2).await;
+        // Somebody ends the VACUUM, and the next action is up.
         scene
             .sql("SELECT pg_cancel_backend(pid) FROM pg_stat_progress_vacuum")
             .await;

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::future::{join, join_all};
+use pawang_act::Step;
 use pawang_core::plan::{RewriteMethod, State, Task};
 use pawang_testbed::{until, versions};
 
@@ -32,12 +33,24 @@ async fn read(scene: &Scene, sql: &str, over: &AtomicBool) -> Duration {
     longest
 }
 
-/// Does a task behind a transaction of six seconds that reads the table, while four clients read it too.
+/// Does a task behind a transaction of six seconds, or as long as it takes to be in the way twice, that reads the table, while
+/// four clients read it too.
 async fn behind_a_long_transaction(scene: &Scene, task: Task) {
     let plan = scene.plan(vec![task]).await;
     let holder = scene.cluster.connect(crate::world::DATABASE).await;
     let over = AtomicBool::new(false);
-    let long = holder.batch_execute("BEGIN; SELECT FROM dw.fakta; SELECT pg_sleep(6); COMMIT");
+    let long = async {
+        holder
+            .batch_execute("BEGIN; SELECT FROM dw.fakta; SELECT pg_sleep(6)")
+            .await?;
+        let again = |step: &Step| matches!(step, Step::Begun { tries: 2.., .. });
+        until("the task is tried again", async || {
+            let seen = scene.seen.lock().unwrap();
+            seen.iter().any(|progress| again(&progress.step))
+        })
+        .await;
+        holder.batch_execute("COMMIT").await
+    };
     let action = async {
         until("the long transaction has its lock", async || {
             !scene
@@ -57,8 +70,11 @@ async fn behind_a_long_transaction(scene: &Scene, task: Task) {
         let ((longest, noise), done) = join(join(readers, control), action).await;
         assert_eq!(done.state, State::Done, "{done:?}");
         assert!(done.tries > 1, "{done:?}");
-        assert!(done.impact.longest < HARM_MAX, "{done:?}");
         let most = HARM_MAX + noise;
+        assert!(
+            done.impact.longest < most,
+            "{done:?}, the machine's own pauses are {noise:?}"
+        );
         assert!(
             longest < most,
             "a reader waited {longest:?}, the machine's own pauses are {noise:?}"

@@ -15,7 +15,7 @@ use pawang_testbed::{Cluster, Fate, Setup, Tangle, until, versions};
 use serde_json::json;
 use tokio::sync::watch;
 
-use crate::world::sessions;
+use crate::world::{named, sessions};
 
 /// Random tangles that are freed by each run of the tests.
 const TANGLES: u64 = 24;
@@ -97,7 +97,12 @@ fn plan_of(session: &Session, view: &View, policy: &Policy) -> Plan {
 
 #[tokio::test]
 async fn no_innocent_session_is_ended_and_every_tangle_is_freed() {
-    let cluster = Cluster::start(&Setup::default()).await;
+    // A tangle is made only when the server has broken its circles.
+    let cluster = Cluster::start(&Setup {
+        settings: &[("deadlock_timeout", "100ms")],
+        ..Setup::default()
+    })
+    .await;
     Tangle::prepare(&cluster).await;
     let session = session(&cluster).await;
     let policy = sessions();
@@ -248,9 +253,9 @@ async fn terminated(session: &Session) {
     .unwrap();
     let mut changed = plan.clone();
     changed.actions[0].sql[0].push_str(" OR true");
-    let (refused, _) = carry_out(session, &changed, &sessions(), Step::Named).await;
+    let (refused, _) = carry_out(session, &changed, &named(), Step::Named).await;
     assert_eq!(refused.outcome.actions[0].state, State::Refused);
-    let (done, _) = carry_out(session, &plan, &sessions(), Step::Named).await;
+    let (done, _) = carry_out(session, &plan, &named(), Step::Named).await;
     assert!(done.good(Step::Named), "{done:?}");
 }
 
@@ -301,7 +306,7 @@ async fn a_signal_hits_only_the_session_and_the_statement_that_were_seen() {
         Timestamp::now(),
     )
     .unwrap();
-    let (done, entries) = carry_out(&session, &plan, &sessions(), Step::Named).await;
+    let (done, entries) = carry_out(&session, &plan, &named(), Step::Named).await;
     assert!(done.good(Step::Named), "{done:?}");
     let told: Vec<(&str, &str)> = entries
         .iter()
@@ -317,7 +322,7 @@ async fn a_signal_hits_only_the_session_and_the_statement_that_were_seen() {
     works.join_next().await.unwrap().unwrap().unwrap_err();
 
     // The same plan again: its statement has ended.
-    let (again, entries) = carry_out(&session, &plan, &sessions(), Step::Named).await;
+    let (again, entries) = carry_out(&session, &plan, &named(), Step::Named).await;
     assert_eq!(again.outcome.actions[0].state, State::Needless);
     let told: Vec<_> = entries
         .iter()

@@ -17,7 +17,7 @@ use pawang_store::state::Entry;
 use pawang_testbed::{Client, Cluster, Setup, until, versions};
 use tokio::sync::watch;
 
-use crate::world::{DATABASE, clock, sessions, target};
+use crate::world::{DATABASE, clock, named, target};
 
 const URL: &str = "PAWANG_ACT_SESSION_KILLS_URL";
 const JOURNAL: &str = "PAWANG_ACT_SESSION_KILLS_JOURNAL";
@@ -75,7 +75,7 @@ fn plan(session: &Session, view: &View, deed: Deed) -> Option<Plan> {
         timeline: None,
         version: session.server.version,
     };
-    let decision = one(view, process, deed, &sessions());
+    let decision = one(view, process, deed, &named());
     let plan = draft("session", world, decision, view, "cli:test", clock()).unwrap();
     (!plan.actions.is_empty()).then_some(plan)
 }
@@ -86,7 +86,7 @@ async fn carry_out(url: &str, deed: Deed, journal: &dyn Journal) -> Option<State
     let plan = plan(&session, &view, deed)?;
     let how = How {
         session: &session,
-        policy: &sessions(),
+        policy: &named(),
         step: Step::Named,
         effects: Effects::Real,
         allow_high_risk: true,

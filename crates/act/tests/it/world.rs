@@ -1,6 +1,8 @@
 //! A server, a journal, and plans for them.
 
+use std::cell::Cell;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use pawang_act::session::Policy;
 use pawang_act::{Apply, Effects, Error, JsonLines, Limits, Progress, apply, draft, witness};
@@ -154,12 +156,20 @@ pub(crate) fn limits() -> Limits {
     limits
 }
 
-/// Who may be ended: everybody but superusers, and a test looks at the effect for a moment only.
+/// Who may be ended: everybody but superusers. The pause goes by as a whole where somebody waits still.
 pub(crate) fn sessions() -> Policy {
     Policy {
         terminate_sessions_max: 100,
-        pause: std::time::Duration::from_millis(400),
+        pause: Duration::from_secs(1),
         ..Policy::new(&ActConfig::default(), false)
+    }
+}
+
+/// The same where sessions are named: nobody looks longer than until the effect is there, however slow the machine is.
+pub(crate) fn named() -> Policy {
+    Policy {
+        pause: Duration::from_secs(30),
+        ..sessions()
     }
 }
 
@@ -168,7 +178,16 @@ pub(crate) fn sessions() -> Policy {
     reason = "the program reads the clock, and here the tests are the program"
 )]
 pub(crate) fn clock() -> Timestamp {
-    Timestamp::now()
+    Timestamp::now() + AHEAD.get()
+}
+
+/// Sets how far the clock of this test is ahead.
+pub(crate) fn set_ahead(ahead: Duration) {
+    AHEAD.set(ahead);
+}
+
+thread_local! {
+    static AHEAD: Cell<Duration> = const { Cell::new(Duration::ZERO) };
 }
 
 pub(crate) fn target(url: &str) -> Target {

@@ -10,7 +10,7 @@ use pawang_core::{Kind, Report};
 use pawang_postgres::{Session, Target};
 
 use super::client::{Client, hinted, quoted};
-use super::{COMMIT, Dump, Dumped, GLOBALS, object};
+use super::{COMMIT, Dump, Dumped, GLOBALS, LEASE, object};
 use crate::Error;
 use crate::repository::{
     BackupId, ClusterId, FORMAT, Held, Lease, LeaseFacts, Object, ObjectWriter, Repository,
@@ -18,7 +18,6 @@ use crate::repository::{
 use crate::take::Owner;
 
 const PURPOSE: &str = "dump";
-const LEASE: &str = "dump";
 const LEASE_SECONDS: u32 = 600;
 const RENEW_EVERY: Duration = Duration::from_secs(200);
 /// The level of compression, as for backups.

@@ -22,6 +22,8 @@ pub use read::{RestoreRequest, has_to_be_made, restore, verify};
 /// The object with roles and tablespaces.
 const GLOBALS: &str = "globals.sql.zst";
 const COMMIT: &str = "COMMIT.json";
+/// The lease that keeps others from dumping and expiring at the same time.
+pub(crate) const LEASE: &str = "dump";
 
 /// A dump that exists.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -104,7 +106,7 @@ impl Repository {
     }
 }
 
-fn folder_of_all(cluster: &ClusterId) -> String {
+pub(crate) fn folder_of_all(cluster: &ClusterId) -> String {
     format!("{}/dump", cluster.folder())
 }
 

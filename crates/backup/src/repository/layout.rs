@@ -218,6 +218,16 @@ impl ClusterId {
         format!("{}/{:013}.json", self.proofs(id), at.as_millisecond())
     }
 
+    /// The folder of what was found when WAL was read again.
+    pub fn rereads(&self) -> String {
+        format!("{}/wal-read", self.folder())
+    }
+
+    /// What one turn of reading WAL again left, by the time it ended.
+    pub fn reread(&self, at: Timestamp) -> String {
+        format!("{}/{:013}.json", self.rereads(), at.as_millisecond())
+    }
+
     /// The mark that a backup is to be deleted.
     pub fn tomb(&self, id: &BackupId) -> String {
         format!("{}/tomb/{id}.json", self.folder())

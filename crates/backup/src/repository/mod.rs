@@ -18,6 +18,7 @@ pub(crate) mod seal;
 pub(crate) mod trouble;
 mod unfinished;
 mod upload;
+mod uploads;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -58,6 +59,8 @@ const PIECE_BYTES: usize = 1 << 20;
 pub struct Repository {
     store: Arc<dyn ObjectStore>,
     place: Arc<str>,
+    /// Where it is a bucket: what writers left there, which no listing shows.
+    uploads: Option<Arc<uploads::Uploads>>,
     /// Where it is a directory: what is deleted must stay deleted after a crash.
     folder: Option<Arc<Path>>,
     /// To whom root gives what it writes below the folder.
@@ -97,6 +100,7 @@ impl Repository {
         Repository {
             store,
             place: Arc::from(place),
+            uploads: None,
             folder: None,
             owner: None,
             piece_bytes: PIECE_BYTES,
@@ -340,16 +344,22 @@ impl Repository {
         }
     }
 
-    /// Takes away what writers that were killed left of a directory: their unfinished files, which no listing shows, and folders
-    /// without content. Returns how many files there were. In a bucket, unfinished uploads end by the rule of its lifecycle.
+    /// Takes away what writers left below a folder and no listing shows: of a directory files that nobody wrote to since, and
+    /// folders without content; of a bucket uploads that began before and are not in use. Returns how many there were.
     ///
     /// # Errors
-    /// A file could not be deleted.
+    /// One could not be deleted, or the store could not say.
     pub(crate) async fn sweep_unfinished(
         &self,
         folder: &str,
         before: Timestamp,
+        in_use: &(dyn Fn(&str) -> bool + Sync),
     ) -> Result<u64, Error> {
+        if let Some(uploads) = &self.uploads {
+            let swept = uploads.sweep(folder, before, in_use).await;
+            return swept
+                .map_err(|source| self.failed("end unfinished uploads of", folder, source));
+        }
         let Some(root) = &self.folder else {
             return Ok(0);
         };

@@ -12,6 +12,7 @@ use pawang_core::{Kind, Report, Secret};
 use serde::{Deserialize, Serialize};
 
 use super::connector::Connector;
+use super::uploads::Uploads;
 use super::{BackupId, FORMAT, Keys, Repository};
 use crate::Error;
 use crate::owner::Owner;
@@ -163,14 +164,18 @@ impl Repository {
         let repository = match parse(place)? {
             Place::Directory(folder) => Repository::directory(folder)?,
             Place::S3 { bucket, prefix } => {
-                let store = s3(bucket, settings, place)?;
+                let bucket = s3(bucket, settings, place)?;
+                let uploads = Uploads::new(bucket.clone(), &connector(settings), prefix);
+                let uploads = uploads.map_err(|source| cannot_open(place, source))?;
                 let store: Arc<dyn ObjectStore> = if prefix.is_empty() {
-                    Arc::new(store)
+                    Arc::new(bucket)
                 } else {
-                    Arc::new(PrefixStore::new(store, prefix))
+                    Arc::new(PrefixStore::new(bucket, prefix))
                 };
-                let repository = Repository::over(store, place);
-                repository.with_pieces_of(S3_PIECE_BYTES)
+                Repository {
+                    uploads: Some(Arc::new(uploads)),
+                    ..Repository::over(store, place).with_pieces_of(S3_PIECE_BYTES)
+                }
             }
         };
         Ok(repository.with_keys(settings.keys.clone()))
@@ -247,10 +252,7 @@ fn s3(
         .with_bucket_name(bucket)
         .with_virtual_hosted_style_request(!path_style)
         .with_allow_http(settings.allow_http)
-        .with_http_connector(Connector {
-            certificates: settings.certificates.clone(),
-            answer: settings.answer_within,
-        })
+        .with_http_connector(connector(settings))
         // Not every compatible store knows how to delete many at once.
         .with_disable_bulk_delete(true)
         .with_retry(RetryConfig {
@@ -277,12 +279,23 @@ fn s3(
     if let Some(token) = &settings.session_token {
         builder = builder.with_token(token.reveal());
     }
-    builder.build().map_err(|source| Error::Storage {
+    builder.build().map_err(|source| cannot_open(place, source))
+}
+
+fn connector(settings: &RepositorySettings) -> Connector {
+    Connector {
+        certificates: settings.certificates.clone(),
+        answer: settings.answer_within,
+    }
+}
+
+fn cannot_open(place: &str, source: object_store::Error) -> Error {
+    Error::Storage {
         doing: "open",
         object: String::new(),
         place: place.to_owned(),
         source: Box::new(source),
-    })
+    }
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use super::target::Target;
 use crate::Error;
 use crate::repository::{ClusterId, Repository};
 use crate::wal::listing::Listing;
-use crate::wal::{CommitRecord, History, Mark, SegmentName, Walker, Watch};
+use crate::wal::{CommitRecord, History, Mark, NOTHING, SegmentName, Walker, Watch};
 
 /// WAL is fed in so many bytes at once, so that a target is found as exactly as a page is long.
 const STEP_BYTES: usize = 8192;
@@ -71,10 +71,9 @@ pub async fn locate(
     let Some(place) = found else {
         return Ok(Located::Nowhere { last_commit_at });
     };
-    // From the last segment that ends before the target up to the one with the commit behind it.
-    search
-        .within(&segments[first.saturating_sub(1)..=place], passed)
-        .await
+    // From the last segment that has a commit before the target up to the one with the first commit behind it.
+    let unbroken = first > 0 && search.unbroken(&segments[first - 1..=place]);
+    search.within(&segments[place], passed, at, unbroken).await
 }
 
 /// Returns the last commit of what is there, on the way.
@@ -157,7 +156,11 @@ impl Search<'_> {
             }
         }
         Ok(match found[..] {
-            [(from, by)] => Located::Within { from, by },
+            [(from, by)] => Located::Within {
+                from,
+                by,
+                begun_by: None,
+            },
             // Nobody looked which transactions these were.
             [] if prepared && matches!(mark, Mark::Xid(_)) => Located::Untold,
             [] => Located::Nowhere {
@@ -187,13 +190,15 @@ impl Search<'_> {
         Ok(None)
     }
 
-    /// Narrows a target down within the last of the segments, which has the first commit behind it.
+    /// Narrows a time down within the segment that has the first commit behind it; says what a backup must be that leads
+    /// there unless a commit before it is known, here or in WAL that goes on to here without a hole.
     async fn within(
         &self,
-        segments: &[SegmentName],
+        name: &SegmentName,
         passed: impl Fn(Timestamp) -> bool,
+        at: Timestamp,
+        mut is_known: bool,
     ) -> Result<Located, Error> {
-        let name = segments.last().expect("there is one with a commit");
         let mut walker = Walker::new(name.timeline);
         let mut from = name.start(self.segment_bytes);
         let mut by = None;
@@ -206,22 +211,29 @@ impl Search<'_> {
                     by = Some(commit.end);
                     false
                 }
-                _ => true,
+                commit => {
+                    is_known |= commit.is_some();
+                    true
+                }
             }
         })
         .await?;
-        // Of WAL that is missing in between nobody knows what was in it: the target may have been there.
-        let hole = segments
-            .windows(2)
-            .find(|pair| pair[0].end(self.segment_bytes) < pair[1].start(self.segment_bytes));
-        if let Some(pair) = hole {
-            from = pair[0].end(self.segment_bytes);
-        }
+        is_known |= walker
+            .first_commit()
+            .is_some_and(|commit| !passed(commit.at));
         let by = by.unwrap_or(name.end(self.segment_bytes));
         Ok(Located::Within {
             from: from.min(Lsn(by.0.saturating_sub(1))),
             by,
+            begun_by: (!is_known).then_some(at),
         })
+    }
+
+    /// Tells whether nothing is missing between segments.
+    fn unbroken(&self, segments: &[SegmentName]) -> bool {
+        segments
+            .windows(2)
+            .all(|pair| pair[0].end(self.segment_bytes) >= pair[1].start(self.segment_bytes))
     }
 
     /// Feeds the WAL of a segment in small steps until `take` has enough.
@@ -232,6 +244,7 @@ impl Search<'_> {
     ) -> Result<(), Error> {
         let whole = self.cluster.segment(name, self.segment_bytes);
         let mut objects = vec![whole];
+        let mut is_cut = false;
         if !self.listing.segments.contains_key(name) {
             let pieces = self.listing.pieces.get(name).into_iter().flatten();
             let mut reached = 0;
@@ -243,6 +256,7 @@ impl Search<'_> {
                 reached = piece.to;
                 objects.push(self.cluster.live(name, piece.from, piece.to));
             }
+            is_cut = reached < self.segment_bytes;
         }
         for object in objects {
             let Some(frame) = self.repository.read_data(&object).await? else {
@@ -252,6 +266,9 @@ impl Search<'_> {
             if !bytes.chunks(STEP_BYTES).all(&mut take) {
                 return Ok(());
             }
+        }
+        if is_cut {
+            take(NOTHING);
         }
         Ok(())
     }

@@ -121,6 +121,7 @@ pub fn destination(plan: &RestorePlan, options: &Options) -> Result<Destination,
     }
     let in_place = options.delta && found != Found::Nothing;
     if in_place {
+        refuse_rotten(plan, into)?;
         place::look_at_wal(into)?;
     } else if found == Found::Data {
         if !options.replace {
@@ -173,6 +174,24 @@ pub fn destination(plan: &RestorePlan, options: &Options) -> Result<Destination,
         tree,
         room_bytes,
     })
+}
+
+/// A backup that is damaged would leave neither what it holds nor what is there.
+fn refuse_rotten(plan: &RestorePlan, into: &Path) -> Result<(), Error> {
+    let Some(PassedOver { backup, why }) = plan.rotten.first() else {
+        return Ok(());
+    };
+    let report = Report::new(
+        Kind::Refused,
+        format!(
+            "backup {backup} is not what was stored, so \"{}\" is not changed by it",
+            into.display()
+        ),
+    );
+    let report = report.with_detail(why.clone()).with_hint(
+        "restore into an empty directory with --into, or choose another one with --backup",
+    );
+    Err(Error::Refused(Box::new(report)))
 }
 
 /// Returns how much room each directory needs beside what is there; that of the data comes first.

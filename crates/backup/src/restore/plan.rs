@@ -28,6 +28,8 @@ pub struct Known<'a> {
     pub commits: &'a [Commit],
     /// When each backup was proven last by a drill.
     pub proven: &'a BTreeMap<BackupId, Timestamp>,
+    /// Which are not what was stored, by the last look at their bytes, and what is wrong.
+    pub rotten: &'a BTreeMap<BackupId, String>,
     /// Which WAL is there.
     pub coverage: &'a Coverage,
     /// The histories of its timelines.
@@ -47,6 +49,8 @@ pub enum Located {
         from: Lsn,
         /// The position behind what ends it.
         by: Lsn,
+        /// By when a backup must have begun that leads there: no commit in WAL says that what lies before is not too new.
+        begun_by: Option<Timestamp>,
     },
     /// Nobody can tell without replay.
     Untold,
@@ -111,6 +115,8 @@ pub struct RestorePlan {
     pub tablespace_bytes: BTreeMap<u32, u64>,
     /// Newer backups that cannot be used, and why.
     pub passed_over: Vec<PassedOver>,
+    /// Backups of the chain that are not what was stored, and what is wrong; only what was asked for by name has any.
+    pub rotten: Vec<PassedOver>,
     /// Why nobody knows yet whether the target will be reached; the server then ends with an error and does not promote.
     pub unproven: Option<String>,
     /// How long it takes, by the speed of the last drill; unknown without one.
@@ -190,7 +196,7 @@ pub fn plan(
     let mut passed_over = Vec::new();
     let mut hole = None;
     for commit in candidates {
-        match archive.usable(commit, end) {
+        match archive.usable(commit, end, wanted) {
             Ok(chain) => {
                 let reached = archive.reach(commit.start.lsn);
                 let replay_to = match wanted.target {
@@ -249,6 +255,7 @@ pub(super) fn way(known: &Known<'_>, wanted: &Wanted) -> Result<History, Report>
 struct Stretch {
     from: Lsn,
     by: Lsn,
+    begun_by: Option<Timestamp>,
 }
 
 /// Why a backup cannot be used.
@@ -268,14 +275,16 @@ impl<'a> Archive<'a> {
     fn target_position(&self, wanted: &Wanted) -> Result<Option<Stretch>, Report> {
         match (&wanted.target, self.known.located) {
             (Target::Latest | Target::Immediate, _) | (_, Located::Untold) => Ok(None),
-            (_, Located::Within { from, by }) => Ok(Some(Stretch {
+            (_, Located::Within { from, by, begun_by }) => Ok(Some(Stretch {
                 from: *from,
                 by: *by,
+                begun_by: *begun_by,
             })),
             (Target::Lsn(at), _) => Ok(Some(Stretch {
                 from: *at,
                 // Replay of the target needs the record that begins there, not only what lies before it.
                 by: Lsn(at.0.saturating_add(1)),
+                begun_by: None,
             })),
             (target, Located::Several { at }) => {
                 let places: Vec<String> = at.iter().map(ToString::to_string).collect();
@@ -332,6 +341,7 @@ impl<'a> Archive<'a> {
         &self,
         commit: &'a Commit,
         end: Option<Stretch>,
+        wanted: &Wanted,
     ) -> Result<Vec<&'a Commit>, Unusable> {
         let no = |why: String| Unusable { why, hole: None };
         let stop = commit.stop;
@@ -357,15 +367,48 @@ impl<'a> Archive<'a> {
                 stop.lsn, commit.ended_at
             )));
         }
+        if let Some(begun_by) = end.and_then(|end| end.begun_by)
+            && commit.started_at > begun_by
+        {
+            return Err(no(format!(
+                "it began at {}, and no commit shows that what it holds is as old as the target",
+                commit.started_at
+            )));
+        }
         let chain = self.chain(commit).map_err(no)?;
-        let needed = end.map_or(stop.lsn, |end| end.by.max(stop.lsn));
-        match self.hole(commit.start.lsn, needed) {
+        if wanted.backup.is_none()
+            && let Some(rotten) = self.rotten(&chain).next()
+        {
+            let PassedOver { backup, why } = rotten;
+            return Err(no(format!("{backup} is not what was stored: {why}")));
+        }
+        let hole = match (&wanted.target, end) {
+            // What comes behind a hole is newer, so the end before it is not the latest.
+            (Target::Latest, _) => self
+                .hole(commit.start.lsn, NEVER)
+                .filter(|hole| hole.to < NEVER || hole.from < stop.lsn),
+            (_, end) => {
+                let needed = end.map_or(stop.lsn, |end| end.by.max(stop.lsn));
+                self.hole(commit.start.lsn, needed)
+            }
+        };
+        match hole {
             None => Ok(chain),
             Some(hole) => Err(Unusable {
                 why: missing(&hole),
                 hole: Some(hole),
             }),
         }
+    }
+
+    /// Returns which backups of a chain are not what was stored.
+    fn rotten(&self, chain: &[&'a Commit]) -> impl Iterator<Item = PassedOver> {
+        chain.iter().filter_map(|commit| {
+            Some(PassedOver {
+                backup: commit.backup.clone(),
+                why: self.known.rotten.get(&commit.backup)?.clone(),
+            })
+        })
     }
 
     /// Returns the backups that it stands on, and itself, the full one first.
@@ -448,6 +491,7 @@ impl<'a> Archive<'a> {
                 })
                 .collect(),
             passed_over,
+            rotten: self.rotten(chain).collect(),
             unproven: (*self.known.located == Located::Untold).then(|| {
                 format!(
                     "nobody knows without replay whether {} is in WAL",
@@ -471,7 +515,7 @@ impl<'a> Archive<'a> {
         let target = &wanted.target;
         let first = self.on_the_way().min_by_key(|commit| commit.stop.lsn);
         if let (Some(end), Some(first)) = (end, first)
-            && end.from < first.stop.lsn
+            && (end.from < first.stop.lsn || end.begun_by.is_some_and(|by| by < first.started_at))
         {
             return refused(format!("{target} is before the end of the first backup"))
                 .with_detail(self.possible())
@@ -487,9 +531,13 @@ impl<'a> Archive<'a> {
         let detail = format!("{}; {}", reasons.join("; "), self.possible());
         match hole {
             Some(hole) if hole.to < NEVER => {
+                let hint = match target {
+                    Target::Latest => "choose a point before: pawang restore --to TIME --preview",
+                    _ => "pawang wal gaps",
+                };
                 refused(format!("{target} cannot be reached: {}", missing(&hole)))
                     .with_detail(detail)
-                    .with_hint("pawang wal gaps")
+                    .with_hint(hint)
             }
             Some(hole) => refused(format!(
                 "{target} is after the last WAL: {}",
@@ -634,6 +682,13 @@ impl fmt::Display for RestorePlan {
             writeln!(
                 f,
                 "unproven   {unproven}; if it is not, the server ends with an error and does not open"
+            )?;
+        }
+        for rotten in &self.rotten {
+            writeln!(
+                f,
+                "damaged    {}: {}; a restore ends with an error where it meets that",
+                rotten.backup, rotten.why
             )?;
         }
         for passed in &self.passed_over {

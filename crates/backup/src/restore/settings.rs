@@ -183,6 +183,7 @@ mod tests {
             tablespace_bytes: std::collections::BTreeMap::new(),
             tablespaces: Vec::new(),
             passed_over: Vec::new(),
+            rotten: Vec::new(),
             unproven: None,
             estimated: None,
         }

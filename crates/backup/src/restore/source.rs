@@ -10,7 +10,7 @@ use super::plan::{Known, Located, PassedOver, RestorePlan, Speed, Wanted, plan, 
 use super::target::Target;
 use crate::Error;
 use crate::repository::{
-    BackupId, ClusterId, Commit, Proof, ProvenBy, Repository, State, standing,
+    BackupId, ClusterId, Commit, Proof, ProvenBy, Repository, State, rotten, standing,
 };
 use crate::wal::listing::Listing;
 use crate::wal::{CommitRecord, Coverage, Histories};
@@ -31,6 +31,8 @@ pub struct Source {
     pub commits: Vec<Commit>,
     /// Backups of which nobody can say what they are made of.
     pub damaged: Vec<PassedOver>,
+    /// Which are not what was stored, by the last look at their bytes, and what is wrong.
+    pub rotten: BTreeMap<BackupId, String>,
     /// When each was proven last.
     pub proven: BTreeMap<BackupId, Timestamp>,
     /// What drills proved, oldest first.
@@ -56,13 +58,16 @@ impl Source {
             why: error.to_string(),
         });
         commits.retain(|commit| !tombs.iter().any(|tomb| tomb.backup == commit.backup));
-        let mut proven = BTreeMap::new();
+        let (mut proven, mut wrong) = (BTreeMap::new(), BTreeMap::new());
         let mut drills = Vec::new();
         for commit in &commits {
             let proofs = unless_damaged(repository.proofs(cluster, &commit.backup).await)?;
             let standing = standing(&proofs);
             if let (State::Proven, Some(at)) = (standing.state, standing.proven_at) {
                 proven.insert(commit.backup.clone(), at);
+            }
+            if let Some(problems) = rotten(&proofs) {
+                wrong.insert(commit.backup.clone(), problems.join("; "));
             }
             drills.extend(
                 proofs
@@ -80,6 +85,7 @@ impl Source {
             cluster: *cluster,
             commits,
             damaged: damaged.collect(),
+            rotten: wrong,
             proven,
             drills,
             listing,
@@ -221,6 +227,7 @@ impl Source {
             cluster: self.cluster,
             commits: &self.commits,
             proven: &self.proven,
+            rotten: &self.rotten,
             coverage: &self.coverage,
             histories: &self.histories,
             located,

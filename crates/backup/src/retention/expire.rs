@@ -10,11 +10,11 @@ use pawang_core::{Kind, Report};
 use serde::Serialize;
 
 use super::{Fate, Known, Plan, Policy, WalNeed, plan};
-use crate::Error;
 use crate::repository::{
     BackupId, ClusterId, Commit, Entry, FORMAT, Held, Lease, LeaseFacts, Repository, Tomb,
 };
 use crate::wal::SegmentName;
+use crate::{Error, dump};
 
 /// The lease that keeps two from expiring at once.
 const LEASE: &str = "expire";
@@ -44,7 +44,7 @@ pub struct Outcome {
 pub struct Expired {
     /// Whole backups.
     pub backups: Vec<BackupId>,
-    /// Objects of backups that were never committed.
+    /// Objects of backups that were never committed, and what writers left of others.
     pub swept_objects: u64,
     /// Objects of WAL.
     pub wal_objects: u64,
@@ -65,6 +65,15 @@ impl Seen {
         let committed = |id: &BackupId| self.commits.iter().any(|commit| commit.backup == *id);
         let worked_at = self.leases.iter().flat_map(|lease| &lease.backups);
         worked_at.into_iter().any(|id| !committed(id))
+    }
+
+    /// Says whether somebody may be writing an object now: a large database's dump may take longer than anything waits here.
+    fn works_at(&self, cluster: &ClusterId, path: &str) -> bool {
+        let dumped = path.starts_with(&dump::folder_of_all(cluster));
+        self.leases.iter().any(|lease| {
+            let mut backups = lease.backups.iter().map(|id| cluster.backup(id));
+            (dumped && lease.name == dump::LEASE) || backups.any(|folder| path.starts_with(&folder))
+        })
     }
 }
 
@@ -370,12 +379,13 @@ impl Run<'_> {
         });
         let store_now = self.repository.store_time(self.cluster, word).await?;
         let after = self.policy.grace.max(SWEEP_AFTER);
+        let in_use = |path: &str| seen.works_at(self.cluster, path);
         let swept = self
             .repository
-            .sweep_unfinished(&self.cluster.folder(), store_now - after)
+            .sweep_unfinished(&self.cluster.folder(), store_now - after, &in_use)
             .await;
         match swept {
-            Ok(files) => self.deleted.swept_objects += files,
+            Ok(unfinished) => self.deleted.swept_objects += unfinished,
             Err(error) => self.problem(&error),
         }
         for (id, entries) in stray {
@@ -395,8 +405,14 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Deletes tombs and proofs of backups of which nothing is left.
+    /// Deletes tombs and proofs of backups of which nothing is left, and what later turns of reading WAL again repeat.
     async fn sweep_marks(&mut self, seen: &Seen) -> Result<(), Error> {
+        let mut rereads = self.repository.list(&self.cluster.rereads()).await?;
+        rereads.sort_by(|a, b| a.path.cmp(&b.path));
+        rereads.pop();
+        for older in rereads {
+            self.delete(&older.path).await;
+        }
         let mut marks = self.repository.list(&self.cluster.tombs()).await?;
         marks.extend(self.repository.list(&self.cluster.all_proofs()).await?);
         for mark in marks {

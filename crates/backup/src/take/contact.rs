@@ -20,6 +20,14 @@ SELECT CASE
        END
   FROM pg_catalog.pg_control_checkpoint() AS c, pg_catalog.pg_control_recovery() AS r";
 
+/// Whether the role may not replicate, or the server lets nobody do so.
+const NEVER: &str = "\
+SELECT pg_catalog.current_setting('max_wal_senders') = '0'
+       OR NOT EXISTS (SELECT
+                        FROM pg_catalog.pg_roles AS r
+                       WHERE r.rolname = session_user
+                         AND (r.rolsuper OR r.rolreplication))";
+
 /// A way to ask.
 pub(super) enum Contact {
     /// The replication protocol.
@@ -51,8 +59,11 @@ impl Contact {
         let Ok(session) = session else {
             return Err(refused.into());
         };
-        // Where nobody asked for lanes, what they lack is not what is missing.
-        if request.reading == Reading::Auto && lanes::lacking(&session).await?.is_some() {
+        // Where nobody asked for lanes, what they lack is not what is missing; and a protocol that is only taken now is waited for.
+        if request.reading == Reading::Auto
+            && (!never_let_in(&refused, &session).await?
+                || lanes::lacking(&session).await?.is_some())
+        {
             return Err(refused.into());
         }
         Ok(Contact::Sql(Box::new(session), refused))
@@ -130,4 +141,19 @@ impl Contact {
             }
         }
     }
+}
+
+/// Says whether a role that was refused would be so the next time too: by its rights, `pg_hba.conf`, or a setting.
+async fn never_let_in(refused: &pawang_postgres::Error, session: &Session) -> Result<bool, Error> {
+    use pawang_postgres::Error as Refusal;
+    let by_right = matches!(
+        refused,
+        Refusal::NoReplication { .. } | Refusal::Refused { .. } | Refusal::PasswordMissing { .. }
+    );
+    if by_right {
+        return Ok(true);
+    }
+    let rows = session.read(NEVER).await?;
+    let never = rows.rows.first().and_then(|row| row.first());
+    Ok(matches!(never, Some(Value::Bool(true))))
 }

@@ -20,7 +20,11 @@ struct Came {
 /// The files that came, and how they differ from the manifest.
 #[derive(Debug, Default)]
 pub(super) struct Contents {
+    /// None is remembered where the manifest is ours: it says what came.
     files: Vec<Came>,
+    ours: bool,
+    /// The sum of the sizes of all files.
+    bytes: u64,
     /// The file that is coming: its length and checksum so far.
     coming: (u64, u32),
     sorted: bool,
@@ -30,6 +34,14 @@ pub(super) struct Contents {
 }
 
 impl Contents {
+    /// Begins, with whether the manifest is ours: then there is none to compare with.
+    pub(super) fn new(ours: bool) -> Contents {
+        Contents {
+            ours,
+            ..Contents::default()
+        }
+    }
+
     /// Adds content of a file, whose extents come in order; returns length and checksum of a file that ends with it.
     pub(super) fn add(&mut self, extent: &Extent, crc: u32) -> Option<(u64, u32)> {
         if extent.offset == 0 {
@@ -38,24 +50,29 @@ impl Contents {
         let (bytes, before) = self.coming;
         let crc = crc32c::crc32c_combine(before, crc, extent.bytes);
         self.coming = (bytes + extent.bytes as u64, crc);
-        if extent.ends_file {
+        if !extent.ends_file {
+            return None;
+        }
+        self.bytes += self.coming.0;
+        if !self.ours {
             self.files.push(Came {
                 name: hash(&extent.file),
                 bytes: self.coming.0,
                 crc,
             });
         }
-        extent.ends_file.then_some(self.coming)
+        Some(self.coming)
     }
 
     /// Adds what came elsewhere, in whole files.
     pub(super) fn join(&mut self, other: Contents) {
         self.files.extend(other.files);
+        self.bytes += other.bytes;
     }
 
     /// Returns the sum of the sizes of all files.
     pub(super) fn bytes(&self) -> u64 {
-        self.files.iter().map(|file| file.bytes).sum()
+        self.bytes
     }
 
     /// Compares a file with what came; all must have come.

@@ -63,7 +63,7 @@ impl Keeper {
     /// # Errors
     /// The repository refused, or what came is not what the manifest says.
     pub(super) fn work(mut self, mut items: mpsc::Receiver<Item>) -> Result<Kept, Error> {
-        let mut contents = Contents::default();
+        let mut contents = Contents::new(self.own.is_some());
         let mut pages = PageTally::default();
         let mut parts = Vec::new();
         let first = loop {

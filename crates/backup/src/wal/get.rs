@@ -279,19 +279,28 @@ impl Whole {
     }
 
     fn judge(&self, walked: Result<Walked, String>) -> Result<(), String> {
-        let walked = walked?;
-        walked.header.check(&self.cluster, &self.name)?;
-        if walked.header.segment_bytes != self.segment_bytes {
-            return Err(format!(
-                "it is of a cluster with segments of {} bytes",
-                walked.header.segment_bytes
-            ));
-        }
-        match walked.ending {
-            Ending::Whole | Ending::Switched => Ok(()),
-            Ending::Cut { at } => Err(format!("it ends at {at}")),
-            Ending::Stopped { at, problem } => Err(format!("at {at}: {problem}")),
-        }
+        judge(&self.cluster, &self.name, self.segment_bytes, &walked?)
+    }
+}
+
+/// Says why a server must not get a segment.
+pub(super) fn judge(
+    cluster: &ClusterId,
+    name: &SegmentName,
+    segment_bytes: u32,
+    walked: &Walked,
+) -> Result<(), String> {
+    walked.header.check(cluster, name)?;
+    if walked.header.segment_bytes != segment_bytes {
+        return Err(format!(
+            "it is of a cluster with segments of {} bytes",
+            walked.header.segment_bytes
+        ));
+    }
+    match &walked.ending {
+        Ending::Whole | Ending::Switched => Ok(()),
+        Ending::Cut { at } => Err(format!("it ends at {at}")),
+        Ending::Stopped { at, problem } => Err(format!("at {at}: {problem}")),
     }
 }
 

@@ -9,7 +9,8 @@ use super::frame::unpack;
 use super::gap::Gap;
 use super::get::pieces;
 use super::{
-    Coverage, History, Hole, Interval, Listing, SegmentHeader, SegmentName, Timeline, Walker,
+    Coverage, History, Hole, Interval, Listing, NOTHING, SegmentHeader, SegmentName, Timeline,
+    Walker,
 };
 use crate::Error;
 use crate::repository::{ClusterId, Repository};
@@ -243,6 +244,7 @@ async fn newest_commit(
             None => {
                 if let Ok(Some((_, bytes))) = pieces(repository, cluster, name, catalogue).await {
                     walker.feed(&bytes);
+                    walker.feed(NOTHING);
                 }
             }
         }

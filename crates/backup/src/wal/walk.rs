@@ -20,6 +20,8 @@ const ALIGNMENT: usize = 8;
 const RECORD_BYTES_MAX: u32 = 1 << 30;
 /// So many bytes of each record are kept: the header and, in a commit, the time; all of a restore point.
 const HEAD_BYTES: usize = 104;
+/// What follows WAL that is not whole yet: the page in which it ends is walked when it is filled up with this.
+pub(crate) const NOTHING: &[u8] = &[0; 64 << 10];
 const RESOURCE_XLOG: u8 = 0;
 const RESOURCE_TRANSACTION: u8 = 1;
 const XLOG_SWITCH: u8 = 0x40;
@@ -250,6 +252,11 @@ impl Walker {
     /// Returns the position behind the last whole record of what was fed.
     pub fn end(&self) -> Lsn {
         self.end
+    }
+
+    /// Returns the first commit of what was fed.
+    pub fn first_commit(&self) -> Option<CommitRecord> {
+        self.first_commit
     }
 
     /// Returns the last commit of what was fed.

@@ -34,7 +34,7 @@ async fn left(bed: &Bed, commit: &Commit) -> Vec<BackupId> {
 async fn the_last_clean_backup_outlives_those_with_wrong_pages() {
     let bed = Bed::read_by(versions()[0], Reading::Local).await;
     let create =
-        "CREATE TABLE fact AS SELECT g, repeat('x', 500) FROM generate_series(1, 2000) AS g;
+        "CREATE TABLE fact WITH (autovacuum_enabled = off) AS SELECT g, repeat('x', 500) FROM generate_series(1, 2000) AS g;
         CHECKPOINT; SELECT pg_relation_filepath('fact')";
     let path = bed.cluster.sql("postgres", create).await[0][0]
         .clone()

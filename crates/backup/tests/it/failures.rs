@@ -12,7 +12,7 @@ use pawang_backup::wal::Catalogue;
 use pawang_core::{ByteSize, Kind, Lsn};
 use pawang_testbed::{Cluster, Setup};
 
-use crate::take::{Bed, request};
+use crate::take::{Bed, halted, request};
 use crate::world::{World, all, now};
 
 /// Names server and repository of the process that is killed.
@@ -100,22 +100,12 @@ async fn a_server_dies_while_it_is_backed_up() {
     for kill in [true, false] {
         let mut slow = request(&bed.cluster, &bed.repository);
         slow.rate_max = Some(ByteSize(8 << 20));
-        let (begun, begin) = tokio::sync::oneshot::channel();
-        let mut begun = Some(begun);
-        let mut observe = |progress| {
-            if matches!(progress, Progress::Came(_)) {
-                begun.take().map(|begun| begun.send(()));
-            }
-        };
         let cluster = &mut bed.cluster;
-        let death = async {
-            begin.await.unwrap();
-            match kill {
-                true => cluster.kill(),
-                false => cluster.stop(pawang_testbed::Stop::Immediate).await,
-            }
-        };
-        let (taken, ()) = tokio::join!(take(slow, &mut observe), death);
+        let taken = halted(slow, async |_| match kill {
+            true => cluster.kill(),
+            false => cluster.stop(pawang_testbed::Stop::Immediate).await,
+        })
+        .await;
         let report = taken.unwrap_err().report();
         assert_eq!(report.kind, Kind::Target, "{report}");
         bed.cluster.start_again().await;

@@ -4,12 +4,12 @@ use pawang_backup::repository::{BackupKind, Mode};
 use pawang_backup::take::{LANES, Progress, Reading, TakeRequest, Wanted, missing_grants, take};
 use pawang_backup::wal::{Listing, SegmentName, Timeline};
 use pawang_core::{ByteSize, Kind, Lsn, Report};
-use pawang_testbed::{Cluster, installations, until, versions};
+use pawang_testbed::{Cluster, Setup, installations, until, versions};
 
 use crate::local::{coming_and_going, increments, without_increments};
 use crate::take::{
-    Bed, READER, TPC_B, corrupt_page, killed, request_to, standby, tablespaces, take_as, target,
-    under_load,
+    Bed, READER, TPC_B, corrupt_page, halted, killed, request_to, standby, tablespaces, take_as,
+    target, under_load,
 };
 use crate::world::live_tail;
 
@@ -75,17 +75,7 @@ async fn has_no_more(cluster: &Cluster, segment: &SegmentName) {
 async fn disturbed(bed: &Bed, disturb: impl AsyncFnOnce(Lsn)) -> Report {
     let mut slow = bed.request();
     slow.rate_max = Some(ByteSize(8 << 20));
-    let (begun, begin) = tokio::sync::oneshot::channel();
-    let (mut begun, mut began) = (Some(begun), Lsn(0));
-    let mut observe = |progress| match progress {
-        Progress::Started { start, .. } => began = start,
-        Progress::Came(ByteSize(1..)) => {
-            begun.take().map(|begun| begun.send(began));
-        }
-        _ => {}
-    };
-    let disturbance = async { disturb(begin.await.unwrap()).await };
-    let (taken, ()) = tokio::join!(take(slow, &mut observe), disturbance);
+    let taken = halted(slow, disturb).await;
     let cluster = bed.repository.clusters().await.unwrap()[0];
     assert_eq!(bed.repository.backups(&cluster).await.unwrap(), []);
     taken.unwrap_err().report()
@@ -201,6 +191,20 @@ async fn lanes_are_taken_where_nothing_else_is_possible() {
     assert_eq!(commit.mode, Mode::Lanes);
     let noted = said.iter().any(|said| matches!(said, Progress::Note(_)));
     assert!(!noted, "{said:?}");
+}
+
+#[tokio::test]
+async fn lanes_are_taken_where_the_server_has_no_senders_at_all() {
+    let bed = Bed::new(&Setup {
+        settings: &[("max_wal_senders", "0")],
+        ..Setup::default()
+    })
+    .await;
+    bed.cluster.sql("postgres", TPC_B).await;
+    let mut request = request_to(&bed.cluster.url("postgres"), &bed.repository);
+    request.reading = Reading::Auto;
+    let commit = take(request, &mut |_| {}).await.unwrap();
+    assert_eq!(commit.mode, Mode::Lanes);
 }
 
 #[tokio::test]

@@ -11,8 +11,8 @@ use pawang_testbed::{Client, Stop, Version, installations, until, versions};
 
 use crate::chain::{CHANGES, LATER_CHANGES, TABLES, relations};
 use crate::take::{
-    Bed, READER, TPC_B, corrupt_page, grant_reading, killed, request_to, standby, tablespaces,
-    take_as, target, under_load, verify_by_stock_tool,
+    Bed, READER, TPC_B, corrupt_page, grant_reading, halted, killed, request_to, standby,
+    tablespaces, take_as, target, under_load, verify_by_stock_tool,
 };
 use crate::world::World;
 
@@ -50,21 +50,12 @@ async fn without_its_session_there_is_no_backup() {
     bed.cluster.sql("postgres", TPC_B).await;
     let mut slow = bed.request();
     slow.rate_max = Some(ByteSize(16 << 20));
-    let killer = bed.cluster.connect("postgres").await;
-    let (begun, begin) = tokio::sync::oneshot::channel();
-    let mut begun = Some(begun);
-    let mut observe = |progress| {
-        if matches!(progress, Progress::Came(_)) {
-            begun.take().map(|begun| begun.send(()));
-        }
-    };
-    let kill = async {
-        begin.await.unwrap();
-        let kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'pawang:backup'
-            AND backend_type = 'client backend'";
-        killer.batch_execute(kill).await.unwrap();
-    };
-    let (taken, ()) = tokio::join!(take(slow, &mut observe), kill);
+    let kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'pawang:backup'
+        AND backend_type = 'client backend'";
+    let taken = halted(slow, async |_| {
+        bed.cluster.sql("postgres", kill).await;
+    })
+    .await;
     let report = taken.unwrap_err().report();
     assert_eq!(report.kind, Kind::Target, "{report}");
     let cluster = bed.repository.clusters().await.unwrap()[0];

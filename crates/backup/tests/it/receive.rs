@@ -716,6 +716,12 @@ async fn what_was_confirmed_survives_a_kill() {
                 confirmed = confirmed.max(seen);
             }
             drop(victim);
+            // The next one is refused for as long as the server believes in this one.
+            until("the slot is free again", async || {
+                let taken = "SELECT FROM pg_replication_slots WHERE active";
+                server.sql("postgres", taken).await.is_empty()
+            })
+            .await;
             let from = Lsn(from.0 / u64::from(SEGMENT_BYTES) * u64::from(SEGMENT_BYTES));
             is_kept(&place, &server, &cluster, from, confirmed).await;
         }

@@ -5,10 +5,12 @@ use std::path::Path;
 
 use jiff::{SignedDuration, Timestamp};
 use pawang_backup::Error;
-use pawang_backup::restore::{self, Found, MARKER, Target};
+use pawang_backup::restore::{self, Found, MARKER, Source, Target, Wanted};
+use pawang_backup::verify::{Depth, verify};
 use pawang_core::{Kind, Lsn};
 use pawang_testbed::{Stop, Version};
 
+use crate::verify::settings;
 use crate::world::{World, all, asked, now, owner_of};
 
 /// How many targets of the ledger are restored; 200 take some minutes.
@@ -185,6 +187,92 @@ async fn transactions_and_restore_points_are_looked_for_in_wal_first() {
 }
 
 #[tokio::test]
+async fn a_time_when_nothing_was_committed_needs_no_commit_before() {
+    let world = World::new(all()[0]).await;
+    world
+        .many("postgres", &["CREATE TABLE t (number int)"])
+        .await;
+    world.backup().await;
+    let at =
+        "SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')";
+    let at = Target::Time(world.text(at).await.parse().unwrap());
+    world.many("postgres", &["INSERT INTO t VALUES (1)"]).await;
+    world.archive().await;
+    let scratch = world.recovered("quiet", at).await;
+    assert_eq!(asked(&scratch, "SELECT count(*) FROM public.t").await, 0);
+    scratch.remove().await;
+}
+
+#[tokio::test]
+async fn what_the_live_tail_ends_with_can_be_a_target() {
+    for version in all() {
+        let world = World::new(version).await;
+        world
+            .many("postgres", &["CREATE TABLE t (number int)"])
+            .await;
+        world.backup().await;
+        world.archive().await;
+        world.many("postgres", &["INSERT INTO t VALUES (1)"]).await;
+        let before = world.position().await;
+        let at = "SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')";
+        let at = world.text(at).await.parse().unwrap();
+        let write = "WITH written AS (INSERT INTO t VALUES (2) RETURNING 1) \
+                     SELECT pg_current_xact_id()::text FROM written";
+        let xid = world.text(write).await.parse().unwrap();
+        let point = "SELECT pg_create_restore_point('after the mistake')";
+        world.many("postgres", &[point]).await;
+        let after = world.position().await;
+        world.store_live_tail().await;
+        for target in [
+            Target::Time(at),
+            Target::Xid(xid),
+            Target::Name("after the mistake".to_owned()),
+        ] {
+            let plan = world.plan(target.clone()).await;
+            let within = before < plan.replay_to && plan.replay_to <= after;
+            assert!(within, "{target}: {plan}, not within {before} and {after}");
+        }
+        let source = Source::read(&world.repository, &world.id).await.unwrap();
+        let last = source.last_commit(&world.repository).await.unwrap();
+        assert_eq!(last.unwrap().xid, xid, "{version}");
+    }
+}
+
+#[tokio::test]
+async fn a_backup_that_rots_is_not_chosen_and_changes_no_directory() {
+    let mut world = World::new(all()[0]).await;
+    let good = world.backup().await;
+    let bad = world.backup().await;
+    let part = world.id.part(&bad.backup, &bad.parts[0].name);
+    std::fs::write(world.folder.join(part), "rot").unwrap();
+    assert_eq!(*world.plan(Target::Latest).await.backup(), bad.backup);
+    let hashed = settings(Depth::Hashed);
+    let look = verify(&world.repository, &world.id, &bad.backup, &hashed);
+    let problems = look.await.unwrap().unwrap().problems;
+    let plan = world.plan(Target::Latest).await;
+    assert_eq!(*plan.backup(), good.backup);
+    assert!(plan.to_string().contains(&problems[0]), "{plan}");
+
+    // Whoever names it gets it, but for a directory that it would leave in ruins.
+    let wanted = Wanted {
+        target: Target::Latest,
+        inclusive: true,
+        timeline: None,
+        backup: Some(bad.backup.clone()),
+    };
+    let source = Source::read(&world.repository, &world.id).await.unwrap();
+    let plan = source.plan(&world.repository, &wanted).await.unwrap();
+    assert_eq!(plan.rotten[0].backup, bad.backup);
+    world.cluster.stop(Stop::Fast).await;
+    let mut options = world.options(world.cluster.data_directory());
+    options.delta = true;
+    let refused = refusal(restore::run(&world.repository, &plan, &options, now()).await);
+    assert!(refused.contains("is not what was stored"), "{refused}");
+    assert!(options.into.join("global/pg_control").exists());
+    world.cluster.start_again().await;
+}
+
+#[tokio::test]
 async fn what_cannot_be_restored_is_refused_and_nothing_is_touched() {
     let world = World::new(all()[0]).await;
     world
@@ -193,6 +281,16 @@ async fn what_cannot_be_restored_is_refused_and_nothing_is_touched() {
         .await;
     let commit = world.backup().await;
     let before = refusal(world.try_plan(Target::Lsn(commit.start.lsn)).await);
+    assert!(
+        before.contains("before the end of the first backup"),
+        "{before}"
+    );
+    // A time needs a commit behind it that shows where to stop, and says nothing of what came before the backup.
+    let insert = "INSERT INTO t VALUES (2)";
+    world.cluster.sql("postgres", insert).await;
+    world.archive().await;
+    let hour_ago = now().checked_sub(SignedDuration::from_hours(1)).unwrap();
+    let before = refusal(world.try_plan(Target::Time(hour_ago)).await);
     assert!(
         before.contains("before the end of the first backup"),
         "{before}"
@@ -237,7 +335,7 @@ async fn what_cannot_be_restored_is_refused_and_nothing_is_touched() {
     world.archive().await;
     assert!(world.try_plan(Target::Lsn(target)).await.is_ok());
     world.forget(hidden);
-    for target in [Target::Lsn(target), Target::Lsn(hidden)] {
+    for target in [Target::Lsn(target), Target::Lsn(hidden), Target::Latest] {
         let gap = refusal(world.try_plan(target).await);
         assert!(gap.contains("is missing"), "{gap}");
     }

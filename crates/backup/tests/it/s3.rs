@@ -20,8 +20,7 @@ fn settings(bucket: &Bucket) -> RepositorySettings {
         access_key: Some(Bucket::ACCESS_KEY.to_owned()),
         secret_key: Some(Secret::new(Bucket::SECRET_KEY.to_owned())),
         allow_http: true,
-        try_again_for: Some(Duration::from_secs(20)),
-        answer_within: Some(Duration::from_secs(2)),
+        try_again_for: Some(Duration::from_secs(60)),
         ..RepositorySettings::default()
     }
 }
@@ -109,7 +108,12 @@ async fn a_large_part_goes_in_pieces_and_comes_back() {
 /// Takes a large part and a backup while things go wrong that pass, and reads them back.
 async fn passes(name: &str, rules: Vec<Rule>) {
     let bucket = Bucket::start().await;
-    let repository = repository(&bucket).await;
+    repository(&bucket).await;
+    let mut settings = settings(&bucket);
+    // Only who waits in vain is impatient: what is slow here is no fault of the store.
+    let hangs = rules.iter().any(|rule| rule.fault == Fault::Hang);
+    settings.answer_within = hangs.then_some(Duration::from_secs(2));
+    let repository = Repository::open(PLACE, &settings).await.unwrap();
     for rule in rules {
         bucket.fail(rule);
     }
@@ -125,7 +129,71 @@ async fn passes(name: &str, rules: Vec<Rule>) {
     assert!(read == content.concat(), "{name}");
     let backups = repository.backups(&CLUSTER).await.unwrap();
     assert_eq!(backups.len(), 1, "{name}");
+    // Whoever never gets the answer to the beginning of an upload cannot end it: that is left to the next run.
+    let begun = bucket.open_uploads();
+    bucket.age_uploads(SignedDuration::from_hours(25));
+    let swept = sweep(&repository, name).await;
     assert_eq!(bucket.open_uploads(), 0, "{name}");
+    assert!(swept >= begun as u64, "{name}: {swept} of {begun}");
+}
+
+/// Expires a cluster of which the policy keeps all; returns how many objects were swept.
+async fn sweep(repository: &Repository, name: &str) -> u64 {
+    let policy = Policy::default();
+    let outcome = expire(repository, &CLUSTER, &policy, Timestamp::now(), false).await;
+    let outcome = outcome.unwrap_or_else(|error| panic!("{name}: {}", error.report()));
+    assert_eq!(outcome.problems, Vec::<String>::new(), "{name}");
+    outcome.deleted.swept_objects
+}
+
+#[tokio::test]
+async fn uploads_that_nobody_ended_are_given_up_by_the_next_run() {
+    let bucket = Bucket::start().await;
+    let repository = repository(&bucket).await;
+    let lost = Fault::LoseAnswer(500, "InternalError");
+    bucket.fail(rule("POST", "uploads", 3, lost));
+    let (id, settings) = (backup_id(1), PartSettings::default());
+    write_part(&repository, &id, 0, vec![noise(1, 12 << 20)], settings)
+        .await
+        .unwrap();
+    assert_eq!(bucket.open_uploads(), 3, "nobody knows their names");
+    assert_eq!(sweep(&repository, "a young upload").await, 0);
+    assert_eq!(bucket.open_uploads(), 3, "somebody may be writing it");
+
+    // A page holds two of them, and their writer lives.
+    bucket.set_page(2);
+    bucket.age_uploads(SignedDuration::from_hours(25));
+    let mut facts = LeaseFacts::new("backup", "a", 600, Timestamp::now());
+    facts.backups = vec![id];
+    let lease = repository.share_lease(&CLUSTER, facts).await.unwrap();
+    assert_eq!(sweep(&repository, "a slow writer").await, 0);
+    assert_eq!(bucket.open_uploads(), 3, "its writer works at it");
+    lease.release().await.unwrap();
+
+    bucket.fail(rule(
+        "GET",
+        "uploads=",
+        1,
+        Fault::Refuse(403, "AccessDenied"),
+    ));
+    let policy = Policy::default();
+    let outcome = expire(&repository, &CLUSTER, &policy, Timestamp::now(), false);
+    let problems = outcome.await.unwrap().problems;
+    assert!(
+        matches!(&problems[..], [problem] if problem.contains("does not allow it")),
+        "{problems:?}"
+    );
+    assert_eq!(sweep(&repository, "the next run").await, 3);
+    assert_eq!(bucket.open_uploads(), 0);
+}
+
+#[tokio::test]
+async fn a_store_that_lists_no_uploads_is_no_problem() {
+    let bucket = Bucket::start().await;
+    let repository = repository(&bucket).await;
+    let missing = Fault::Refuse(501, "NotImplemented");
+    bucket.fail(rule("GET", "uploads=", 1, missing));
+    assert_eq!(sweep(&repository, "no list").await, 0);
 }
 
 #[tokio::test]
@@ -167,6 +235,10 @@ async fn lost_answers_pass() {
         passes(
             "the end of an upload gets lost",
             vec![rule("POST", "uploadId", 1, lost)]
+        ),
+        passes(
+            "the beginning of an upload gets lost",
+            vec![rule("POST", "uploads", 2, lost)]
         ),
         passes("connections close", closes),
         passes("no answer", hangs),

@@ -1,21 +1,30 @@
 //! Encrypted repositories: everything works with the key, nothing without it, and no damage or exchange goes unnoticed.
 
 use std::fs;
+use std::num::NonZeroU64;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use pawang_backup::drill::Scratch;
-use pawang_backup::repository::{BackupKind, Identity, Keys, Marker, RepositorySettings, State};
+use pawang_backup::repository::{
+    BackupKind, Identity, Keys, Marker, Rate, RepositorySettings, State,
+};
 use pawang_backup::restore::{self, RestorePlan, Source, Target};
 use pawang_backup::take::{Progress, Reading, TakeRequest, Wanted, take};
-use pawang_backup::verify::{Depth, verify};
+use pawang_backup::verify::{Depth, Pace, verify};
+use pawang_backup::wal::reread::{self, RereadSettings};
 use pawang_backup::wal::status::status;
-use pawang_backup::wal::{Content, GetSettings, Got, SegmentName, Stored, get, store_segment};
+use pawang_backup::wal::{
+    Content, GetSettings, Got, Listing, SegmentName, Stored, get, store_segment,
+};
 use pawang_backup::{ClusterId, Commit, Error, Repository};
 use pawang_core::Kind;
-use pawang_testbed::{Setup, Version, age_installed};
+use pawang_testbed::{Setup, Version, age_installed, versions};
 use tempfile::TempDir;
 
 use crate::push::{Written, written};
@@ -702,4 +711,60 @@ async fn files_that_are_read_straight_are_sealed_and_stood_on() {
     }
     bed.repository = bed.repository.clone().with_keys(desk.writer());
     full_instead(&bed).await;
+}
+
+#[tokio::test]
+async fn sealed_wal_that_rots_is_found_with_a_key_and_without() {
+    let desk = Desk::new();
+    let world = World::sealed(versions()[0], &desk.keys).await;
+    world.backup().await;
+    world.archive().await;
+    let segments = Listing::read(&world.repository, &world.id).await.unwrap();
+    let segments: Vec<_> = segments.segments.into_keys().collect();
+    assert!(segments.len() > 1, "{segments:?}");
+    let turn = async |keys: Keys, looks: usize| {
+        let left = AtomicUsize::new(looks);
+        let spend = move || {
+            let spent = left.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1));
+            spent.is_ok()
+        };
+        let pace = Pace {
+            rate: Rate::new(NonZeroU64::new(1 << 40).unwrap()),
+            go_on: Box::new(spend),
+        };
+        let settings = RereadSettings {
+            every: SignedDuration::ZERO,
+            pace: &pace,
+            tool: "pawang test".to_owned(),
+            clock: now,
+        };
+        let repository = world.repository.clone().with_keys(keys);
+        reread::turn(&repository, &world.id, &settings)
+            .await
+            .unwrap()
+    };
+    assert_eq!(turn(desk.writer(), 0).await, None, "it was told to end");
+    for keys in [desk.reader(), desk.writer()] {
+        let read = turn(keys, 1).await.unwrap();
+        assert!(read.bytes > 0 && read.wrong.is_empty(), "{read:?}");
+    }
+    let rotten = segments[1];
+    let path = format!("{}.age", world.id.segment(&rotten, SEGMENT));
+    let path = world.folder.join(path);
+    let modified = fs::metadata(&path).unwrap().modified().unwrap();
+    let mut bytes = fs::read(&path).unwrap();
+    let last = bytes.len() - 100;
+    bytes[last] ^= 1;
+    fs::write(&path, &bytes).unwrap();
+    let file = fs::File::options().write(true).open(&path).unwrap();
+    file.set_modified(modified).unwrap();
+    for keys in [desk.reader(), desk.writer()] {
+        let mut found = None;
+        for _ in &segments {
+            found = turn(keys.clone(), 1).await;
+        }
+        let found = found.unwrap();
+        let names: Vec<&String> = found.wrong.keys().collect();
+        assert_eq!(names, [&rotten.to_string()], "{found:?}");
+    }
 }

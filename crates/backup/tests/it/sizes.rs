@@ -18,8 +18,8 @@ use crate::world::World;
 /// Names server, repository and manner of the process whose memory is looked at.
 const VICTIM: &str = "PAWANG_TEST_MEMORY";
 const RELATIONS: u32 = 10_000;
-/// The names of a folder, what is remembered of each file until the manifest is compared, and chunks that are on their way.
-const MEMORY_MORE: ByteSize = ByteSize(16 << 20);
+/// The names of a folder, pieces of a longer manifest, and what is remembered of each file until the server's is compared.
+const MEMORY_MORE: ByteSize = ByteSize(8 << 20);
 /// PostgreSQL begins another file after so many pages.
 const FILE_BLOCKS: u32 = 131_072;
 

@@ -16,10 +16,10 @@ use jiff::Timestamp;
 use pawang_backup::repository::{BackupKind, Held, LeaseFacts, MANIFEST};
 use pawang_backup::take::{LANES, Owner, Progress, Reading, THREADS, TakeRequest, Wanted, take};
 use pawang_backup::wal::Listing;
-use pawang_backup::{BackupId, Commit, Repository};
-use pawang_core::{ByteSize, Kind, Report};
+use pawang_backup::{BackupId, Commit, Error, Repository};
+use pawang_core::{ByteSize, Kind, Lsn, Report};
 use pawang_postgres::{Environment, Target};
-use pawang_testbed::{Client, Cluster, Setup, Version, versions};
+use pawang_testbed::{Client, Cluster, Setup, Version, until, versions};
 
 /// Clients that write while a backup is taken.
 pub(crate) const WRITERS: usize = 4;
@@ -306,7 +306,7 @@ async fn a_corrupt_page_is_named_and_the_backup_is_kept() {
 pub(crate) async fn corrupt_page(versions: &[Version], reading: Reading) {
     for version in versions.iter().copied() {
         let bed = Bed::read_by(version, reading).await;
-        let sql = "CREATE SCHEMA dw; CREATE TABLE dw.\"Fact\" AS SELECT g, repeat('x', 500) FROM generate_series(1, 2000) AS g;
+        let sql = "CREATE SCHEMA dw; CREATE TABLE dw.\"Fact\" WITH (autovacuum_enabled = off) AS SELECT g, repeat('x', 500) FROM generate_series(1, 2000) AS g;
             CHECKPOINT; SELECT pg_relation_filepath('dw.\"Fact\"')";
         let path = bed.cluster.sql("postgres", sql).await[0][0]
             .clone()
@@ -491,6 +491,29 @@ async fn what_cannot_become_a_backup_is_refused() {
     take(new, &mut |_| {}).await.unwrap();
 }
 
+/// Begins a backup, and has something done as soon as files come; nothing of it goes on before that is done, however long it takes.
+pub(crate) async fn halted(
+    request: TakeRequest,
+    done: impl AsyncFnOnce(Lsn),
+) -> Result<Commit, Error> {
+    let (begun, begin) = tokio::sync::oneshot::channel();
+    let (mut begun, mut began) = (Some(begun), Lsn(0));
+    let mut observe = |progress| match progress {
+        Progress::Started { start, .. } => began = start,
+        Progress::Came(ByteSize(1..)) => {
+            begun.take().map(|begun| begun.send(began));
+        }
+        _ => {}
+    };
+    let mut taking = std::pin::pin!(take(request, &mut observe));
+    let start = tokio::select! {
+        taken = &mut taking => return taken,
+        start = begin => start.unwrap(),
+    };
+    done(start).await;
+    taking.await
+}
+
 #[tokio::test]
 async fn a_standby_is_as_good_a_source_until_it_is_promoted() {
     standby(&versions(), Reading::Protocol).await;
@@ -511,22 +534,12 @@ pub(crate) async fn standby(versions: &[Version], reading: Reading) {
             .sql("postgres", "SELECT count(*) FROM accounts")
             .await;
         assert_eq!(count[0][0].as_deref(), Some("20000"));
-        // At this rate it lasts for long enough that the promotion comes in the middle.
         let mut slow = of_standby();
         slow.rate_max = Some(ByteSize(8 << 20));
-        let promote = standby.connect("postgres").await;
-        let (begun, begin) = tokio::sync::oneshot::channel();
-        let mut begun = Some(begun);
-        let mut observe = |progress| {
-            if matches!(progress, Progress::Came(_)) {
-                begun.take().map(|begun| begun.send(()));
-            }
-        };
-        let promotion = async {
-            begin.await.unwrap();
-            promote.batch_execute("SELECT pg_promote()").await.unwrap();
-        };
-        let (taken, ()) = tokio::join!(take(slow, &mut observe), promotion);
+        let taken = halted(slow, async |_| {
+            standby.sql("postgres", "SELECT pg_promote()").await;
+        })
+        .await;
         let report = taken.unwrap_err().report();
         assert!(report.to_string().contains("promoted"), "{report}");
         assert_eq!(
@@ -693,6 +706,11 @@ async fn an_incremental_backup_stands_on_the_one_before() {
         bed.cluster.set("summarize_wal", Some("off")).await;
         let (refused, _) = take_as(&bed, Wanted::Incremental).await;
         assert_eq!(refused.unwrap_err().kind, Kind::Refused);
+        until("nobody summarizes any more", async || {
+            let summarizer = "SELECT FROM pg_stat_activity WHERE backend_type = 'walsummarizer'";
+            bed.cluster.sql("postgres", summarizer).await.is_empty()
+        })
+        .await;
         for file in files(&bed.cluster.data_directory().join("pg_wal/summaries")) {
             fs::remove_file(file).unwrap();
         }

@@ -178,7 +178,7 @@ pub(super) fn verify_age(view: &View<'_>) -> Result<Vec<Observation>, Missing> {
             [first, ..] => (
                 Level::Critical,
                 format!(
-                    "a backup in \"{}\" is not what was stored: {first}",
+                    "something in \"{}\" is not what was stored: {first}",
                     name(row)
                 ),
             ),

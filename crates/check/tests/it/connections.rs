@@ -11,7 +11,7 @@ use std::task::{Context, Waker};
 use pawang_check::{Check, Policy, Resolved, find};
 use pawang_core::{Blind, Level, Outcome, Verdict};
 use pawang_postgres::{Environment, Session, Target};
-use pawang_testbed::{Cluster, Setup, until, versions};
+use pawang_testbed::{Client, Cluster, Setup, until, versions};
 
 use crate::watch::{Watch, evaluate};
 
@@ -80,6 +80,16 @@ async fn sessions(cluster: &Cluster, count: usize) {
                AND pid <> pg_backend_pid()";
     until("the sessions are there", async || {
         value(cluster, sql).await == count.to_string()
+    })
+    .await;
+}
+
+/// Waits until only so many client sessions are left, and asks by one of them: somebody else would take a slot too.
+async fn only_these(held: &[Client]) {
+    until("all others have left", async || {
+        let sql = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'";
+        let row = held[0].query_one(sql, &[]).await.unwrap();
+        usize::try_from(row.get::<_, i64>(0)).unwrap() == held.len()
     })
     .await;
 }
@@ -172,15 +182,19 @@ async fn taken_slots_are_counted_until_nobody_gets_in() {
     for _ in 0..usable - 2 {
         held.push(cluster.connect("postgres").await);
     }
+    only_these(&held).await;
     watch.found("connections", Level::Warning, "").await;
     held.push(cluster.connect("postgres").await);
+    only_these(&held).await;
     let finding = watch.found("connections", Level::Critical, "").await;
     let holders = ("sessions of postgres (testbed)".to_owned(), "8".to_owned());
     assert!(finding.evidence.contains(&holders), "{finding:#?}");
+    only_these(&held).await;
     watch
         .found("reserved-connections", Level::Warning, "")
         .await;
 
+    only_these(&held).await;
     for _ in usable - 1..12 {
         held.push(cluster.connect("postgres").await);
     }
@@ -359,17 +373,18 @@ async fn sessions_that_end_in_other_ways_are_told_apart() {
             watch.older = older;
         }
         let before = watch.older.clone();
-        let total = async |column: &str| -> usize {
+        // One session asks each time: each of its own would be counted too, and make the share smaller the longer it takes.
+        let total = async |asker: &Client, column: &str| -> i64 {
             let sql = format!("SELECT {column} FROM pg_stat_database WHERE datname = 'postgres'");
-            value(&cluster, &sql).await.parse().unwrap()
+            asker.query_one(&sql, &[]).await.unwrap().get(0)
         };
 
+        let asker = cluster.connect("postgres").await;
         (0..12).for_each(|_| drop(Raw::connect(&cluster)));
         until("the lost clients are counted", async || {
-            total("sessions_abandoned").await >= 12
+            total(&asker, "sessions_abandoned").await >= 12
         })
         .await;
-        // Those that look whether it is counted are sessions too, and make the share smaller.
         let verdict = watch.verdict("sessions-abandoned").await;
         assert!(verdict.level >= Level::Warning, "{verdict:#?}");
         assert_eq!(verdict.findings[0].object, "postgres");
@@ -382,21 +397,22 @@ async fn sessions_that_end_in_other_ways_are_told_apart() {
             raw.read_to_end();
         }
         until("the timed-out sessions are counted", async || {
-            total("sessions_fatal").await >= 10
+            total(&asker, "sessions_fatal").await >= 10
         })
         .await;
-        // Those that look whether it is counted are sessions too, and make the share smaller.
         let verdict = watch.verdict("sessions-fatal").await;
         assert!(verdict.level >= Level::Warning, "{verdict:#?}");
         assert_eq!(verdict.findings[0].object, "postgres");
 
+        drop(asker);
         watch.older.clone_from(&before);
         let victim = cluster.connect("postgres").await;
         let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'testbed' \
                    AND pid <> pg_backend_pid()";
         cluster.sql("postgres", end).await;
+        let asker = cluster.connect("postgres").await;
         until("the killed session is counted", async || {
-            total("sessions_killed").await >= 1
+            total(&asker, "sessions_killed").await >= 1
         })
         .await;
         watch

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use pawang_collect::{Catalog, HostRequest, Question, Request, Scope, observe};
@@ -33,8 +33,6 @@ const FURTHER: &str = "CREATE VIEW locked.v AS SELECT id, a + 1 AS more FROM loc
         BEGIN ATOMIC SELECT count(*) FROM locked.t6 WHERE a > n; END; \
     CREATE DOMAIN locked.age AS int CHECK (VALUE > 0); CREATE TYPE locked.mood AS ENUM ('calm', 'not');";
 const CHILD_URL: &str = "PAWANG_TEST_CHILD_URL";
-/// The interval in which a backend looks for its client, plus a second.
-const GONE_WITHIN: Duration = Duration::from_secs(2);
 
 async fn look(url: &str, collectors: &BTreeSet<String>, questions: &[Question]) -> Facts {
     let catalog = Catalog::built_in();
@@ -264,9 +262,10 @@ async fn a_killed_observer_leaves_no_backend_behind() {
         .await;
         child.kill().unwrap();
         child.wait().unwrap();
-        let killed = Instant::now();
         until("its backend is gone", async || count("true").await == "0").await;
-        assert!(killed.elapsed() <= GONE_WITHIN, "{:?}", killed.elapsed());
+        // Its statement would run for a minute: it has looked for its client, as it is asked to do each second, and says so.
+        let log = std::fs::read_to_string(cluster.log_file()).unwrap();
+        assert!(log.contains("connection to client lost"), "{log}");
     }
 }
 

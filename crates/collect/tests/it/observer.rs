@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use pawang_collect::{Catalog, HostRequest, Observer, Question, Request, activity};
 use pawang_core::{Blind, Facts, Instance, Missing, Role, Server, Snapshot, Timestamp, Value};
@@ -112,8 +112,12 @@ async fn one_session_serves_every_round_and_further_ones_last_no_longer_than_nee
     let mut watch = Watch::start(&cluster).await;
     let facts = watch.look(&["server", "extensions", "host-load"]).await;
     seen(&facts);
+    // The session of the other database is over; its backend may need a moment.
+    until("one backend is left", async || {
+        backends(&cluster).await.len() == 1
+    })
+    .await;
     let first = backends(&cluster).await;
-    assert_eq!(first.len(), 1);
     let inside = facts.sightings.iter().filter_map(|s| s.database.as_deref());
     assert_eq!(inside.collect::<Vec<_>>(), ["postgres", "other"]);
     for _ in 0..3 {
@@ -195,16 +199,16 @@ async fn a_promotion_is_seen_over_the_same_session() {
 async fn a_session_that_hangs_is_given_up_and_replaced() {
     let cluster = start().await;
     let mut watch = Watch::start(&cluster).await;
-    watch.target.statement_timeout = Duration::from_millis(200);
+    watch.target.statement_timeout = Duration::from_secs(2);
     watch.look(&["server"]).await;
     let hung: i32 = backends(&cluster).await[0].parse().unwrap();
     let hung = Pid::from_raw(hung).unwrap();
     kill_process(hung, Signal::STOP).unwrap();
-    let began = Instant::now();
+    // It answers nobody until the round is over, so that whoever is seen was asked over another one.
     seen(&watch.look(&["server"]).await);
-    let took = began.elapsed();
+    let now = backends(&cluster).await;
     kill_process(hung, Signal::CONT).unwrap();
-    assert!(took < Duration::from_secs(10), "{took:?}");
+    assert_eq!(now.len(), 2, "{now:?}");
 }
 
 #[tokio::test]
@@ -295,7 +299,8 @@ async fn a_sample_shows_who_works_and_who_makes_whom_wait() {
     let looking = async {
         until("the waiter is seen", async || {
             let sample = watch.sample().await.unwrap();
-            let seen = clients(&sample).len() == 2;
+            let waits = |row: pawang_core::Row<'_>| row.text("wait_event_type") == Some("Lock");
+            let seen = clients(&sample).len() == 2 && sample.rows().any(waits);
             samples.push(std::sync::Arc::new(sample));
             seen
         })

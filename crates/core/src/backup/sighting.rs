@@ -137,7 +137,7 @@ impl BackupFacts {
         let rto = proof.and_then(|(_, proof)| proof.rto);
         let promise = &self.promise;
         let rotten = survey.rotten();
-        let rotten = rotten.map(|(backup, why)| format!("{}: {why}", backup.id));
+        let rotten = rotten.map(|(name, why)| format!("{name}: {why}"));
         vec![
             text(&repository.name),
             text(&repository.place),

@@ -200,11 +200,11 @@ fn live(texts: &[Vec<u8>], random: &mut Random, first: u64) -> (Seen, Step, u64)
     (total(&store), last, disk.left.get())
 }
 
-#[test]
-fn any_of_a_thousand_kills_changes_nothing() {
+/// Kills at a thousand points, a quarter of them in each test: all of them take a busy machine longer than a test may.
+fn kill_at_every_fourth_of_a_thousand_points(quarter: u64) {
     let texts = texts();
     let expected = expected(&texts);
-    let mut random = Random(77);
+    let mut random = Random(77 + quarter);
     let (seen, step, left) = live(&texts, &mut random, u64::MAX);
     assert!(seen == expected);
     assert_eq!(
@@ -215,12 +215,32 @@ fn any_of_a_thousand_kills_changes_nothing() {
         (Vec::new(), true)
     );
     let spent = u64::MAX - left;
-    for kill in 0..1_000 {
+    for kill in (quarter..1_000).step_by(4) {
         let point = kill * spent / 1_000 + random.below(spent / 1_000);
         let (seen, step, _) = live(&texts, &mut random, point);
         assert!(seen == expected, "killed after {point} of {spent}");
         assert_eq!(step.gaps, Vec::new(), "killed after {point} of {spent}");
     }
+}
+
+#[test]
+fn any_of_a_thousand_kills_changes_nothing_1() {
+    kill_at_every_fourth_of_a_thousand_points(0);
+}
+
+#[test]
+fn any_of_a_thousand_kills_changes_nothing_2() {
+    kill_at_every_fourth_of_a_thousand_points(1);
+}
+
+#[test]
+fn any_of_a_thousand_kills_changes_nothing_3() {
+    kill_at_every_fourth_of_a_thousand_points(2);
+}
+
+#[test]
+fn any_of_a_thousand_kills_changes_nothing_4() {
+    kill_at_every_fourth_of_a_thousand_points(3);
 }
 
 #[test]
@@ -348,11 +368,14 @@ fn a_killed_process_changes_nothing() {
     let (logs, state) = (home.path().join("logs"), home.path().join("state"));
     std::fs::create_dir(&logs).unwrap();
     write(&home.path().join("prepared"), b"");
-    let text = log(&mut Random(21), 1_500, 3_000);
-    write(&logs.join("pg.log"), &text);
+    let mut text = Vec::new();
     let mut random = Random(22);
     let mut killed = 0;
-    for _ in 0..30 {
+    for round in 0..30 {
+        // A process that comes to its end before it is killed must leave something to do to the next one.
+        let new = log(&mut Random(21 + round), 200, 3_000 + 200 * round);
+        append(&logs.join("pg.log"), &new);
+        text.extend(new);
         let mut child = std::process::Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "resume::child"])
             .current_dir(home.path())

@@ -161,6 +161,8 @@ async fn names_of_postgres_exporter_have_its_values() {
         return;
     }
     let cluster = scene::cluster().await;
+    // What it says of idle sessions is only there when there is one.
+    let _idle = cluster.connect("postgres").await;
     let exporter = PostgresExporter::start(&cluster, "postgres").await;
     let theirs = samples(&exporter.metrics().await);
     let presents = [scene::present(&cluster, "dwh-1").await];

@@ -137,10 +137,13 @@ async fn the_daemon_takes_a_backup_in_its_window_and_proves_it() {
     assert!(!drawn.contains("<b>Proven</b>"), "{drawn}");
     daemon.signal("TERM");
     assert_eq!(daemon.ended().await, 0);
-    let entries = fs::read_dir(kept.cluster.socket_directory()).unwrap();
-    let mut names = entries.map(|entry| entry.unwrap().file_name());
-    let left = names.find(|name| name.to_string_lossy().starts_with("pawang-drill"));
-    assert_eq!(left, None, "nothing is left of a drill");
+    // A drill that was under way is dropped, and its shell removes what it left behind the daemon's back.
+    until("nothing is left of a drill", async || {
+        let entries = fs::read_dir(kept.cluster.socket_directory()).unwrap();
+        let mut names = entries.map(|entry| entry.unwrap().file_name());
+        !names.any(|name| name.to_string_lossy().starts_with("pawang-drill"))
+    })
+    .await;
 }
 
 /// Returns the first part of a backup.
@@ -153,11 +156,15 @@ fn part(kept: &Kept, backup: &Value) -> PathBuf {
     files(&kept.place()).into_iter().find(of_backup).unwrap()
 }
 
+/// Changes a bit as a disk does: nobody wrote the file.
 fn flip(path: &Path) {
+    let modified = fs::metadata(path).unwrap().modified().unwrap();
     let mut bytes = fs::read(path).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     fs::write(path, bytes).unwrap();
+    let file = fs::File::options().write(true).open(path).unwrap();
+    file.set_modified(modified).unwrap();
 }
 
 #[tokio::test]
@@ -214,4 +221,61 @@ async fn a_byte_that_rots_in_an_old_backup_is_found_without_being_asked() {
     kept.good(&["backup", "create", "--type", "incremental"]);
     let newest = kept.backups().pop().unwrap();
     assert_eq!(newest["parent"], backups[0]["id"], "{newest}");
+}
+
+#[tokio::test]
+async fn a_byte_that_rots_in_stored_wal_is_found_without_being_asked() {
+    let kept = Kept::new().await;
+    kept.configure("[backup]\nverify_every = \"8 s\"\n");
+    kept.good(&["backup", "create", "--type", "full"]);
+    let of_wal = |path: &PathBuf| {
+        let text = path.display().to_string();
+        text.contains("/wal/00000001/") && text.ends_with(".zst")
+    };
+    let segment = files(&kept.place()).into_iter().find(of_wal).unwrap();
+    let read = || {
+        files(&kept.place())
+            .iter()
+            .any(|path| path.to_string_lossy().contains("/wal-read/"))
+    };
+    let daemon = Daemon::start(&kept.desk).await;
+    until("WAL was read again", async || {
+        assert!(daemon.lives(), "{}", daemon.log());
+        read()
+    })
+    .await;
+    assert_eq!(
+        metric(&daemon, "pawang_backup_rotten").await.as_deref(),
+        Some("0")
+    );
+
+    // What a whole look at the backup says of its bytes is not asked for here.
+    let whole = fs::read(&segment).unwrap();
+    flip(&segment);
+    until("what rots is found", async || {
+        assert!(daemon.lives(), "{}", daemon.log());
+        metric(&daemon, "pawang_backup_rotten").await.as_deref() == Some("1")
+    })
+    .await;
+    let name = segment.file_name().unwrap().to_str().unwrap();
+    let name = name.trim_end_matches(".zst");
+    let judged = kept.desk.pawang(&["check", "verify-age"]);
+    assert_eq!(judged.code, 1, "{judged:?}");
+    for words in ["is not what was stored", name] {
+        assert!(judged.stdout.contains(words), "{words}: {judged:?}");
+    }
+    // Without it the data is not consistent.
+    let broken = kept.backups()[0]["broken"].clone();
+    assert!(broken.as_str().unwrap().contains("WAL from"), "{broken}");
+    until("the page says so", async || {
+        let drawn = page(&daemon).await;
+        drawn.contains("is not what was stored") && drawn.contains(name)
+    })
+    .await;
+
+    // Whoever brings it again has healed it.
+    fs::write(&segment, whole).unwrap();
+    assert!(kept.backups()[0]["broken"].is_null());
+    daemon.signal("TERM");
+    assert_eq!(daemon.ended().await, 0);
 }

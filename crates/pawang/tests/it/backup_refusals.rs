@@ -5,9 +5,12 @@ use std::path::Path;
 use pawang_backup::Repository;
 use pawang_backup::repository::RepositorySettings;
 use pawang_testbed::{Cluster, Setup, Stop, until, versions};
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::program::{Desk, Screen, instance};
 use crate::wal::files;
+
+const PROTOCOL: [&str; 6] = ["backup", "create", "-i", "dwh-1", "--mode", "protocol"];
 
 /// A desk with a repository, and a server in its configuration.
 async fn desk(cluster: &Cluster) -> Desk {
@@ -37,6 +40,41 @@ fn stream(desk: &Desk) -> Screen {
     desk.pawang(&["wal", "stream", "-i", "dwh-1", "--spool", "spool", "--once"])
 }
 
+/// A checkpointer that stands still: until this is dropped a backup waits for it, however late somebody looks.
+struct Still(Pid);
+
+impl Still {
+    async fn of(cluster: &Cluster) -> Still {
+        let mut found = None;
+        until("the checkpointer runs", async || {
+            let sql = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'";
+            let rows = cluster.sql("postgres", sql).await;
+            let pid = rows.first().and_then(|row| row[0].as_ref()?.parse().ok());
+            found = pid.and_then(Pid::from_raw);
+            found.is_some()
+        })
+        .await;
+        let pid = found.unwrap();
+        kill_process(pid, Signal::STOP).unwrap();
+        Still(pid)
+    }
+}
+
+impl Drop for Still {
+    fn drop(&mut self) {
+        let _ended = kill_process(self.0, Signal::CONT);
+    }
+}
+
+/// Waits until a backup waits for a checkpoint.
+async fn begun(cluster: &Cluster) {
+    until("a backup has begun", async || {
+        let sql = "SELECT FROM pg_stat_progress_basebackup WHERE phase = 'waiting for checkpoint to finish'";
+        !cluster.sql("postgres", sql).await.is_empty()
+    })
+    .await;
+}
+
 /// Returns the names of all files of a repository, with their content.
 fn content(folder: &Path) -> Vec<(std::path::PathBuf, Vec<u8>)> {
     let read = |path: std::path::PathBuf| (path.clone(), std::fs::read(&path).unwrap());
@@ -57,8 +95,8 @@ async fn a_server_that_does_not_let_a_backup_in() {
     for screen in [stream(&desk), create(&desk, &["--mode", "protocol"])] {
         screen.is_clear_error(3, &["has no WAL senders", "wal_level = minimal", hint]);
     }
-    let narrow = Cluster::start(&Setup {
-        settings: &[("max_wal_senders", "1"), ("max_replication_slots", "1")],
+    let mut narrow = Cluster::start(&Setup {
+        settings: &[("max_replication_slots", "1")],
         ..Setup::default()
     })
     .await;
@@ -83,25 +121,19 @@ async fn a_server_that_does_not_let_a_backup_in() {
         before,
         "nothing was written"
     );
+    // A sender that was refused keeps its place until its process has ended: the restart waits.
+    narrow.set("max_wal_senders", Some("1")).await;
+    narrow.stop(Stop::Fast).await;
+    narrow.start_again().await;
     // The only sender is that of another backup.
-    let words = [
-        "backup",
-        "create",
-        "-i",
-        "dwh-1",
-        "--mode",
-        "protocol",
-        "--max-rate",
-        "1MB",
-    ];
-    let mut first = desk.start(&words);
-    until("a backup has begun", async || {
-        let sql = "SELECT FROM pg_stat_progress_basebackup WHERE backup_streamed > 0";
-        !narrow.sql("postgres", sql).await.is_empty()
-    })
-    .await;
-    let protocol = create(&desk, &["--mode", "protocol"]);
-    protocol.is_clear_error(3, &["max_wal_senders", "hint: "]);
+    let _still = Still::of(&narrow).await;
+    let mut first = desk.start(&PROTOCOL);
+    begun(&narrow).await;
+    // It will be free again, so nothing else is chosen unasked.
+    for mode in ["protocol", "auto"] {
+        let refused = create(&desk, &["--mode", mode]);
+        refused.is_clear_error(3, &["no free WAL sender", "max_wal_senders", "hint: "]);
+    }
     first.signal("INT");
     assert_eq!(first.screen().code, 130);
 }
@@ -110,26 +142,14 @@ async fn a_server_that_does_not_let_a_backup_in() {
 async fn a_backup_that_is_being_taken_is_not_disturbed() {
     let cluster = Cluster::start(&Setup::default()).await;
     let desk = desk(&cluster).await;
-    let words = [
-        "backup",
-        "create",
-        "-i",
-        "dwh-1",
-        "--mode",
-        "protocol",
-        "--max-rate",
-        "8MB",
-    ];
-    let first = desk.start(&words);
-    until("a backup has begun", async || {
-        let sql = "SELECT FROM pg_stat_progress_basebackup WHERE backup_streamed > 0";
-        !cluster.sql("postgres", sql).await.is_empty()
-    })
-    .await;
+    let still = Still::of(&cluster).await;
+    let first = desk.start(&PROTOCOL);
+    begun(&cluster).await;
     create(&desk, &[]).is_clear_error(
         4,
         &["a backup of \"dwh-1\" is being taken already", "process "],
     );
+    drop(still);
     let first = tokio::task::spawn_blocking(move || first.screen())
         .await
         .unwrap();

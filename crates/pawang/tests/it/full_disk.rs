@@ -5,7 +5,7 @@
     reason = "WAL is moved to another disk by a program"
 )]
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use pawang_backup::Repository;
 use pawang_backup::repository::RepositorySettings;
@@ -13,6 +13,7 @@ use pawang_testbed::{Cluster, Setup, SmallDisk, Stop, may_mount, until, versions
 
 use crate::backup_world::World;
 use crate::program::{Desk, Running, holds_something, instance};
+use crate::wal::files;
 
 const PAWANG: &str = env!("CARGO_BIN_EXE_pawang");
 const MEGABYTE: u64 = 1 << 20;
@@ -157,6 +158,12 @@ async fn a_full_spool_stops_receiving_until_there_is_room() {
     server.sql("postgres", "CREATE TABLE t (noise bytea)").await;
     server.sql("postgres", WRITE).await;
     confirmed().await;
+    // A whole segment goes from the spool when it is stored, which would make room again.
+    until("only the growing segment is in the spool", async || {
+        let whole = |path: &PathBuf| path.file_name().unwrap().len() == 24;
+        !files(&spool).iter().any(whole)
+    })
+    .await;
     disk.fill(0);
     server.sql("postgres", WRITE).await;
     server.sql("postgres", WRITE).await;

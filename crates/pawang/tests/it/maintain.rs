@@ -192,13 +192,18 @@ async fn the_daemon_applies_a_policy_in_its_window() {
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         let answer: Value = serde_json::from_str(&answer).unwrap();
-        looked_at(&answer, "tables").is_some_and(|at| at > ended_at)
+        looked_at(&answer, "tables").is_some_and(|at| time(&at) > time(&ended_at))
     })
     .await;
     let mut daemon = daemon;
     daemon.signal("TERM");
     let ended = daemon.screen();
     assert_eq!(ended.code, 0, "{}", desk.read("err"));
+}
+
+/// Reads a time: as text, one with a fraction of a second sorts before the second itself.
+fn time(text: &str) -> pawang_core::Timestamp {
+    text.parse().unwrap()
 }
 
 /// Returns when a collector of the daemon's present looked last, wherever its snapshot stands.

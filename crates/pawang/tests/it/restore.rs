@@ -384,3 +384,49 @@ async fn the_plan_says_what_is_promised_and_what_was_measured() {
     assert!(screen.stdout.contains("in the last drill"), "{screen:?}");
     assert!(!screen.stdout.contains("never proven"), "{screen:?}");
 }
+
+#[tokio::test]
+async fn a_repository_that_cannot_be_opened_is_not_one_without_backups() {
+    let world = World::with_rows().await;
+    let desk = Desk::new();
+    let config = |second: &str| {
+        format!(
+            "[[repository]]\nname = \"main\"\nplace = \"{}\"\n\n{second}\n\n\
+             [[instance]]\nname = \"test\"\nurl = \"{}\"\n",
+            world.folder.display(),
+            world.cluster.url("postgres")
+        )
+    };
+    let key = desk.path("no-key");
+    let away = format!(
+        "[[repository]]\nname = \"second\"\nplace = \"{}\"",
+        desk.path("away").display()
+    );
+    let locked = format!(
+        "[[repository]]\nname = \"second\"\nplace = \"s3://bucket/dwh\"\naccess_key = \"A\"\nsecret_key_file = \"{}\"",
+        key.display()
+    );
+    for (second, said) in [(away, "no such directory"), (locked, "No such file")] {
+        desk.write("pawang.toml", &config(&second));
+        let screen = pawang(&desk, &["recovery", "plan"]).await;
+        assert_eq!(screen.code, 3, "{screen:?}");
+        for word in ["**not seen**", said, "of what was seen", "backups: 1"] {
+            assert!(screen.stdout.contains(word), "{word}: {screen:?}");
+        }
+        assert!(!screen.stdout.contains("no backup"), "{screen:?}");
+        let screen = pawang(&desk, &["recovery", "plan", "--json"]).await;
+        assert_eq!(screen.code, 3, "{screen:?}");
+        let trouble = &screen.data("pawang.recovery.plan/1")[0]["repositories"][1]["trouble"];
+        assert!(trouble.as_str().unwrap().contains(said), "{trouble}");
+    }
+
+    // Nobody can say whose the only backup is.
+    let backups = world.repository.backups(&world.id).await.unwrap();
+    let commit = world.id.commit(&backups[0].backup);
+    std::fs::write(world.folder.join(commit), "{}").unwrap();
+    desk.write("pawang.toml", &config(""));
+    let screen = pawang(&desk, &["recovery", "plan"]).await;
+    assert_eq!(screen.code, 3, "{screen:?}");
+    assert!(screen.stdout.contains("**not seen**"), "{screen:?}");
+    assert!(!screen.stdout.contains("**no backup**"), "{screen:?}");
+}

@@ -97,10 +97,13 @@ async fn instances_come_and_go_while_the_others_go_on_untouched() {
         sessions(&first).await.is_empty()
     })
     .await;
+    until("what needs a restart is told", async || {
+        let notes = daemon.status()["notes"].to_string();
+        notes.contains("serve.listen was changed")
+    })
+    .await;
     let status = daemon.status();
     assert!(status["config_refused"].is_null(), "{status}");
-    let notes = status["notes"].to_string();
-    assert!(notes.contains("serve.listen was changed"), "{notes}");
     until("the journal has them", async || {
         reloads(&desk) == ["done", "refused", "done"]
     })

@@ -30,7 +30,7 @@ fn environment() -> Environment {
 
 fn target(text: &str) -> Target {
     let mut target = Target::parse(text, &environment()).unwrap();
-    target.connect_timeout = Duration::from_secs(5);
+    target.connect_timeout = Duration::from_secs(30);
     target
 }
 

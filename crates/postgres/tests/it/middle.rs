@@ -39,6 +39,9 @@ fn sit_between(
     let name = "localhost".try_into().map_err(std::io::Error::other)?;
     let session = ClientConnection::new(own, name).map_err(std::io::Error::other)?;
     let mut behind = StreamOwned::new(session, behind);
+    // A handshake takes as long as it takes: only afterwards does nobody wait for more than a turn.
+    client.conn.complete_io(&mut client.sock)?;
+    behind.conn.complete_io(&mut behind.sock)?;
     client.sock.set_read_timeout(Some(TURN))?;
     behind.sock.set_read_timeout(Some(TURN))?;
     loop {

@@ -385,7 +385,7 @@ async fn a_cancel_request_goes_through_tls() {
     assert!(!session.pooled());
     let cancel = async {
         pawang_testbed::until("the statement runs", async || {
-            let sql = "SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(10)'";
+            let sql = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
             cluster.sql("postgres", sql).await[0][0].as_deref() == Some("1")
         })
         .await;

@@ -88,8 +88,7 @@ async fn locks_and_cancels_are_told_apart() {
     drop(holder);
     let cancel = async {
         until("it runs", async || {
-            let sql =
-                "SELECT 1 FROM pg_stat_activity WHERE query LIKE 'SELECT pg_catalog.pg_sleep%'";
+            let sql = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
             !cluster.sql("postgres", sql).await.is_empty()
         })
         .await;

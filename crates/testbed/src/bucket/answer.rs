@@ -1,9 +1,10 @@
 //! What the store does with a request, and what it answers.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 use super::sign::hexadecimal;
@@ -97,6 +98,7 @@ pub(super) fn answer(request: &Request, state: &mut State) -> Answer {
     }
     let query = Query(query);
     match (method, query.get("uploadId")) {
+        ("GET", _) if key.is_empty() && query.get("uploads").is_some() => uploads(&query, state),
         ("GET", _) if key.is_empty() => list(&query, state),
         ("GET" | "HEAD", _) => get(request, key, state),
         ("PUT", Some(id)) => put_part(request, &id, &query, state),
@@ -116,10 +118,11 @@ pub(super) fn answer(request: &Request, state: &mut State) -> Answer {
     }
 }
 
-struct Query<'a>(&'a str);
+/// What follows the question mark.
+pub(super) struct Query<'a>(pub(super) &'a str);
 
 impl Query<'_> {
-    fn get(&self, name: &str) -> Option<String> {
+    pub(super) fn get(&self, name: &str) -> Option<String> {
         let mut pairs = self.0.split('&');
         pairs.find_map(|pair| {
             let (found, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -193,7 +196,8 @@ fn begin(key: &str, state: &mut State) -> Answer {
     let id = format!("upload-{}", state.uploads_begun);
     let upload = PartsOf {
         key: key.to_owned(),
-        ..PartsOf::default()
+        began_at: state.now(),
+        parts: BTreeMap::new(),
     };
     state.uploads.insert(id.clone(), upload);
     Answer::xml(format!(
@@ -301,6 +305,41 @@ fn list(query: &Query<'_>, state: &State) -> Answer {
     });
     Answer::xml(format!(
         "<ListBucketResult><Name>{}</Name><Prefix>{prefix}</Prefix><KeyCount>{count}</KeyCount><IsTruncated>{truncated}</IsTruncated>{next}{contents}</ListBucketResult>",
+        Bucket::NAME
+    ))
+}
+
+fn uploads(query: &Query<'_>, state: &State) -> Answer {
+    let prefix = query.get("prefix").unwrap_or_default();
+    let after = query.get("key-marker").zip(query.get("upload-id-marker"));
+    let mut open: Vec<((String, String), Timestamp)> = state
+        .uploads
+        .iter()
+        .map(|(id, upload)| ((upload.key.clone(), id.clone()), upload.began_at))
+        .filter(|(name, _)| name.0.starts_with(&prefix))
+        .filter(|(name, _)| after.as_ref().is_none_or(|after| name > after))
+        .collect();
+    open.sort();
+    let truncated = open.len() > state.page;
+    open.truncate(state.page);
+    let mut contents = String::new();
+    for ((key, id), began_at) in &open {
+        let began_at = began_at.strftime("%Y-%m-%dT%H:%M:%S.000Z");
+        let _ = write!(
+            contents,
+            "<Upload><Key>{key}</Key><UploadId>{id}</UploadId><Initiated>{began_at}</Initiated></Upload>"
+        );
+    }
+    let next = open
+        .last()
+        .filter(|_| truncated)
+        .map_or_else(String::new, |((key, id), _)| {
+            format!(
+                "<NextKeyMarker>{key}</NextKeyMarker><NextUploadIdMarker>{id}</NextUploadIdMarker>"
+            )
+        });
+    Answer::xml(format!(
+        "<ListMultipartUploadsResult><Bucket>{}</Bucket>{next}<IsTruncated>{truncated}</IsTruncated>{contents}</ListMultipartUploadsResult>",
         Bucket::NAME
     ))
 }

@@ -58,9 +58,9 @@ struct Stored {
     modified: Timestamp,
 }
 
-#[derive(Default)]
 struct PartsOf {
     key: String,
+    began_at: Timestamp,
     parts: BTreeMap<u32, Arc<Vec<u8>>>,
 }
 
@@ -188,6 +188,13 @@ impl Bucket {
     /// Returns how many multipart uploads were begun and are neither complete nor given up.
     pub fn open_uploads(&self) -> usize {
         self.lock().uploads.len()
+    }
+
+    /// Lets all of these have begun so much earlier.
+    pub fn age_uploads(&self, by: SignedDuration) {
+        for upload in self.lock().uploads.values_mut() {
+            upload.began_at -= by;
+        }
     }
 
     /// Returns the method and path of each request.

@@ -5,10 +5,22 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
 
+use super::answer::Query;
 use crate::request::Request;
 
 const SKEW_MAX: SignedDuration = SignedDuration::from_mins(15);
 const BLOCK_BYTES: usize = 64;
+const UNSIGNED: &str = "UNSIGNED-PAYLOAD";
+const WRONG: &str = "SignatureDoesNotMatch";
+
+/// What a request says of its signature.
+struct Signature {
+    credential: String,
+    signed: String,
+    signature: String,
+    at: String,
+    hash: String,
+}
 
 /// Says whether a request is signed with the keys; otherwise with which code it is refused.
 pub(super) fn verify(
@@ -16,30 +28,31 @@ pub(super) fn verify(
     keys: &(String, String),
     now: Timestamp,
 ) -> Result<(), &'static str> {
-    const WRONG: &str = "SignatureDoesNotMatch";
-    let authorization = request.header("authorization").ok_or("AccessDenied")?;
-    let field = |name: &str| {
-        let (_, rest) = authorization.split_once(name)?;
-        Some(rest.split([',', ' ']).next().unwrap_or_default())
+    let found = match request.header("authorization") {
+        Some(authorization) => of_header(request, authorization),
+        None if request.line.contains("X-Amz-Signature=") => of_address(request),
+        None => return Err("AccessDenied"),
     };
-    let credential = field("Credential=").ok_or(WRONG)?;
-    let signed = field("SignedHeaders=").ok_or(WRONG)?;
-    let signature = field("Signature=").ok_or(WRONG)?;
+    let Signature {
+        credential,
+        signed,
+        signature,
+        at,
+        hash,
+    } = found.ok_or(WRONG)?;
     let (key, scope) = credential.split_once('/').ok_or(WRONG)?;
     if key != keys.0 {
         return Err("InvalidAccessKeyId");
     }
-    let at = request.header("x-amz-date").ok_or(WRONG)?;
-    let time = DateTime::strptime("%Y%m%dT%H%M%SZ", at).map_err(|_| WRONG)?;
+    let time = DateTime::strptime("%Y%m%dT%H%M%SZ", &at).map_err(|_| WRONG)?;
     let time = time.to_zoned(TimeZone::UTC).map_err(|_| WRONG)?.timestamp();
     if now.duration_since(time).abs() > SKEW_MAX {
         return Err("RequestTimeTooSkewed");
     }
-    let hash = request.header("x-amz-content-sha256").ok_or(WRONG)?;
-    if hash != "UNSIGNED-PAYLOAD" && hash != hexadecimal(&Sha256::digest(&request.body)) {
+    if hash != UNSIGNED && hash != hexadecimal(&Sha256::digest(&request.body)) {
         return Err("XAmzContentSHA256Mismatch");
     }
-    let canonical = canonical(request, signed, hash).ok_or(WRONG)?;
+    let canonical = canonical(request, &signed, &hash).ok_or(WRONG)?;
     let digest = hexadecimal(&Sha256::digest(canonical.as_bytes()));
     let text = format!("AWS4-HMAC-SHA256\n{at}\n{scope}\n{digest}");
     let mut secret = format!("AWS4{}", keys.1).into_bytes();
@@ -50,12 +63,39 @@ pub(super) fn verify(
     (expected == signature).then_some(()).ok_or(WRONG)
 }
 
+fn of_header(request: &Request, authorization: &str) -> Option<Signature> {
+    let field = |name: &str| {
+        let (_, rest) = authorization.split_once(name)?;
+        Some(rest.split([',', ' ']).next().unwrap_or_default().to_owned())
+    };
+    Some(Signature {
+        credential: field("Credential=")?,
+        signed: field("SignedHeaders=")?,
+        signature: field("Signature=")?,
+        at: request.header("x-amz-date")?.to_owned(),
+        hash: request.header("x-amz-content-sha256")?.to_owned(),
+    })
+}
+
+/// Reads the signature of an address that was signed beforehand.
+fn of_address(request: &Request) -> Option<Signature> {
+    let (_, query) = request.line.split_once('?')?;
+    let query = Query(query);
+    Some(Signature {
+        credential: query.get("X-Amz-Credential")?,
+        signed: query.get("X-Amz-SignedHeaders")?,
+        signature: query.get("X-Amz-Signature")?,
+        at: query.get("X-Amz-Date")?,
+        hash: UNSIGNED.to_owned(),
+    })
+}
+
 fn canonical(request: &Request, signed: &str, hash: &str) -> Option<String> {
     let (method, target) = request.line.split_once(' ')?;
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let mut pairs: Vec<String> = query
         .split('&')
-        .filter(|pair| !pair.is_empty())
+        .filter(|pair| !pair.is_empty() && !pair.starts_with("X-Amz-Signature="))
         .map(|pair| {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             format!("{name}={value}")

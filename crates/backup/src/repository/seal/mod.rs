@@ -158,6 +158,27 @@ pub(crate) fn same(path: &str, digest: &[u8; 32], sealed: &[u8]) -> bool {
     })
 }
 
+/// Says without a key what is wrong with the bytes of an object that was sealed at once under a name.
+pub(crate) fn rot(path: &str, sealed: &[u8]) -> Option<String> {
+    let mut rest = sealed;
+    let header = match Header::read(&mut rest) {
+        Ok(header) => header,
+        Err(error) => return Some(error.to_string()),
+    };
+    let Some(Stamp {
+        path: sealed_as,
+        sums: Some(sums),
+    }) = header.stamp()
+    else {
+        return Some("its header does not say what was sealed".to_owned());
+    };
+    if sealed_as != path {
+        return Some(SealError::OtherObject(sealed_as.clone()).to_string());
+    }
+    let same = sums.payload == super::upload::hexadecimal(&Sha256::digest(rest));
+    (!same).then(|| "its bytes are not those that were sealed".to_owned())
+}
+
 /// Returns how many bytes an object has when it is sealed at once.
 pub(crate) fn sealed_bytes(
     recipients: &[Recipient],

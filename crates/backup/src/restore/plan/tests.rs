@@ -83,6 +83,7 @@ struct Scene {
     commits: Vec<Commit>,
     coverage: Coverage,
     histories: Histories,
+    rotten: BTreeMap<BackupId, String>,
 }
 
 fn scene() -> Scene {
@@ -106,6 +107,7 @@ fn scene() -> Scene {
         ],
         coverage,
         histories: Histories::from([(Timeline(2), two)]),
+        rotten: BTreeMap::new(),
     }
 }
 
@@ -115,6 +117,7 @@ impl Scene {
             cluster: CLUSTER,
             commits: &self.commits,
             proven: &BTreeMap::new(),
+            rotten: &self.rotten,
             coverage: &self.coverage,
             histories: &self.histories,
             located,
@@ -142,6 +145,7 @@ fn within(from: u64, by: u64) -> Located {
     Located::Within {
         from: Lsn(from),
         by: Lsn(by),
+        begun_by: None,
     }
 }
 
@@ -303,4 +307,77 @@ fn a_chain_needs_the_room_of_its_largest_backup() {
     assert_eq!(plan.chain.len(), 2);
     assert_eq!(plan.data_bytes, 1000);
     assert_eq!(plan.tablespace_bytes, BTreeMap::from([(7, 500)]));
+}
+
+#[test]
+fn a_time_that_no_commit_shows_needs_a_backup_that_had_begun() {
+    let scene = scene();
+    let unshown = |second| Located::Within {
+        from: Lsn(75),
+        by: Lsn(76),
+        begun_by: Some(at(second)),
+    };
+    let plan = |second| scene.plan(&unshown(second), &wanted(Target::Time(at(second))));
+    assert_eq!(*plan(62).unwrap().backup(), id(3));
+    let refused = scene.refusal(&unshown(5), &wanted(Target::Time(at(5))));
+    assert!(
+        refused.contains("before the end of the first backup"),
+        "{refused}"
+    );
+    // The older ones had begun, but WAL is missing behind them.
+    let refused = scene.refusal(&unshown(61), &wanted(Target::Time(at(61))));
+    assert!(refused.contains("no commit shows"), "{refused}");
+    assert!(
+        refused.contains("from 0/32 to 0/3C is missing"),
+        "{refused}"
+    );
+}
+
+#[test]
+fn the_end_before_a_hole_is_not_the_latest() {
+    let mut scene = scene();
+    scene.commits.truncate(2);
+    let refused = scene.refusal(&Located::NotAsked, &wanted(Target::Latest));
+    assert!(
+        refused.contains("WAL of timeline 1 from 0/32 to 0/3C is missing"),
+        "{refused}"
+    );
+    assert!(refused.contains("to 0/32"), "{refused}");
+    let immediate = wanted(Target::Immediate);
+    assert!(scene.plan(&Located::NotAsked, &immediate).is_ok());
+}
+
+#[test]
+fn what_is_not_what_was_stored_is_taken_only_when_it_is_named() {
+    let mut scene = scene();
+    let target = Target::Time(at(45));
+    scene.rotten.insert(id(2), "part-00000 is gone".to_owned());
+    let plan = scene
+        .plan(&within(44, 46), &wanted(target.clone()))
+        .unwrap();
+    assert_eq!(*plan.backup(), id(1));
+    let passed = plan
+        .passed_over
+        .iter()
+        .find(|passed| passed.backup == id(2));
+    assert!(
+        passed
+            .unwrap()
+            .why
+            .ends_with("is not what was stored: part-00000 is gone")
+    );
+    assert!(plan.rotten.is_empty());
+
+    let named = Wanted {
+        backup: Some(id(2)),
+        ..wanted(target.clone())
+    };
+    let plan = scene.plan(&within(44, 46), &named).unwrap();
+    assert_eq!(plan.rotten[0].backup, id(2));
+    assert!(plan.to_string().contains("damaged    "), "{plan}");
+
+    // What stands on it is no better.
+    scene.rotten = BTreeMap::from([(id(1), "rot".to_owned())]);
+    let refused = scene.refusal(&within(44, 46), &wanted(target));
+    assert!(refused.contains("is not what was stored: rot"), "{refused}");
 }

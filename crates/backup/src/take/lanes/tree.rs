@@ -4,16 +4,16 @@
 //! link stands for it: links but those of tablespaces are followed.
 
 use std::collections::HashMap;
-use std::ffi::OsString;
+use std::ffi::OsStr;
 use std::io;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use pawang_core::Value;
 use pawang_postgres::control_file;
 
 use super::super::local::list::FileIdentity;
-use super::super::local::tree::{Kind, Listed, Stat, failed};
+use super::super::local::tree::{Kind, Listing, Stat, failed};
 use super::super::local::walk::CONTROL;
 use super::super::manifest::bytes_of;
 use super::super::relation_file::RelationFile;
@@ -66,7 +66,7 @@ impl ServerTree {
     }
 
     /// Lists a folder; one that is gone has nothing.
-    pub(crate) fn list(&self, folder: &Path) -> io::Result<Vec<Listed>> {
+    pub(crate) fn list(&self, folder: &Path) -> io::Result<Listing> {
         if folder.components().count() > DEPTH_MAX {
             let problem = format!(
                 "\"{}\" is nested too deep: a link leads back",
@@ -80,29 +80,31 @@ impl ServerTree {
             _ => sql_of_path(folder),
         };
         let rows = self.lane.ask(&LIST.replace("{folder}", &path))?;
-        let mut all = Vec::with_capacity(rows.rows.len());
+        let mut all = Listing::default();
         for row in &rows.rows {
             let listed = listed(row).ok_or_else(|| io::Error::other("a folder was not listed"))?;
-            all.extend(self.known(folder, listed));
+            let (name, stat) = listed;
+            if let Some(stat) = self.known(folder, &name, stat) {
+                all.push(&name, Some(stat))?;
+            }
         }
         Ok(all)
     }
 
     /// Corrects what a link or a socket looks like; a tablespace that was made meanwhile is made again by replay.
-    fn known(&self, folder: &[u8], mut listed: Listed) -> Option<Listed> {
-        let stat = listed.stat.as_mut().expect("the server says it");
-        if listed.name.as_bytes().starts_with(SOCKET) && stat.bytes == 0 {
+    fn known(&self, folder: &[u8], name: &[u8], mut stat: Stat) -> Option<Stat> {
+        if name.starts_with(SOCKET) && stat.bytes == 0 {
             stat.kind = Kind::Special;
         }
         if folder == TABLESPACES
-            && let Some(oid) = oid(&listed.name)
+            && let Some(oid) = oid(OsStr::from_bytes(name))
         {
             let location = self.tablespaces.get(&oid)?;
             if !location.starts_with(TABLESPACES) {
                 stat.kind = Kind::Link;
             }
         }
-        Some(listed)
+        Some(stat)
     }
 
     /// Returns what a path is, or nothing when it is not there.
@@ -235,12 +237,8 @@ fn identity(row: &[Value]) -> Option<(u32, FileIdentity)> {
     Some((oid, FileIdentity::of_database(number(1)?, number(2)?)))
 }
 
-fn listed(row: &[Value]) -> Option<Listed> {
-    let name = bytes_of(row.get(3)?.as_text()?)?;
-    Some(Listed {
-        name: OsString::from_vec(name),
-        stat: Some(stat(row)?),
-    })
+fn listed(row: &[Value]) -> Option<(Vec<u8>, Stat)> {
+    Some((bytes_of(row.get(3)?.as_text()?)?, stat(row)?))
 }
 
 fn stat(row: &[Value]) -> Option<Stat> {
@@ -253,6 +251,6 @@ fn stat(row: &[Value]) -> Option<Stat> {
     Some(ServerTree::stat(kind, number(1)?, number(2).unwrap_or(0)))
 }
 
-fn oid(name: &std::ffi::OsStr) -> Option<u32> {
+fn oid(name: &OsStr) -> Option<u32> {
     name.to_str()?.parse().ok()
 }

@@ -19,7 +19,7 @@ use crate::repository::{LEVEL, Object, ObjectWriter};
 pub(crate) const RELATION_FILES: &str = "relation_files.zst";
 const FIRST_LINE: &str = "relation files 1";
 /// Lines are compressed, each time into one frame, when there are so many bytes of them.
-const FRAME_BYTES: usize = 1 << 20;
+const FRAME_BYTES: usize = 128 << 10;
 
 /// What a file is, however it is named and whatever it holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

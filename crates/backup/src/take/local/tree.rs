@@ -1,6 +1,5 @@
 //! The files of a server as they are walked through: those of a folder here, or those that it lists over SQL.
 
-use std::ffi::OsString;
 use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -49,12 +48,62 @@ pub(crate) struct Stat {
     pub(crate) identity: Option<FileIdentity>,
 }
 
-/// What a folder has.
+/// What a folder has: all names in one piece, since there may be a million.
+#[derive(Debug, Default)]
+pub(crate) struct Listing {
+    names: Vec<u8>,
+    all: Vec<Place>,
+}
+
+/// Where the name of a file or folder lies.
 #[derive(Debug)]
-pub(crate) struct Listed {
-    pub(crate) name: OsString,
+struct Place {
+    from: u32,
+    bytes: u32,
+    /// What the list says of it already.
+    stat: Option<Box<Stat>>,
+}
+
+/// One of what a folder has.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Listed<'a> {
+    pub(crate) name: &'a [u8],
     /// Where the list says it already.
-    pub(crate) stat: Option<Stat>,
+    pub(crate) stat: Option<&'a Stat>,
+}
+
+impl Listing {
+    /// Adds a name.
+    pub(crate) fn push(&mut self, name: &[u8], stat: Option<Stat>) -> io::Result<()> {
+        let number = |length: usize| u32::try_from(length).map_err(io::Error::other);
+        self.all.push(Place {
+            from: number(self.names.len())?,
+            bytes: number(name.len())?,
+            stat: stat.map(Box::new),
+        });
+        self.names.extend_from_slice(name);
+        Ok(())
+    }
+
+    /// Returns what the folder has.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Listed<'_>> {
+        self.all.iter().map(|place| Listed {
+            name: place.name(&self.names),
+            stat: place.stat.as_deref(),
+        })
+    }
+
+    fn sort(&mut self) {
+        let names = &self.names;
+        self.all
+            .sort_unstable_by(|one, other| one.name(names).cmp(other.name(names)));
+    }
+}
+
+impl Place {
+    fn name<'a>(&self, names: &'a [u8]) -> &'a [u8] {
+        &names[self.from as usize..][..self.bytes as usize]
+    }
 }
 
 impl Stat {
@@ -90,14 +139,14 @@ impl Tree {
     }
 
     /// Returns what a folder has, in the order of names, so that the same data make the same archive; none when it is gone.
-    pub(crate) fn list(&self, folder: &Path) -> io::Result<Option<Vec<Listed>>> {
+    pub(crate) fn list(&self, folder: &Path) -> io::Result<Option<Listing>> {
         let listed = match self {
             Tree::Here(_) => names(folder),
             Tree::Server(server) => server.list(folder),
         };
         match listed {
             Ok(mut listed) => {
-                listed.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+                listed.sort();
                 Ok(Some(listed))
             }
             // A database that was dropped meanwhile.
@@ -197,15 +246,12 @@ fn there<T>(found: io::Result<T>) -> io::Result<Option<T>> {
     }
 }
 
-fn names(folder: &Path) -> io::Result<Vec<Listed>> {
-    let entries = fs::read_dir(folder)?;
-    let listed = entries.map(|entry| {
-        Ok(Listed {
-            name: entry?.file_name(),
-            stat: None,
-        })
-    });
-    listed.collect()
+fn names(folder: &Path) -> io::Result<Listing> {
+    let mut listing = Listing::default();
+    for entry in fs::read_dir(folder)? {
+        listing.push(entry?.file_name().as_bytes(), None)?;
+    }
+    Ok(listing)
 }
 
 fn tablespaces(root: &Path) -> Result<Vec<Tablespace>, Error> {

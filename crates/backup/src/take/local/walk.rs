@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::super::relation_file::{Fork, RelationFile};
-use super::tree::{Kind, Listed, Stat, Tree};
+use super::tree::{Kind, Listed, Listing, Stat, Tree};
 
 /// Folders whose content is made anew by every server; they come empty.
 const EMPTY_FOLDERS: [&[u8]; 7] = [
@@ -101,8 +101,8 @@ impl<E> Walk<'_, E> {
         } else {
             HashSet::new()
         };
-        for listed in all {
-            let name = listed.name.as_bytes();
+        for listed in all.iter() {
+            let name = listed.name;
             let place = place.join(std::ffi::OsStr::from_bytes(name));
             let path = match folder {
                 b"" => name.to_vec(),
@@ -118,14 +118,14 @@ impl<E> Walk<'_, E> {
                 relation.fork != Fork::Init && unlogged.contains(&relation.filenode)
             });
             if !made_anew {
-                self.one(&path, &listed, &place)?;
+                self.one(&path, listed, &place)?;
             }
         }
         Ok(())
     }
 
-    fn one(&mut self, path: &[u8], listed: &Listed, place: &Path) -> Result<(), E> {
-        let stat = match &listed.stat {
+    fn one(&mut self, path: &[u8], listed: Listed<'_>, place: &Path) -> Result<(), E> {
+        let stat = match listed.stat {
             Some(stat) => Ok(Some(stat.clone())),
             None => self.tree.there(place),
         };
@@ -136,7 +136,7 @@ impl<E> Walk<'_, E> {
         if of_data && path == WAL {
             return self.wal(place, &stat);
         }
-        let empty = EMPTY_FOLDERS.contains(&listed.name.as_bytes());
+        let empty = EMPTY_FOLDERS.contains(&listed.name);
         if empty && matches!(stat.kind, Kind::Folder | Kind::Link) {
             return self.entry(path, place, What::Folder, &stat);
         }
@@ -211,9 +211,9 @@ fn is_tablespace(path: &[u8]) -> bool {
 }
 
 /// Returns the relations of a database that are empty after a crash: only those have files to be made from.
-fn unlogged(all: &[Listed]) -> HashSet<u32> {
-    let init = |listed: &Listed| {
-        let path = [b"base/1/".as_slice(), listed.name.as_bytes()].concat();
+fn unlogged(all: &Listing) -> HashSet<u32> {
+    let init = |listed: Listed<'_>| {
+        let path = [b"base/1/".as_slice(), listed.name].concat();
         RelationFile::read(&path, None).filter(|file| file.fork == Fork::Init)
     };
     all.iter()

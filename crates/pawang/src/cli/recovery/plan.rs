@@ -43,6 +43,8 @@ struct Kept {
     /// Why nothing is known of it.
     trouble: Option<String>,
     backups: usize,
+    /// What is wrong with the first backup that is there and cannot be read.
+    unreadable: Option<String>,
     newest_ended_at: Option<Timestamp>,
     first_possible_at: Option<Timestamp>,
     last_commit_at: Option<Timestamp>,
@@ -62,25 +64,28 @@ pub(super) fn run(_: &Args, global: &Global) -> Result<Exit, Report> {
     };
     if global.json {
         output::json("pawang.recovery.plan/1", &planned)?;
-        return Ok(Exit::Good);
+    } else {
+        output::data(&text(&planned, environment::now()))?;
     }
-    output::data(&text(&planned, environment::now()))?;
-    Ok(Exit::Good)
+    let mut kept = planned.iter().flat_map(|one| &one.repositories);
+    // What is written stands for what was seen; a plan that lacks a repository must not pass for a whole one.
+    Ok(match kept.any(|kept| kept.trouble.is_some()) {
+        true => Exit::Target,
+        false => Exit::Good,
+    })
 }
 
 async fn planned(estate: &Estate, job: &Job) -> Planned {
     let settings: BackupSettings = estate.config.backup_settings(&job.config);
     let name = &job.instance.name;
     let mut kept = Vec::new();
-    for opened in repositories::of_instance(&estate.config, job)
-        .await
-        .unwrap_or_default()
-    {
+    for opened in repositories::open_all(&estate.config, &settings.repositories).await {
         let mut one = Kept {
             name: opened.config.name.clone(),
             place: opened.config.place.clone(),
             trouble: None,
             backups: 0,
+            unreadable: None,
             newest_ended_at: None,
             first_possible_at: None,
             last_commit_at: None,
@@ -89,7 +94,7 @@ async fn planned(estate: &Estate, job: &Job) -> Planned {
             way: Way::of(opened.config),
         };
         if let Err(report) = look(&mut one, opened.repository, name).await {
-            one.trouble = Some(report.primary);
+            one.trouble = Some(words(&report));
         }
         kept.push(one);
     }
@@ -109,15 +114,14 @@ async fn look(
 ) -> Result<(), Report> {
     let repository = repository?;
     let report = |error: pawang_backup::Error| error.report();
-    let Some(cluster) = repositories::cluster(&repository, name, None)
-        .await
-        .map_err(report)?
-    else {
-        return Ok(());
+    let cluster = repositories::cluster(&repository, name, None).await;
+    let Some(cluster) = cluster.map_err(report)? else {
+        return nobody_knows_whose(&repository).await.map_err(report);
     };
     kept.way.cluster = Some(cluster);
     let source = Source::read(&repository, &cluster).await.map_err(report)?;
     kept.backups = source.commits.len();
+    kept.unreadable = source.damaged.first().map(|passed| passed.why.clone());
     kept.newest_ended_at = source.commits.last().map(|commit| commit.ended_at);
     kept.first_possible_at = source.commits.first().map(|commit| commit.ended_at);
     let good = source
@@ -141,13 +145,41 @@ async fn look(
     Ok(())
 }
 
+/// A backup that cannot be read may be of any instance: none is said to have no backup then.
+async fn nobody_knows_whose(
+    repository: &pawang_backup::Repository,
+) -> Result<(), pawang_backup::Error> {
+    for cluster in repository.clusters().await? {
+        let (_, damaged) = repository.readable_backups(&cluster).await?;
+        if let Some((_, error)) = damaged.into_iter().next() {
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
+fn words(report: &Report) -> String {
+    match &report.detail {
+        Some(detail) => format!("{}: {detail}", report.primary),
+        None => report.primary.clone(),
+    }
+}
+
 fn text(planned: &[Planned], now: Timestamp) -> String {
     let mut text = format!("# Recovery plan\n\nWritten {now:.0}.\n");
     for one in planned {
         // Writing to a string cannot fail.
         let _ = write!(text, "\n## {}\n\n", one.instance);
         facts(&mut text, one, now);
-        let ways: Vec<&Way> = one.repositories.iter().map(|kept| &kept.way).collect();
+        let (seen, unseen): (Vec<&Kept>, Vec<&Kept>) = one
+            .repositories
+            .iter()
+            .partition(|kept| kept.trouble.is_none());
+        let ways: Vec<&Way> = seen
+            .into_iter()
+            .chain(unseen)
+            .map(|kept| &kept.way)
+            .collect();
         playbook::write(&mut text, &one.instance, &ways);
     }
     text
@@ -177,10 +209,12 @@ fn facts(text: &mut String, one: &Planned, now: Timestamp) {
     };
     let unknown = || "not measured: pawang drill run".to_owned();
     let newest = match newest(&one.repositories, now) {
-        Ok(age) => format!(
-            "the newest commit that can be restored is {} old",
-            span(age)
-        ),
+        Ok(age) => {
+            let unseen = one.repositories.iter().any(|kept| kept.trouble.is_some());
+            let known = if unseen { " of what was seen" } else { "" };
+            let age = span(age);
+            format!("the newest commit{known} that can be restored is {age} old")
+        }
         Err(why) => why.to_owned(),
     };
     let took = measured.map_or_else(unknown, |value| {
@@ -225,10 +259,15 @@ fn places(text: &mut String, one: &Planned) {
             (Some(trouble), ..) => writeln!(text, "**not seen**: {trouble}"),
             (_, Some(first), Some(newest)) => writeln!(
                 text,
-                "backups: {}, the first of {first:.0}, the newest of {newest:.0}; {}",
+                "backups: {}, the first of {first:.0}, the newest of {newest:.0}; {}{}",
                 kept.backups,
-                proven(kept.drill.as_ref())
+                proven(kept.drill.as_ref()),
+                unreadable(kept.unreadable.as_deref())
             ),
+            _ if kept.unreadable.is_some() => {
+                let why = kept.unreadable.as_deref().unwrap_or_default();
+                writeln!(text, "**no backup that can be read**: {why}")
+            }
             _ => writeln!(
                 text,
                 "**no backup**: pawang backup create -i {}",
@@ -243,6 +282,12 @@ fn places(text: &mut String, one: &Planned) {
             one.instance
         );
     }
+}
+
+fn unreadable(why: Option<&str>) -> String {
+    why.map_or_else(String::new, |why| {
+        format!("; **a backup cannot be read**: {why}")
+    })
 }
 
 fn proven(drill: Option<&Proof>) -> String {
@@ -267,6 +312,7 @@ mod tests {
             place: "/srv/backup".to_owned(),
             trouble: trouble.map(str::to_owned),
             backups: usize::from(ended.is_some()),
+            unreadable: None,
             newest_ended_at: ended.map(at),
             first_possible_at: ended.map(at),
             last_commit_at: commit.map(at),

@@ -5,9 +5,11 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use pawang_backup::retention::{self, Expired};
 use pawang_backup::take::{self, Progress, Wanted};
 use pawang_backup::verify::{self, Depth, Pace, VerifySettings};
+use pawang_backup::wal::reread::{self, Reread, RereadSettings};
 use pawang_config::schedule::Occurrence;
 use pawang_config::{BackupSettings, RepositoryConfig};
 use pawang_core::Kind::{Answer, Target};
@@ -365,17 +367,43 @@ impl Errand {
             };
             bytes += proof.phases.iter().filter_map(|it| it.bytes).sum::<u64>();
             let problems = proof.problems.into_iter();
-            wrong = wrong.or(problems.map(|problem| (backup.clone(), problem)).next());
+            wrong = wrong.or(problems.map(|problem| (backup.to_string(), problem)).next());
         }
-        match wrong {
-            None => Ok(format!(
-                "{} in \"{name}\" are what was stored",
-                ByteSize(bytes)
-            )),
-            Some((backup, problem)) => {
-                let what = format!("{backup} in \"{name}\" is not what was stored");
-                Err(Report::new(Answer, what).with_detail(problem))
-            }
+        self.tell.send_replace(format!("WAL in \"{name}\""));
+        let how = RereadSettings {
+            every: SignedDuration::try_from(settings.verify_every).unwrap_or(SignedDuration::MAX),
+            pace: &pace,
+            tool: format!("pawang {}", env!("CARGO_PKG_VERSION")),
+            clock: self.clock,
+        };
+        let turn = reread::turn(&repository, &cluster, &how).await;
+        told(name, bytes, wrong, turn.map_err(report)?)
+    }
+}
+
+/// Returns the words for what was read again of a repository, or what is wrong with it.
+fn told(
+    name: &str,
+    mut bytes: u64,
+    mut wrong: Option<(String, String)>,
+    wal: Option<Reread>,
+) -> Result<String, Report> {
+    if let Some(read) = wal {
+        bytes += read.bytes;
+        // What was found before is known, and told by the survey.
+        let now = read.ended_at;
+        let segments = read.wrong.into_iter().filter(|(_, wrong)| wrong.at == now);
+        let mut segments = segments.map(|(name, wrong)| (name, wrong.problem));
+        wrong = wrong.or_else(|| segments.next());
+    }
+    match wrong {
+        None => {
+            let bytes = ByteSize(bytes);
+            Ok(format!("{bytes} in \"{name}\" are what was stored"))
+        }
+        Some((object, problem)) => {
+            let what = format!("{object} in \"{name}\" is not what was stored");
+            Err(Report::new(Answer, what).with_detail(problem))
         }
     }
 }
