@@ -285,6 +285,47 @@ async fn as_another_role(case: &Case, words: Vec<String>) -> Screen {
     case.pawang(words).await
 }
 
+/// What a preview shows, and what is refused before anything is recovered.
+async fn looked_at_before(case: &Case) {
+    let preview = case
+        .restore(&[
+            "--table",
+            "dw.fact",
+            "--table",
+            "dw.nope",
+            "--into-schema",
+            "free",
+            "--preview",
+        ])
+        .await;
+    assert_eq!(preview.code, 0, "{preview:?}");
+    for told in [
+        "table      dw.fact is there now",
+        "table      dw.nope is not there now",
+        "schema     free, which is made in database postgres",
+        "scratch    ",
+    ] {
+        assert!(preview.stdout.contains(told), "{told}: {preview:?}");
+    }
+    // Nothing is recovered for a role that could not make the tables.
+    let role = case.world.cluster.url_as("etl", "postgres");
+    case.world
+        .many("postgres", &["CREATE ROLE etl LOGIN IN ROLE pg_monitor"])
+        .await;
+    let plain = case.desk.write("pawang.toml", &instance("test", &role));
+    let screen = case.restore(&["--table", "dw.fact", "--yes"]).await;
+    screen.is_clear_error(
+        3,
+        &[
+            "may not make a schema",
+            "hint: GRANT CREATE ON DATABASE postgres TO etl;",
+        ],
+    );
+    assert!(!screen.stderr.contains("recover"), "{screen:?}");
+    let url = case.world.cluster.url("postgres");
+    std::fs::write(plain, instance("test", &url)).unwrap();
+}
+
 #[tokio::test]
 async fn what_cannot_be_restored_is_refused_before_anything_is_made() {
     let case = Case::new(versions()[0]).await;
@@ -329,43 +370,7 @@ async fn what_cannot_be_restored_is_refused_before_anything_is_made() {
         assert!(screen.stderr.contains(told), "{told}: {screen:?}");
         assert!(case.is_clean(), "{more:?}");
     }
-    let preview = case
-        .restore(&[
-            "--table",
-            "dw.fact",
-            "--table",
-            "dw.nope",
-            "--into-schema",
-            "free",
-            "--preview",
-        ])
-        .await;
-    assert_eq!(preview.code, 0, "{preview:?}");
-    for told in [
-        "table      dw.fact is there now",
-        "table      dw.nope is not there now",
-        "schema     free, which is made in database postgres",
-        "scratch    ",
-    ] {
-        assert!(preview.stdout.contains(told), "{told}: {preview:?}");
-    }
-    // Nothing is recovered for a role that could not make the tables.
-    let role = case.world.cluster.url_as("etl", "postgres");
-    case.world
-        .many("postgres", &["CREATE ROLE etl LOGIN IN ROLE pg_monitor"])
-        .await;
-    let plain = case.desk.write("pawang.toml", &instance("test", &role));
-    let screen = case.restore(&["--table", "dw.fact", "--yes"]).await;
-    screen.is_clear_error(
-        3,
-        &[
-            "may not make a schema",
-            "hint: GRANT CREATE ON DATABASE postgres TO etl;",
-        ],
-    );
-    assert!(!screen.stderr.contains("recover"), "{screen:?}");
-    let url = case.world.cluster.url("postgres");
-    std::fs::write(plain, instance("test", &url)).unwrap();
+    looked_at_before(&case).await;
     assert_eq!(case.world.text(schemas).await, count);
     let plan = case.desk.write(
         "forged.json",
