@@ -26,5 +26,6 @@ pub use governor::{Limits, Sample, Verdict, judge};
 pub use journal::{BEGUN, Intent, Journal, JsonLines, Mirrored};
 pub use rate::build_rate;
 pub use settle::{Settled, settle};
+pub use task::COPY_RIGHT;
 pub use told::{Change, Told, Waited};
 pub use witness::witness;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use pawang_core::{Kind, Report};
 
-use crate::repository::{SealError, trouble};
+use crate::repository::{MARKER, SealError, trouble};
 
 /// Why a backup, a restore or a part of one was not done.
 #[derive(Debug, thiserror::Error)]
@@ -105,15 +105,22 @@ impl Error {
                 .with_hint("two servers may write into the same archive: pawang backup check"),
             Error::Conflict { .. } => Report::from_error(Kind::Refused, self)
                 .with_hint("two servers write into the same archive: pawang wal status"),
-            Error::Storage { source, .. } => {
+            Error::Storage { source, place, .. } => {
                 let report = Report::from_error(Kind::Target, self);
                 match trouble::of(&**source) {
                     Some(trouble) => report.with_detail(trouble.detail).with_hint(trouble.hint),
-                    None => report.with_hint("pawang backup check"),
+                    None if place.contains("://") => report.with_hint(
+                        "mend endpoint, region and place of its [[repository]] in pawang.toml",
+                    ),
+                    None => report.with_hint(format!("ls -ld {place}")),
                 }
             }
+            Error::Format { object, .. } if object == MARKER => {
+                Report::from_error(Kind::Target, self)
+                    .with_hint("a newer Pawang reads it; this one is: pawang --version")
+            }
             Error::Format { .. } => {
-                Report::from_error(Kind::Target, self).with_hint("pawang backup check")
+                Report::from_error(Kind::Target, self).with_hint("pawang backup verify")
             }
             Error::Sealed {
                 identity_file,

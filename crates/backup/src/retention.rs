@@ -277,7 +277,7 @@ fn keep_by_policy(chains: &mut [Chain<'_>], policy: &Policy, now: Timestamp) {
     for (nth, place) in clean_first(&order, &clean).take(count).enumerate() {
         let (nth, well) = (nth + 1, clean[place]);
         let why = match well {
-            true => format!("it is number {nth} of the newest {count} full backups"),
+            true => format!("its chain is number {nth} of the newest {count} full backups"),
             false => format!("too few of {count} full backups are without fault"),
         };
         keep(place, why);

@@ -56,7 +56,7 @@ pub async fn survey(
         .retain(|name, _| !again.rotten.contains_key(&name.to_string()));
     let histories = listing.histories(repository, cluster).await?;
     let wal = Wal::new(&listing, &of_wal, histories, seen.segment_bytes());
-    let mut backups: Vec<BackupSummary> = seen.backups(cluster, &entries, &wal);
+    let mut backups: Vec<BackupSummary> = seen.backups(&wal);
     seen.decide(&mut backups, policy, now);
     let whole = backups.iter().filter(|backup| backup.whole());
     let whole: Vec<&BackupSummary> = whole.collect();
@@ -246,19 +246,10 @@ impl<'a> Seen<'a> {
         newest.map_or(USUAL, |commit| commit.server.segment_bytes)
     }
 
-    fn backups(&self, cluster: &ClusterId, entries: &[Entry], wal: &Wal) -> Vec<BackupSummary> {
-        let mut stored: BTreeMap<&str, u64> = BTreeMap::new();
-        let folder = format!("{}/", cluster.backups());
-        for entry in entries {
-            let path = entry.path.strip_prefix(&folder);
-            if let Some((id, _)) = path.and_then(|path| path.split_once('/')) {
-                *stored.entry(id).or_default() += entry.bytes;
-            }
-        }
+    fn backups(&self, wal: &Wal) -> Vec<BackupSummary> {
         let ids: BTreeSet<&BackupId> = self.commits.iter().map(|commit| &commit.backup).collect();
         let summary = |commit: &&Commit| {
             let mut summary = self.summary(commit, wal);
-            summary.stored_bytes = stored.get(commit.backup.as_str()).copied().unwrap_or(0);
             if let Some(parent) = commit
                 .parent
                 .as_ref()
@@ -354,7 +345,7 @@ impl<'a> Seen<'a> {
             start: commit.start.lsn,
             stop: commit.stop.lsn,
             data_bytes: commit.server.data_bytes,
-            stored_bytes: 0,
+            stored_bytes: commit.stored_bytes(),
             pages_checked: commit.pages.checked,
             pages_wrong: commit.pages.wrong,
             rotten: rotten(&owned).map(|problems| problems.join("; ")),

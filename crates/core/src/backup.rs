@@ -327,9 +327,15 @@ impl Survey {
         self.drills().max_by_key(|(_, proof)| proof.at)
     }
 
-    /// Returns the newest restore that succeeded, with its backup.
+    /// Returns the newest restore that succeeded, with its backup; what was found wrong of it later takes its proof back.
     pub fn last_proof(&self) -> Option<(&BackupSummary, &ProofSummary)> {
-        let passed = self.drills().filter(|(_, proof)| proof.passed);
+        let stands = |backup: &BackupSummary, proof: &ProofSummary| {
+            let mut later = backup.proofs.iter().filter(|other| other.at >= proof.at);
+            proof.passed && later.all(|other| other.passed)
+        };
+        let passed = self
+            .drills()
+            .filter(|(backup, proof)| stands(backup, proof));
         passed.max_by_key(|(_, proof)| proof.at)
     }
 
@@ -552,6 +558,7 @@ pub(crate) mod tests {
         survey.backups[0].proofs.push(drill("19T13:00", false));
         facts.survey = Ok(survey.clone());
         assert_eq!(level(&facts), Level::Critical, "the last one failed");
+        assert!(survey.last_proof().is_none(), "it took the proof back");
         survey.backups[0].proofs.pop();
         let mut rotten = backup("B", "09T02:00", 50, 60);
         rotten.rotten = Some("another hash".to_owned());

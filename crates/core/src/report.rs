@@ -44,12 +44,15 @@ impl Report {
         }
     }
 
-    /// Returns a report of `error`, with the chain of its causes as detail.
+    /// Returns a report of `error`, with the chain of its causes as detail; what a cause says again of its own cause is said once.
     pub fn from_error(kind: Kind, error: &dyn std::error::Error) -> Report {
-        let mut causes = Vec::new();
+        let mut causes: Vec<String> = Vec::new();
         let mut next = error.source();
         while let Some(cause) = next {
-            causes.push(cause.to_string());
+            let words = cause.to_string();
+            if !causes.iter().any(|said| said.contains(&words)) {
+                causes.push(words);
+            }
             next = cause.source();
         }
         let detail = (!causes.is_empty()).then(|| causes.join(": "));
@@ -59,6 +62,14 @@ impl Report {
             hint: None,
             kind,
         }
+    }
+
+    /// Returns all of it in one line, for a log.
+    pub fn line(&self) -> String {
+        let whole = self.to_string();
+        let lines = whole.lines().map(str::trim).filter(|line| !line.is_empty());
+        let line = lines.collect::<Vec<_>>().join("; ");
+        line.strip_prefix("error: ").unwrap_or(&line).to_owned()
     }
 
     /// Adds the facts around the failure.
@@ -86,5 +97,50 @@ impl fmt::Display for Report {
             write!(f, "\nhint: {hint}")?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug)]
+    struct Said(&'static str, Option<Box<Said>>);
+
+    impl fmt::Display for Said {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(self.0)
+        }
+    }
+
+    impl std::error::Error for Said {
+        fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+            let cause = self.1.as_deref();
+            cause.map(|cause| cause as &(dyn std::error::Error + 'static))
+        }
+    }
+
+    #[test]
+    fn what_is_said_twice_is_told_once_and_a_log_has_it_in_one_line() {
+        let chain = [
+            "could not list",
+            "store: no way: refused",
+            "no way: refused",
+            "refused",
+            "errno 111",
+        ];
+        let error = chain
+            .into_iter()
+            .rev()
+            .fold(None, |cause, words| Some(Box::new(Said(words, cause))));
+        let report = Report::from_error(Kind::Target, &*error.unwrap()).with_hint("a\n\n  b");
+        assert_eq!(
+            report.detail.as_deref(),
+            Some("store: no way: refused: errno 111")
+        );
+        assert_eq!(
+            report.line(),
+            "could not list; detail: store: no way: refused: errno 111; hint: a; b"
+        );
     }
 }

@@ -1,6 +1,8 @@
 //! What Pawang says of the backups of an instance, per repository.
 
-use pawang_core::backup::REPOSITORY_PREFIX;
+use std::collections::BTreeSet;
+
+use pawang_core::backup::{BACKUP_PREFIX, DRILL_PREFIX, REPOSITORY_PREFIX};
 use pawang_core::{Timestamp, Value};
 use pawang_store::live::Present;
 
@@ -107,9 +109,15 @@ pub(crate) const BACKUPS: [Metric; 16] = [
     ),
 ];
 
-/// Says whether a collector's name is that of facts about a repository: they are shown by [`of_backups`] alone.
-pub(crate) fn is_repository(collector: &str) -> bool {
-    collector.starts_with(REPOSITORY_PREFIX)
+/// Says whether a collector's name is that of facts about one of our repositories, all of which `names` has, or about drills:
+/// they have names of people, and are shown by [`of_backups`] alone.
+pub(crate) fn is_of_repository(collector: &str, names: &BTreeSet<&str>) -> bool {
+    let list = collector.strip_prefix(BACKUP_PREFIX);
+    let listed = list.is_some_and(|name| {
+        let about = format!("{REPOSITORY_PREFIX}{name}");
+        names.contains(about.as_str())
+    });
+    listed || collector.starts_with(REPOSITORY_PREFIX) || collector.starts_with(DRILL_PREFIX)
 }
 
 /// Returns what is known of the backups of an instance; nothing where no repository holds any.

@@ -191,10 +191,12 @@ fn once_each(presents: &[Arc<Present>]) -> Vec<&Present> {
 /// Returns the names of all collectors that were asked anywhere.
 pub(crate) fn collectors<'a>(presents: &[&'a Present]) -> BTreeSet<&'a str> {
     let sightings = presents.iter().flat_map(|present| &present.facts.sightings);
-    sightings
+    let all: BTreeSet<&str> = sightings
         .map(|sighting| sighting.collector.as_str())
-        .filter(|collector| !backup::is_repository(collector))
-        .collect()
+        .collect();
+    let shown = all.iter().copied();
+    let shown = shown.filter(|collector| !backup::is_of_repository(collector, &all));
+    shown.collect()
 }
 
 struct Writer<'w, W> {

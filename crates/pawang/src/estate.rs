@@ -110,6 +110,20 @@ impl Estate {
             .collect()
     }
 
+    /// Returns the only instance that `what` may be of; `None` when there is none at all.
+    ///
+    /// # Errors
+    /// There are several, or none of that name.
+    pub(crate) fn only(&self, instances: &[String], what: &str) -> Result<Option<Job>, Report> {
+        let mut jobs = self.jobs(instances, None)?;
+        if jobs.len() < 2 {
+            return Ok(jobs.pop());
+        }
+        let names: Vec<&str> = jobs.iter().map(|job| job.instance.name.as_str()).collect();
+        let report = Report::new(Kind::Usage, format!("{what} is of one instance"));
+        Err(report.with_hint(format!("add -i with one of {}", names.join(", "))))
+    }
+
     /// Refuses names, with `*`, that mean no instance of the file.
     ///
     /// # Errors

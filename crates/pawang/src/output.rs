@@ -88,6 +88,12 @@ pub(crate) fn data(text: &str) -> Result<(), Report> {
     }
 }
 
+/// Returns how many of something there are, in words: `1 part`, `2 parts`.
+pub(crate) fn counted(count: u64, noun: &str) -> String {
+    let end = if count == 1 { "" } else { "s" };
+    format!("{count} {noun}{end}")
+}
+
 /// Writes talk to stderr; control characters of servers and arguments do not reach the terminal.
 pub(crate) fn talk(text: &str) {
     let lines: Vec<String> = text.split('\n').map(pawang_report::one_line).collect();

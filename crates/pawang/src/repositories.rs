@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use jiff::SignedDuration;
 use pawang_backup::repository::{Keys, Mode, Rate, RepositorySettings};
-use pawang_backup::retention::Policy;
+use pawang_backup::retention::{Fate, Outcome, Policy};
 use pawang_backup::rolling::{self, Share};
 use pawang_backup::survey::{Memory, blind, survey};
 use pawang_backup::take::{self, LANES, Progress, TakeRequest, Wanted};
@@ -16,7 +16,7 @@ use pawang_core::backup::{BackupFacts, BackupPromise, RepositoryFacts, Survey};
 use pawang_core::{ByteSize, Facts, Kind, Report, Secret, Server, Timestamp};
 
 use crate::estate::{Estate, Job};
-use crate::taking;
+use crate::{output, taking};
 
 /// A repository of the configuration, opened or not.
 pub(crate) struct Opened<'a> {
@@ -360,4 +360,21 @@ pub(crate) fn full(facts: &RepositoryFacts) -> Option<Report> {
     let space = survey.space_bytes?;
     let used = survey.all_bytes.unwrap_or(survey.used_bytes);
     take::full(&facts.name, ByteSize(used), ByteSize(space))
+}
+
+/// Returns in words what was done, or would be.
+pub(crate) fn expired_words(outcome: &Outcome) -> String {
+    let decisions = outcome.plan.decisions.iter();
+    let marked = decisions.filter(|decision| decision.fate == Fate::Tomb);
+    let (expired, verb) = match &outcome.would_delete {
+        Some(would) => (would, "would be "),
+        None => (&outcome.deleted, ""),
+    };
+    format!(
+        "{} {verb}marked until the grace is over, {} and {} of WAL {verb}deleted, {} {verb}freed",
+        output::counted(marked.count() as u64, "backup"),
+        output::counted(expired.backups.len() as u64, "backup"),
+        output::counted(expired.wal_objects, "object"),
+        ByteSize(expired.bytes)
+    )
 }

@@ -248,7 +248,17 @@ pub enum Error {
         /// The server's words.
         message: String,
     },
-    /// All WAL senders are taken, or the server has none, as with `wal_level = minimal`.
+    /// The server has no WAL senders at all, as with `wal_level = minimal`.
+    #[error(
+        "\"{address}\" has no WAL senders: its max_wal_senders is 0, as wal_level = minimal wants it"
+    )]
+    WalSendersOff {
+        /// `host:port`.
+        address: String,
+        /// The server's words.
+        message: String,
+    },
+    /// All WAL senders are taken.
     #[error("\"{address}\" has no free WAL sender")]
     NoWalSender {
         /// `host:port`.
@@ -478,6 +488,7 @@ impl Error {
                 | Error::Lost { .. }
                 | Error::NoReplication { .. }
                 | Error::NoWalSender { .. }
+                | Error::WalSendersOff { .. }
                 | Error::ShutDown { .. }
                 | Error::Http { .. }
         )
@@ -525,6 +536,7 @@ impl Error {
             | Error::Sql { message, .. }
             | Error::NoReplication { message, .. }
             | Error::NoWalSender { message, .. }
+            | Error::WalSendersOff { message, .. }
             | Error::NoFreeSlot { message }
             | Error::SlotActive { message, .. }
             | Error::SlotUnusable { message, .. }
@@ -583,7 +595,11 @@ impl Error {
                 )
             }
             Error::NoWalSender { .. } => {
-                "who has them: SELECT * FROM pg_stat_replication; then ALTER SYSTEM SET max_wal_senders = 20 with wal_level = replica, and restart the server"
+                "who has them: SELECT * FROM pg_stat_replication; then ALTER SYSTEM SET max_wal_senders = 20, and restart the server"
+                    .to_owned()
+            }
+            Error::WalSendersOff { .. } => {
+                "ALTER SYSTEM SET wal_level = 'replica'; ALTER SYSTEM SET max_wal_senders = 10; then restart the server"
                     .to_owned()
             }
             Error::NoFreeSlot { .. } => {

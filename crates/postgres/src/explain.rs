@@ -123,6 +123,10 @@ pub(crate) fn refused(refusal: Refusal, peer: &Peer<'_>) -> Error {
     match sqlstate.as_str() {
         "42501" if peer.replication => Error::NoReplication { user, message },
         // WAL senders have slots of their own, apart from max_connections.
+        // The server says how many there may be at most, in any language: with none, waiting for one is of no use.
+        "53300" if peer.replication && last_number(&message) == Some(0) => {
+            Error::WalSendersOff { address, message }
+        }
         "53300" if peer.replication => Error::NoWalSender { address, message },
         // PgBouncer refuses log-ins with 08P01.
         "28P01" | "28000" | "08P01" => Error::Refused {
@@ -140,6 +144,11 @@ pub(crate) fn refused(refusal: Refusal, peer: &Peer<'_>) -> Error {
         "57P01" | "57P02" | "57P03" => Error::StartingUp { address, message },
         _ => statement_refused(Refusal { sqlstate, message }, peer.user, &address, None),
     }
+}
+
+fn last_number(text: &str) -> Option<u32> {
+    let mut words = text.rsplit(|letter: char| !letter.is_ascii_digit());
+    words.find(|word| !word.is_empty())?.parse().ok()
 }
 
 /// Explains why the server refused a replication command.

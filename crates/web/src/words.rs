@@ -58,26 +58,30 @@ pub(crate) fn word(level: Level) -> &'static str {
     }
 }
 
-/// Shows a level by glyph and colour, and by its word for readers without eyes.
-pub(crate) fn glyph(level: Level) -> Markup {
-    let sign = match level {
+fn sign(level: Level) -> &'static str {
+    match level {
         Level::Critical => "!!",
         Level::Warning => "!",
         Level::Unknown => "?",
         Level::Info => "i",
         Level::Ok => "✓",
-    };
+    }
+}
+
+/// Shows a level by glyph and colour, and by its word for readers without eyes.
+pub(crate) fn glyph(level: Level) -> Markup {
     html! {
         span .glyph.(level.as_str()) title=(word(level)) {
-            span aria-hidden="true" { (sign) }
+            span aria-hidden="true" { (sign(level)) }
             span .unseen { (word(level)) " " }
         }
     }
 }
 
-/// Shows a level by glyph, word and colour.
+/// Shows a level by glyph, word and colour; the word is read once.
 pub(crate) fn badge(level: Level) -> Markup {
-    html! { span .badge.(level.as_str()) { (glyph(level)) span aria-hidden="true" { (word(level)) } } }
+    let kind = level.as_str();
+    html! { span .badge.(kind) { span .glyph.(kind) aria-hidden="true" { (sign(level)) } span { (word(level)) } } }
 }
 
 /// Shows what was not seen: the reason, and what would make it seen; never ok, never 0.
@@ -151,6 +155,12 @@ pub(crate) fn address(query: &[(String, String)], changes: &[(&str, Option<&str>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_badge_says_its_word_once() {
+        let badge = badge(Level::Warning).into_string();
+        assert_eq!(badge.matches("today").count(), 1, "{badge}");
+    }
 
     #[test]
     fn times_say_the_day_when_it_is_not_today() {

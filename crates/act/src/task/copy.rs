@@ -4,7 +4,7 @@ use pawang_core::plan::{
     ColumnDefault, ColumnShape, MergeShape, Relation, SequenceShape, TableShape, Task,
 };
 
-use super::{Facts, Probe, Proof, Recipe, ownership, relation_facts, table_numbers};
+use super::{Facts, Probe, Proof, Recipe, relation_facts, table_numbers};
 use crate::quote;
 
 const BEGIN: &str = "BEGIN";
@@ -41,7 +41,7 @@ WHERE n.nspname = {} AND c.relkind IN ('r', 'p') AND c.relname IN ({})",
                     quote::text(schema),
                     names.join(", ")
                 )),
-                privilege: Some(CREATION.to_owned()),
+                privilege: Some(COPY_RIGHT.to_owned()),
             }
         }
         Task::MergeRows { table, merge } => Probe {
@@ -49,7 +49,7 @@ WHERE n.nspname = {} AND c.relkind IN ('r', 'p') AND c.relname IN ({})",
             numbers: Some(table_numbers(table.oid)),
             // Triggers of the table may have changed what was written.
             proof: Proof::Success,
-            privilege: Some(ownership(table.oid, "", None)),
+            privilege: Some(rights(table, merge)),
         },
         _ => unreachable!("only copies come here"),
     }
@@ -65,14 +65,82 @@ pub(crate) fn feeds(task: &Task, sql: &str) -> Option<String> {
     Some(format!("COPY {there} ({}) TO STDOUT", copied(table)))
 }
 
-/// The role needs to make schemas in the database.
-const CREATION: &str = "SELECT pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE')::pg_catalog.text AS may,
+/// A query of whether the role may make schemas in the database (`may`), and what grants that (`grant`).
+pub const COPY_RIGHT: &str = "SELECT pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE')::pg_catalog.text AS may,
     pg_catalog.format('GRANT CREATE ON DATABASE %I TO %I;', pg_catalog.current_database(), current_user) AS grant";
 
 /// The identity of the copy that the rows come from.
 fn copy_fact(table: &Relation, merge: &MergeShape) -> String {
-    let copy = quote::text(&quote::qualified(&merge.schema, &table.name));
-    format!(",\n    pg_catalog.to_regclass({copy})::pg_catalog.oid::pg_catalog.text AS copy")
+    let copy = copy_oid(table, merge);
+    format!(",\n    ({copy})::pg_catalog.text AS copy")
+}
+
+/// Returns a query of the copy's object id. `to_regclass` is an error where the role may not look into the schema.
+fn copy_oid(table: &Relation, merge: &MergeShape) -> String {
+    format!(
+        "SELECT k.oid FROM pg_catalog.pg_class AS k
+    JOIN pg_catalog.pg_namespace AS s ON s.oid = k.relnamespace
+    WHERE s.nspname = {} AND k.relname = {}",
+        quote::text(&merge.schema),
+        quote::text(&table.name)
+    )
+}
+
+/// Returns a query of which rights the statements of a merge need that the role lacks, as what grants them.
+fn rights(table: &Relation, merge: &MergeShape) -> String {
+    let keeps = merge.update || merge.delete;
+    // INSERT alone does not allow the lock.
+    let changes = [
+        ("SELECT", true),
+        ("INSERT", merge.insert),
+        ("UPDATE", merge.update || !merge.delete),
+        ("DELETE", merge.delete),
+    ];
+    let changes = changes.into_iter().filter(|(_, needed)| *needed);
+    let changes: Vec<&str> = changes.map(|(right, _)| right).collect();
+    let inside: &[&str] = if keeps {
+        &["USAGE", "CREATE"]
+    } else {
+        &["USAGE"]
+    };
+    let copy = quote::qualified(&merge.schema, &table.name);
+    let all = |function: &str, object: &str, rights: &[&str]| {
+        let each = rights.iter().map(|right| {
+            format!("pg_catalog.has_{function}_privilege(current_user, {object}, '{right}')")
+        });
+        each.collect::<Vec<_>>().join(" AND ")
+    };
+    let needed = [
+        (
+            "schema",
+            "c.relnamespace",
+            &["USAGE"][..],
+            format!("SCHEMA {}", quote::name(&table.schema)),
+        ),
+        ("table", "c.oid", &changes, quote::relation(table)),
+        (
+            "schema",
+            "k.relnamespace",
+            inside,
+            format!("SCHEMA {}", quote::name(&merge.schema)),
+        ),
+        ("table", "k.oid", &["SELECT"], copy),
+    ];
+    let needed = needed.map(|(function, object, rights, on)| {
+        let grant = quote::text(&format!("GRANT {} ON {on} TO ", rights.join(", ")));
+        format!("({}, {grant})", all(function, object, rights))
+    });
+    format!(
+        "SELECT (n.lacking IS NULL)::pg_catalog.text AS may, n.lacking AS grant
+FROM (SELECT pg_catalog.string_agg(g.grant_sql || pg_catalog.format('%I;', current_user), ' ') AS lacking
+    FROM pg_catalog.pg_class AS c
+    CROSS JOIN pg_catalog.pg_class AS k
+    CROSS JOIN LATERAL (VALUES {}) AS g (may, grant_sql)
+    WHERE c.oid = {} AND k.oid = ({}) AND NOT g.may) AS n",
+        needed.join(", "),
+        table.oid,
+        copy_oid(table, merge)
+    )
 }
 
 fn statements(schema: &str, tables: &[TableShape]) -> Vec<String> {

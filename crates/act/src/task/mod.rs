@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 
 use pawang_core::plan::{Relation, RewriteMethod, Task};
 
+pub use copy::COPY_RIGHT;
 pub(crate) use copy::{CHANGED, feeds};
 pub(crate) use file::{delete, describe};
 pub(crate) use index::{SIBLINGS, leftovers};
@@ -302,7 +303,11 @@ WHERE c.oid = {oid}"
 /// Returns a query that says whether the role may do what an owner may, or has another right, an expression over `c`.
 fn ownership(oid: u32, or: &str, grant: Option<String>) -> String {
     let grant = grant.unwrap_or_else(|| {
-        "pg_catalog.format('GRANT %I TO %I;', pg_catalog.pg_get_userbyid(c.relowner), current_user)"
+        // Who is granted a superuser is one.
+        "CASE WHEN (SELECT o.rolsuper FROM pg_catalog.pg_roles AS o WHERE o.oid = c.relowner)
+    THEN pg_catalog.format('let role %I do it, which owns it, or make a role that is no superuser its owner',
+        pg_catalog.pg_get_userbyid(c.relowner))
+    ELSE pg_catalog.format('GRANT %I TO %I;', pg_catalog.pg_get_userbyid(c.relowner), current_user) END"
             .to_owned()
     });
     format!(

@@ -119,7 +119,7 @@ fn usual_server(major: u32) -> Result<PathBuf, Report> {
                 format!("no server of PostgreSQL {major} is on this machine"),
             )
             .with_detail(format!("looked in {}", looked.join(" and ")))
-            .with_hint("name the folder of its programs with --bindir")
+            .with_hint("name the folder of its programs with --bindir, or as programs of [backup.scratch] in pawang.toml")
         })
 }
 

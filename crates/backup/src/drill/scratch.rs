@@ -98,6 +98,25 @@ pub struct Scratch {
     server: Option<u32>,
 }
 
+impl ScratchSettings {
+    /// Returns how a plan is restored into the folder: as a server of its own, which opens at the target.
+    pub fn options(&self, plan: &RestorePlan, restore_command: &str, word: &str) -> Options {
+        let oids = plan.tablespaces.iter().map(|tablespace| tablespace.oid);
+        Options {
+            into: data(&self.folder),
+            replace: false,
+            delta: false,
+            tablespaces: oids
+                .map(|oid| (oid, tablespace(&self.folder, oid)))
+                .collect(),
+            action: Action::Promote,
+            restore_command: restore_command.to_owned(),
+            workers: WORKERS,
+            word: word.to_owned(),
+        }
+    }
+}
+
 impl Scratch {
     /// Makes the folder, with a supervisor that removes it; the data come later.
     ///
@@ -175,22 +194,12 @@ impl Scratch {
 
     /// Returns the folder of a tablespace.
     pub fn tablespace(&self, oid: u32) -> PathBuf {
-        self.settings.folder.join(format!("tablespace-{oid}"))
+        tablespace(&self.settings.folder, oid)
     }
 
     /// Returns how a plan is restored into the folder: as a server of its own, which opens at the target.
     pub fn options(&self, plan: &RestorePlan, restore_command: &str, word: &str) -> Options {
-        let oids = plan.tablespaces.iter().map(|tablespace| tablespace.oid);
-        Options {
-            into: self.data(),
-            replace: false,
-            delta: false,
-            tablespaces: oids.map(|oid| (oid, self.tablespace(oid))).collect(),
-            action: Action::Promote,
-            restore_command: restore_command.to_owned(),
-            workers: WORKERS,
-            word: word.to_owned(),
-        }
+        self.settings.options(plan, restore_command, word)
     }
 
     /// Returns how sessions reach a database.
@@ -350,6 +359,10 @@ impl Scratch {
         };
         Error::Refused(Box::new(report))
     }
+}
+
+fn tablespace(folder: &Path, oid: u32) -> PathBuf {
+    folder.join(format!("tablespace-{oid}"))
 }
 
 /// Returns the data directory of a scratch server in a folder.

@@ -108,3 +108,16 @@ impl Client {
         Err(Error::Refused(Box::new(report.with_detail(words))))
     }
 }
+
+/// Returns the same refusal of a program with what to do about it.
+pub(super) fn hinted(error: Error, hint: String) -> Error {
+    match error {
+        Error::Refused(report) => Error::Refused(Box::new(report.with_hint(hint))),
+        other => other,
+    }
+}
+
+/// Returns a role as a statement has it.
+pub(super) fn quoted(role: &str) -> String {
+    format!("\"{}\"", role.replace('"', "\"\""))
+}

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use pawang_core::{Kind, Report};
 use pawang_postgres::{Session, Target};
 
-use super::client::Client;
+use super::client::{Client, hinted, quoted};
 use super::{COMMIT, Dump, Dumped, GLOBALS, LEASE, object};
 use crate::Error;
 use crate::repository::{
@@ -102,7 +102,11 @@ impl Work<'_> {
             database.name = format!("{number:05}.dump.zst");
             // Not compressed by itself: the whole stream is, which costs less and takes less room.
             let words = ["--format=custom", "--compress=0", "--no-password"].map(str::to_owned);
-            dumped.push(self.one("pg_dump", &words, database).await?);
+            let one = self.one("pg_dump", &words, database).await;
+            dumped.push(match one {
+                Err(error @ Error::Refused(_)) => return Err(self.lacking(error).await),
+                one => one?,
+            });
         }
         let (request, server) = (self.request, &self.session.server);
         let mut globals = None;
@@ -130,6 +134,20 @@ impl Work<'_> {
         let path = object(&request.cluster, &request.dump, COMMIT);
         self.repository.create_json(&path, &dump).await?;
         Ok(dump)
+    }
+
+    /// Says what the role needs to read everything, when that is what it has not.
+    async fn lacking(&self, error: Error) -> Error {
+        const MAY: &str = "SELECT pg_catalog.pg_has_role(current_user, 'pg_read_all_data', 'USAGE')::pg_catalog.text";
+        let Ok(rows) = self.session.read(MAY).await else {
+            return error;
+        };
+        let may = rows.rows.first().and_then(|row| row.first()?.as_text());
+        if may != Some("false") {
+            return error;
+        }
+        let role = quoted(&self.session.server.user);
+        hinted(error, format!("GRANT pg_read_all_data TO {role};"))
     }
 
     /// Runs one program and stores what it says; the lease is renewed meanwhile.
@@ -188,7 +206,7 @@ pub(super) async fn hold(
         Held::Other(other) => {
             let what = format!("somebody {} now", other.doing);
             let report = Report::new(Kind::Refused, what)
-                .with_detail(format!("process {} since {}", other.pid, other.taken_at))
+                .with_detail(format!("process {} since {:.0}", other.pid, other.taken_at))
                 .with_hint("pawang dump list");
             Err(Error::Refused(Box::new(report)))
         }

@@ -17,7 +17,7 @@ use crate::{Error, repository};
 pub use client::{Client, client};
 pub use create::{DumpRequest, create};
 pub use expire::{DumpFate, expire};
-pub use read::{RestoreRequest, restore, verify};
+pub use read::{RestoreRequest, has_to_be_made, restore, verify};
 
 /// The object with roles and tablespaces.
 const GLOBALS: &str = "globals.sql.zst";

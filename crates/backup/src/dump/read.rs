@@ -7,7 +7,7 @@ use std::process::Stdio;
 use pawang_core::{Kind, Report};
 use pawang_postgres::{Session, Target};
 
-use super::client::Client;
+use super::client::{Client, hinted, quoted};
 use super::{Dump, Dumped, object};
 use crate::Error;
 use crate::repository::{ClusterId, Repository};
@@ -81,6 +81,34 @@ pub async fn verify(
     Ok(problems)
 }
 
+/// Looks at the database that a dump is restored into, and says whether it has to be made.
+///
+/// # Errors
+/// It has something in it, or the role may not make one.
+pub async fn has_to_be_made(request: &RestoreRequest) -> Result<bool, Error> {
+    let session = Session::connect(&request.target, PURPOSE).await?;
+    let into = request.target.with_database(&request.into);
+    if !is_new(&session, &into).await? {
+        return Ok(false);
+    }
+    const MAY: &str = "SELECT pg_catalog.count(*) FROM pg_catalog.pg_roles AS r
+WHERE r.rolname = current_user AND (r.rolsuper OR r.rolcreatedb)";
+    if count(&session, MAY).await? > 0 {
+        return Ok(true);
+    }
+    let role = &session.server.user;
+    let report = Report::new(
+        Kind::Target,
+        format!("role \"{role}\" may not make a database"),
+    )
+    .with_detail(format!(
+        "\"{}\" has to be made; one that is there and empty is used",
+        request.into
+    ))
+    .with_hint(format!("ALTER ROLE {} CREATEDB;", quoted(role)));
+    Err(Error::Refused(Box::new(report)))
+}
+
 /// Restores a database of a dump into one that is new or empty.
 ///
 /// # Errors
@@ -116,7 +144,7 @@ pub async fn restore(
     let session = Session::connect(&request.target, PURPOSE).await?;
     let into = request.target.with_database(&request.into);
     let reach = into.variables(session.address(), "pawang:dump");
-    if is_new(&session, &into).await? {
+    if has_to_be_made(request).await? {
         make(request, dumped, &session).await?;
     }
     let mut words = vec![
@@ -135,6 +163,13 @@ pub async fn restore(
         Some(mut child) => client.end(RESTORE, &mut child).await,
         None => Ok(()),
     };
+    let ended = ended.map_err(|error| match request.no_owner {
+        true => error,
+        false => hinted(
+            error,
+            "where it asks for roles or rights that are not there: --no-owner leaves owners and privileges out".to_owned(),
+        ),
+    });
     // A program that got half of a dump says so; why it got no more is what has to be mended.
     let bytes = copied.map_err(unread)?;
     ended.map(|()| bytes)

@@ -84,6 +84,18 @@ impl Commit {
         format!("{}{suffix}", self.cluster.part(&self.backup, name))
     }
 
+    /// Returns the bytes of all objects that it names.
+    pub fn stored_bytes(&self) -> u64 {
+        let parts: u64 = self.parts.iter().map(|part| part.bytes).sum();
+        let lists = [Some(&self.manifest), self.relation_files.as_ref()];
+        parts
+            + lists
+                .into_iter()
+                .flatten()
+                .map(|object| object.bytes)
+                .sum::<u64>()
+    }
+
     /// Says whether only the holders of a key can read it.
     pub fn sealed(&self) -> bool {
         !self.recipients.is_empty()

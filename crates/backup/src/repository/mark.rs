@@ -69,12 +69,14 @@ impl Repository {
         }
     }
 
-    /// Takes a hold away; that there is none is no mistake.
+    /// Takes a hold away, and says whether there was one.
     ///
     /// # Errors
     /// The store refused.
-    pub async fn unhold(&self, cluster: &ClusterId, id: &BackupId) -> Result<(), Error> {
-        self.delete(&cluster.hold(id)).await
+    pub async fn unhold(&self, cluster: &ClusterId, id: &BackupId) -> Result<bool, Error> {
+        let hold = cluster.hold(id);
+        let was_held = self.read(&hold).await?.is_some();
+        self.delete(&hold).await.map(|()| was_held)
     }
 
     /// Returns the holds of a cluster, also those whose time is over.

@@ -325,6 +325,25 @@ impl Repository {
         }
     }
 
+    /// Removes a folder of a directory that has no object; one that has some stays, and a bucket has no folders.
+    ///
+    /// # Errors
+    /// The operating system refuses.
+    pub(crate) async fn remove_empty(&self, folder: &str) -> Result<(), Error> {
+        let Some(root) = &self.folder else {
+            return Ok(());
+        };
+        use std::io::ErrorKind::{DirectoryNotEmpty, NotFound};
+        let path = root.join(folder);
+        let removed = tokio::task::spawn_blocking(move || std::fs::remove_dir(path));
+        match removed.await.map_err(std::io::Error::other).flatten() {
+            Err(error) if !matches!(error.kind(), NotFound | DirectoryNotEmpty) => {
+                Err(self.problem("delete", folder, error.into()))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Takes away what writers left below a folder and no listing shows: of a directory files that nobody wrote to since, and
     /// folders without content; of a bucket uploads that began before and are not in use. Returns how many there were.
     ///

@@ -10,19 +10,23 @@ pub(crate) struct Trouble {
     pub(crate) hint: &'static str,
 }
 
-const CHECK: &str = "pawang backup check";
+const KEY: &str = "mend access_key and secret_key_file of its [[repository]] in pawang.toml";
+const ROOM: &str = "pawang backup expire --dry-run";
 
 /// The codes of S3's protocol, which reach us only inside the text of the answer.
 const CODES: [(&str, Trouble); 9] = [
     (
         "InvalidAccessKeyId",
-        trouble("the store does not know the access key"),
+        trouble("the store does not know the access key", KEY),
     ),
     (
         "SignatureDoesNotMatch",
-        trouble("the secret key does not belong to the access key"),
+        trouble("the secret key does not belong to the access key", KEY),
     ),
-    ("ExpiredToken", trouble("the temporary key has expired")),
+    (
+        "ExpiredToken",
+        trouble("the temporary key has expired", KEY),
+    ),
     (
         "RequestTimeTooSkewed",
         Trouble {
@@ -30,30 +34,42 @@ const CODES: [(&str, Trouble); 9] = [
             hint: "timedatectl status",
         },
     ),
-    ("NoSuchBucket", trouble("the bucket does not exist")),
+    (
+        "NoSuchBucket",
+        trouble(
+            "the bucket does not exist",
+            "make it, or mend place of its [[repository]] in pawang.toml",
+        ),
+    ),
     (
         "PermanentRedirect",
-        trouble("the bucket is in another region than the settings say"),
+        trouble(
+            "the bucket is in another region than the settings say",
+            "mend region of its [[repository]] in pawang.toml",
+        ),
     ),
     (
         "AccessDenied",
-        trouble("the store does not allow it to this key"),
+        trouble(
+            "the store does not allow it to this key",
+            "allow the key to list, read, write and delete in the bucket",
+        ),
     ),
     (
         "SlowDown",
-        trouble("the store asks to slow down, and did so for as long as it was tried again"),
+        trouble(
+            "the store asks to slow down, and did so for as long as it was tried again",
+            "set bandwidth in its [[repository]] of pawang.toml",
+        ),
     ),
     (
         "QuotaExceeded",
-        trouble("the store has no more room for this key"),
+        trouble("the store has no more room for this key", ROOM),
     ),
 ];
 
-const fn trouble(detail: &'static str) -> Trouble {
-    Trouble {
-        detail,
-        hint: CHECK,
-    }
+const fn trouble(detail: &'static str, hint: &'static str) -> Trouble {
+    Trouble { detail, hint }
 }
 
 /// Returns what an error of a store means, where it is one that is known.
@@ -84,6 +100,7 @@ pub(crate) fn of(error: &(dyn StdError + 'static)) -> Option<Trouble> {
     }
     denied.then_some(trouble(
         "the store does not allow it: the key is wrong, or lacks the permission",
+        KEY,
     ))
 }
 
@@ -101,13 +118,15 @@ pub(crate) fn file_error(error: &(dyn StdError + 'static)) -> Option<ErrorKind> 
 
 fn of_file(kind: ErrorKind) -> Option<Trouble> {
     match kind {
-        ErrorKind::StorageFull => Some(trouble("no space is left on the repository's disk")),
-        ErrorKind::QuotaExceeded => Some(trouble("the repository's disk quota is used up")),
-        ErrorKind::ReadOnlyFilesystem => {
-            Some(trouble("the repository's file system is mounted read-only"))
-        }
+        ErrorKind::StorageFull => Some(trouble("no space is left on the repository's disk", ROOM)),
+        ErrorKind::QuotaExceeded => Some(trouble("the repository's disk quota is used up", ROOM)),
+        ErrorKind::ReadOnlyFilesystem => Some(trouble(
+            "the repository's file system is mounted read-only",
+            "mount it for writing",
+        )),
         ErrorKind::PermissionDenied => Some(trouble(
             "the operating system denies it: Pawang runs as another user than the one who owns the repository",
+            "run Pawang as the owner of the repository's folder",
         )),
         _ => None,
     }
@@ -125,10 +144,13 @@ mod tests {
         };
         let skewed = of(&answer("RequestTimeTooSkewed")).unwrap();
         assert_eq!(skewed.hint, "timedatectl status");
-        assert_eq!(
-            of(&answer("NoSuchBucket")).unwrap().detail,
-            "the bucket does not exist"
-        );
+        let no_bucket = of(&answer("NoSuchBucket")).unwrap();
+        assert_eq!(no_bucket.detail, "the bucket does not exist");
+        assert!(no_bucket.hint.starts_with("make it, or mend place"));
+        // Whoever is told so may be in that very command.
+        for (code, trouble) in CODES {
+            assert!(!trouble.hint.contains("backup check"), "{code}");
+        }
         assert_eq!(of(&answer("SomethingElse")), None);
         let full = object_store::Error::Generic {
             store: "LocalFileSystem",

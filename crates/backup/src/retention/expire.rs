@@ -37,6 +37,8 @@ pub struct Outcome {
     pub dry_run: bool,
     /// What was deleted; empty in a dry run.
     pub deleted: Expired,
+    /// What a dry run would delete now.
+    pub would_delete: Option<Expired>,
     /// What the store refused; it is tried again by the next run.
     pub problems: Vec<String>,
 }
@@ -106,6 +108,7 @@ pub async fn expire(
     let first = plan(&seen.known, policy, now);
     if dry_run {
         return Ok(Outcome {
+            would_delete: Some(would_delete(repository, cluster, &seen, &first).await?),
             plan: first,
             dry_run,
             deleted: Expired::default(),
@@ -143,14 +146,67 @@ pub async fn expire(
         plan: first,
         dry_run,
         deleted,
+        would_delete: None,
         problems,
     })
+}
+
+/// Counts what a plan would delete now; what was never finished is not counted.
+async fn would_delete(
+    repository: &Repository,
+    cluster: &ClusterId,
+    seen: &Seen,
+    plan: &Plan,
+) -> Result<Expired, Error> {
+    let mut expired = Expired::default();
+    for decision in &plan.decisions {
+        if decision.fate == Fate::Delete {
+            let objects = repository.list(&cluster.backup(&decision.backup)).await?;
+            expired.bytes += objects.iter().map(|entry| entry.bytes).sum::<u64>();
+            expired.backups.push(decision.backup.clone());
+        }
+    }
+    if !seen.running() {
+        let left = seen.commits.iter();
+        let left = left.filter(|commit| !expired.backups.contains(&commit.backup));
+        let left: Vec<Commit> = left.cloned().collect();
+        let wal = needless_wal(repository, cluster, &left, &plan.wal).await?;
+        expired.wal_objects = wal.len() as u64;
+        expired.bytes += wal.iter().map(|entry| entry.bytes).sum::<u64>();
+    }
+    Ok(expired)
+}
+
+/// Returns the WAL that no backup needs any more, oldest first.
+async fn needless_wal(
+    repository: &Repository,
+    cluster: &ClusterId,
+    commits: &[Commit],
+    need: &WalNeed,
+) -> Result<Vec<Entry>, Error> {
+    let mut sizes = commits.iter().map(|commit| commit.server.segment_bytes);
+    // Without a backup, or after a change of the size, nothing can be said of a segment's positions.
+    let Some(segment_bytes) = sizes
+        .next()
+        .filter(|first| sizes.all(|size| size == *first))
+    else {
+        return Ok(Vec::new());
+    };
+    let mut entries = repository.list(&cluster.wal()).await?;
+    entries.retain(|entry| {
+        segment_of(&entry.path).is_some_and(|name| {
+            let (start, end) = (name.start(segment_bytes), name.end(segment_bytes));
+            !need.needs(name.timeline, start, end)
+        })
+    });
+    entries.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(entries)
 }
 
 fn busy(other: &LeaseFacts) -> Error {
     let report = Report::new(Kind::Refused, "backups are being expired already")
         .with_detail(format!(
-            "by process {} on \"{}\", since {}",
+            "by process {} on \"{}\", since {:.0}",
             other.pid, other.host, other.taken_at
         ))
         .with_hint("pawang backup list");
@@ -298,6 +354,11 @@ impl Run<'_> {
         for path in rest.chain([&tomb]) {
             self.delete(path).await;
         }
+        for folder in [self.cluster.backup(id), self.cluster.proofs(id)] {
+            if let Err(error) = self.repository.remove_empty(&folder).await {
+                self.problem(&error);
+            }
+        }
         Ok(true)
     }
 
@@ -400,30 +461,7 @@ impl Run<'_> {
 
     /// Deletes WAL that no backup needs any more, oldest first.
     async fn delete_wal(&mut self, commits: &[Commit], need: &WalNeed) -> Result<(), Error> {
-        let mut sizes = commits.iter().map(|commit| commit.server.segment_bytes);
-        // Without a backup, or after a change of the size, nothing can be said of a segment's positions.
-        let Some(segment_bytes) = sizes
-            .next()
-            .filter(|first| sizes.all(|size| size == *first))
-        else {
-            return Ok(());
-        };
-        let mut segments: Vec<(SegmentName, Entry)> = self
-            .repository
-            .list(&self.cluster.wal())
-            .await?
-            .into_iter()
-            .filter_map(|entry| Some((segment_of(&entry.path)?, entry)))
-            .filter(|(name, _)| {
-                !need.needs(
-                    name.timeline,
-                    name.start(segment_bytes),
-                    name.end(segment_bytes),
-                )
-            })
-            .collect();
-        segments.sort_by(|a, b| a.1.path.cmp(&b.1.path));
-        for (_, entry) in segments {
+        for entry in needless_wal(self.repository, self.cluster, commits, need).await? {
             self.since_renewal += 1;
             if self.since_renewal >= RENEW_EVERY {
                 self.since_renewal = 0;

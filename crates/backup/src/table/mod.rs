@@ -18,7 +18,7 @@ use crate::restore::{self, RestorePlan, Restored};
 use crate::{Error, Repository};
 
 pub use diff::{Sample, TableDiff, compare};
-pub use shape::shapes;
+pub use shape::{is_there, shapes};
 
 /// Settings of a server whose data nobody keeps.
 pub const FORGETFUL: [(&str, &str); 3] = [

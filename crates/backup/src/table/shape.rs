@@ -6,7 +6,7 @@ use pawang_core::plan::{
     ColumnDefault, ColumnShape, IndexShape, SequenceOptions, SequenceShape, TableShape,
 };
 use pawang_core::{Kind, Report};
-use pawang_postgres::Session;
+use pawang_postgres::{Rows, Session};
 
 use super::{Texts, literal, name, read, rows};
 use crate::Error;
@@ -59,16 +59,28 @@ pub async fn shapes(session: &Session, names: &[String]) -> Result<Vec<TableShap
     Ok(shapes)
 }
 
-/// Finds a table, and all below it when it is partitioned.
-async fn tree(session: &Session, named: &str) -> Result<Vec<Found>, Error> {
-    let resolved = read(
+/// Tells whether a server has a table of this name, as in SQL, now.
+///
+/// # Errors
+/// It is no name, or the server does not say.
+pub async fn is_there(session: &Session, named: &str) -> Result<bool, Error> {
+    Ok(rows(&resolved(session, named).await?).next().is_some())
+}
+
+async fn resolved(session: &Session, named: &str) -> Result<Rows, Error> {
+    read(
         session,
         &format!(
             "SELECT c.oid, c.relkind FROM pg_catalog.pg_class AS c WHERE c.oid = pg_catalog.to_regclass({})",
             literal(named)
         ),
     )
-    .await?;
+    .await
+}
+
+/// Finds a table, and all below it when it is partitioned.
+async fn tree(session: &Session, named: &str) -> Result<Vec<Found>, Error> {
+    let resolved = resolved(session, named).await?;
     let Some(root) = rows(&resolved).next() else {
         let database = &session.server.database;
         return Err(refused(

@@ -59,28 +59,32 @@ pub(super) async fn newest(
     unfit: impl Fn(&Commit) -> Option<&'static str>,
 ) -> Result<Result<Commit, String>, Error> {
     let tombs = request.repository.tombs(&known.cluster).await?;
-    let mut why = "there is none to stand on".to_owned();
+    // What is in the way of the newest one is what a person can mend, or has to know.
+    let mut newest: Option<String> = None;
     for commit in known.commits.iter().rev() {
         let id = &commit.backup;
-        if commit.stop.timeline != known.timeline {
-            why = format!("the newest one, {id}, is of another timeline");
+        let why = if commit.stop.timeline != known.timeline {
+            format!("the newest one, {id}, is of another timeline")
         } else if commit.server.data_checksums != known.data_checksums {
             // While they were off, pages may have changed that do not say so: older ones are no better.
             return Ok(Err(format!("data checksums were switched since {id}")));
         } else if tombs.iter().any(|tomb| tomb.backup == *id) {
-            why = format!("{id} is about to be deleted");
+            format!("{id} is about to be deleted")
         } else if let Some(reason) = unfit(commit) {
-            why = format!("{id} {reason}");
+            format!("{id} {reason}")
         } else if let Err(locked) = request.repository.check_keys(commit) {
             // The server wants the manifest of what it stands on, or its files have to be compared.
-            why = format!("what {id} holds cannot be read here: {}", locked.report());
+            format!("what {id} holds cannot be read here: {}", locked.report())
         } else if let Some(id) = rotten(request, known, commit).await? {
-            why = format!("{id}, on which it would stand, is not what was stored");
+            format!("{id}, on which it would stand, is not what was stored")
         } else {
             return Ok(Ok(commit.clone()));
-        }
+        };
+        newest.get_or_insert(why);
     }
-    Ok(Err(why))
+    Ok(Err(
+        newest.unwrap_or_else(|| "there is none to stand on".to_owned())
+    ))
 }
 
 /// Returns which backup of a chain is known to be wrong as it is stored: nothing that stands on it could be restored.

@@ -4,7 +4,7 @@ use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
 
 use pawang_backup::Commit;
-use pawang_backup::repository::BackupKind;
+use pawang_backup::repository::{BackupKind, FORMAT, Tomb};
 use pawang_backup::take::{Progress, Reading, TakeRequest, Wanted, take};
 use pawang_backup::wal::{SegmentName, Timeline};
 use pawang_core::{Kind, Report};
@@ -225,6 +225,30 @@ async fn checksums_that_were_switched_make_a_full_backup() {
             becomes_full(&world, true).await;
         }
     }
+}
+
+/// Of two that cannot be stood on, the newest is the one that a person asks about.
+#[tokio::test]
+async fn the_newest_backup_is_the_one_that_is_told_of() {
+    let world = world(all()[0]).await;
+    let mut newest = None;
+    for _ in 0..2 {
+        let full = taken(&world, Wanted::Full).await;
+        let tomb = Tomb {
+            format: FORMAT,
+            backup: full.backup.clone(),
+            at: full.ended_at,
+            why: Vec::new(),
+            laid_at: full.ended_at,
+        };
+        world.repository.lay_tomb(&world.id, &tomb).await.unwrap();
+        newest = Some(full.backup);
+    }
+    let (refused, _) = try_taken(&world, Wanted::Incremental).await;
+    let told = refused.unwrap_err().to_string();
+    let newest = newest.unwrap();
+    let expected = format!("{newest} is about to be deleted");
+    assert!(told.contains(&expected), "{expected}: {told}");
 }
 
 /// Asserts that an increment is refused, and that whoever leaves the choice gets a full backup, and why.

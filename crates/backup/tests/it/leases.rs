@@ -124,8 +124,15 @@ async fn what_is_held_or_read_is_not_deleted() {
 
     repository.unhold(&CLUSTER, &backup_id(3)).await.unwrap();
     lease.release().await.unwrap();
-    for _ in 0..2 {
-        run(false).await;
+    run(false).await;
+    let would = run(true).await.would_delete.unwrap();
+    assert_eq!(would.backups, [backup_id(2), backup_id(3)]);
+    assert!(would.bytes > 0, "{would:?}");
+    let done = run(false).await;
+    assert_eq!((done.deleted.bytes, done.would_delete), (would.bytes, None));
+    for number in [2, 3] {
+        let gone = folder.path().join(CLUSTER.backup(&backup_id(number)));
+        assert!(!gone.exists(), "no empty folder stays: {gone:?}");
     }
     let left = repository.backups(&CLUSTER).await.unwrap();
     let left: Vec<_> = left.into_iter().map(|commit| commit.backup).collect();

@@ -55,6 +55,19 @@ pub(crate) fn write(path: &Path, text: &str) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
 }
 
+/// Who has only the repository has no page of ours.
+#[test]
+fn a_repository_brings_the_scripts_that_a_restore_needs() {
+    const BROUGHT: &str = include_str!("../../src/repository/README.md");
+    let get_wal = blocks(SECTION)
+        .into_iter()
+        .find(|block| block.starts_with("#!/bin/sh"));
+    for script in [get_wal.unwrap(), blocks_of(SECTION, "python")[0]] {
+        assert!(BROUGHT.contains(script), "{script}");
+    }
+    assert!(!BROUGHT.contains("docs/"), "{BROUGHT}");
+}
+
 #[tokio::test]
 async fn a_full_backup_is_restored_by_hand() {
     let blocks = blocks(SECTION);

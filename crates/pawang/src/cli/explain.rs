@@ -21,7 +21,7 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[command(before_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// Id of a check
+    /// Id of a check, or a name of another plugin that is one of ours
     #[arg(value_name = "CHECK")]
     check: String,
     /// Also print the statements of its collectors
@@ -34,7 +34,13 @@ pub(crate) struct Args {
 /// # Errors
 /// There is no such check.
 pub(crate) fn run(args: &Args, global: &Global) -> Result<Exit, Report> {
-    let built_in = pawang_check::find(&args.check);
+    let meant = crate::alias::checks(&args.check).unwrap_or_default();
+    // A name that several checks answer to explains none of them.
+    let meant = match &meant[..] {
+        [only] => only,
+        _ => &args.check,
+    };
+    let built_in = pawang_check::find(&args.check).or_else(|| pawang_check::find(meant));
     if let (Some(check), true) = (built_in, global.instances.is_empty()) {
         return tell(args, global, check, &[]);
     }
@@ -43,6 +49,12 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<Exit, Report> {
     let own = own.iter().find(|check| check.id == args.check);
     let Some(check) = built_in.or(own) else {
         let report = Report::new(Kind::Usage, format!("there is no check \"{}\"", args.check));
+        if let Some(several) = crate::alias::checks(&args.check) {
+            let report = Report::new(Kind::Usage, format!("\"{}\" is several checks", args.check));
+            return Err(report
+                .with_detail(several.join(", "))
+                .with_hint(format!("pawang explain {}", several[0])));
+        }
         return Err(match nearest_check(&args.check) {
             Some(nearest) => report.with_hint(format!("pawang explain {nearest}")),
             None => report.with_hint("pawang check list"),

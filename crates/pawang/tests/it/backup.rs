@@ -116,16 +116,25 @@ fn held(desk: &Desk, id: &str) {
     let twice = desk.pawang(&["backup", "hold", id, "--why", "another"]);
     twice.is_clear_error(
         4,
-        &["is held already", "audit 2026", "pawang backup unhold"],
+        &[
+            "is held already",
+            "audit 2026",
+            &format!("pawang backup unhold {id} -i dwh-1"),
+        ],
     );
     let dry = good(desk.pawang(&["backup", "expire", "--dry-run"]));
     assert!(dry.stdout.contains("is held: audit 2026"), "{dry:?}");
+    let counted = "0 backups would be marked until the grace is over, 0 backups and 0 objects of WAL would be deleted, 0 B would be freed";
+    assert!(dry.stderr.contains(counted), "{dry:?}");
     let done = good(desk.pawang(&["backup", "expire", "--json"]));
     assert_eq!(
         done.data("pawang.backup.expire/1")[0]["deleted"]["backups"],
         Value::Array(vec![])
     );
-    good(desk.pawang(&["backup", "unhold", id]));
+    let first = good(desk.pawang(&["backup", "unhold", id]));
+    assert!(first.stderr.contains("is not held any more"), "{first:?}");
+    let second = good(desk.pawang(&["backup", "unhold", id]));
+    assert!(second.stderr.contains("was not held"), "{second:?}");
     let dry = good(desk.pawang(&["backup", "expire", "--dry-run"]));
     assert!(!dry.stdout.contains("audit"), "{dry:?}");
     assert!(dry.stdout.contains("it is the newest"), "{dry:?}");
@@ -226,6 +235,8 @@ async fn the_daemon_takes_what_is_due_receives_wal_and_shows_it() {
     until("all that was written is stored", async || {
         let metrics = daemon.ask("GET", "/metrics", "", "").await;
         let stored = metrics.contains("pawang_backups{server=\"dwh-1\",repository=\"main\"} 1");
+        // The name of a repository is a label, and a backup has no series of its own.
+        assert!(!metrics.contains("pawang_backup_main"), "{metrics}");
         let checked = desk.pawang(&["check", "rpo", "slot-risk", "wal-gap"]);
         stored && checked.code == 0
     })

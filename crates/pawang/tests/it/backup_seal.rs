@@ -112,6 +112,10 @@ fn without_key(desk: &Desk, cluster: &Cluster, place: &str) {
     let screen = desk.pawang(&[&get[..], &["--identity-file", &found]].concat());
     assert_eq!(screen.code, 0, "{screen:?}");
     std::fs::rename(&kept, &key).unwrap();
+    // As on another machine, whose file has the repository and no instance that is asked for.
+    let by_folder = ["restore", "--repo", place, "--into", &into, "--preview"];
+    let screen = desk.pawang(&by_folder);
+    assert_eq!(screen.code, 0, "{screen:?}");
 }
 
 /// Returns the name of a segment in a repository.

@@ -74,6 +74,43 @@ fn objects(folder: &std::path::Path, holds: &str) -> Vec<PathBuf> {
     found
 }
 
+/// A role that lacks something is told what, and what it may do without that.
+async fn rights(cluster: &Cluster, desk: &Desk) {
+    cluster
+        .sql("postgres", "CREATE ROLE sempit LOGIN IN ROLE pg_monitor")
+        .await;
+    let whole = desk.read("pawang.toml");
+    let narrow = whole.replace(
+        &cluster.url("postgres"),
+        &cluster.url_as("sempit", "postgres"),
+    );
+    desk.write("narrow.toml", &narrow);
+    let narrow = |words: &[&'static str]| [&["--config", "narrow.toml"][..], words].concat();
+    let words = narrow(&["dump", "create", "-i", "toko"]);
+    pawang(desk, &words).await.is_clear_error(
+        3,
+        &["pg_dump", "hint: GRANT pg_read_all_data TO \"sempit\";"],
+    );
+    let mut words = narrow(&restore_into("milik"));
+    pawang(desk, &words).await.is_clear_error(
+        3,
+        &[
+            "may not make a database",
+            "hint: ALTER ROLE \"sempit\" CREATEDB;",
+        ],
+    );
+    cluster.sql("postgres", "ALTER ROLE sempit CREATEDB").await;
+    let owners = pawang(desk, &words).await;
+    owners.is_clear_error(3, &["pg_restore", "hint: ", "--no-owner"]);
+    words.push("--no-owner");
+    let screen = pawang(desk, &words).await;
+    assert_eq!(screen.code, 0, "{screen:?}");
+    assert!(
+        screen.stderr.contains("which is there and empty"),
+        "{screen:?}"
+    );
+}
+
 #[tokio::test]
 async fn a_dump_comes_back_in_a_new_database_and_never_over_another() {
     let Some((cluster, desk, place)) = world().await else {
@@ -115,7 +152,9 @@ async fn a_dump_comes_back_in_a_new_database_and_never_over_another() {
     for into in ["Toko Baru", "Toko Susu"] {
         let screen = pawang(&desk, &restore_into(into)).await;
         screen.is_clear_error(4, &["is not empty"]);
+        assert!(!screen.stderr.contains("which is made"), "{screen:?}");
     }
+    rights(&cluster, &desk).await;
     cluster.sql("postgres", "CREATE DATABASE kosong").await;
     let screen = pawang(&desk, &restore("kosong")).await;
     assert_eq!(screen.code, 0, "{screen:?}");

@@ -17,6 +17,11 @@ fn a_check_is_explained_with_its_texts_and_its_sql() {
     }
     let sql = desk.pawang(&["explain", "connections", "--sql"]);
     assert!(sql.stdout.contains("SELECT"), "{sql:?}");
+    // What other people call it.
+    let named = desk.pawang(&["explain", "archive-failing"]);
+    assert!(named.stdout.starts_with("archiver-failing:"), "{named:?}");
+    desk.pawang(&["explain", "bloat"])
+        .is_clear_error(2, &["several checks", "table-bloat, index-bloat"]);
     let json = desk.pawang(&["explain", "connections", "--json"]);
     assert_eq!(json.data("pawang.explain/1")["id"], "connections");
 }

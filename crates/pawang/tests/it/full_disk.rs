@@ -73,7 +73,7 @@ async fn a_full_repository_stops_archiving_and_loses_nothing() {
     .await;
     let log = std::fs::read_to_string(server.log_file()).unwrap();
     assert!(
-        log.contains(NO_SPACE) && log.contains("hint: pawang backup check"),
+        log.contains(NO_SPACE) && log.contains("hint: pawang backup expire --dry-run"),
         "{log}"
     );
     // A person who tries it hears the same, with the code for a target that refuses.

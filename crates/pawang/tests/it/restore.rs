@@ -279,6 +279,12 @@ async fn a_restore_says_what_it_will_do_and_refuses_what_it_cannot() {
         conf.contains("wal get %f %p --repository") && conf.contains("archive_mode = 'off'"),
         "{conf}"
     );
+    let beside = desk.path("beside").display().to_string();
+    let words = ["restore", "--repository", &repository, "--into", &beside];
+    let told = pawang(&desk, &words).await;
+    assert_eq!(told.code, 0, "{told:?}");
+    // The source may still have its port.
+    assert!(told.stdout.contains("-o \"-p 5499\""), "{told:?}");
     let again = restore(&[]).await;
     again.is_clear_error(4, &["is the data directory of this cluster", "--replace"]);
     let live = world.cluster.data_directory().display().to_string();
@@ -361,6 +367,8 @@ async fn the_plan_says_what_is_promised_and_what_was_measured() {
         "never proven",
         "### The machine is lost",
         "archive_command",
+        "restore -i test --table SCHEMA.TABLE",
+        &format!("--cluster {} --into DATA --action promote`", world.id),
     ] {
         assert!(screen.stdout.contains(word), "{word}: {screen:?}");
     }

@@ -135,6 +135,12 @@ async fn tables_come_back_beside_those_of_now_and_rows_by_a_plan() {
         );
         let not_compared = data["not_compared"][0]["why"].as_str().unwrap();
         assert!(not_compared.contains("there is no table"), "{not_compared}");
+        assert!(
+            screen
+                .stderr
+                .contains("merge.json -i test --allow-high-risk"),
+            "{screen:?}"
+        );
         assert!(case.is_clean());
         is_as_it_was(&case.world).await;
         merged(&case).await;
@@ -227,7 +233,7 @@ async fn merged(case: &Case) {
         assert_eq!(case.world.text(count).await, "998", "{change}");
         case.world.many("postgres", &[back]).await;
     }
-    let screen = case.pawang(words(&["--allow-high-risk"])).await;
+    let screen = as_another_role(case, words(&["--allow-high-risk"])).await;
     assert_eq!(screen.code, 0, "{screen:?}");
     for (sql, expected) in [
         ("SELECT count(*)::text FROM dw.fact", "1001"),
@@ -248,6 +254,76 @@ async fn merged(case: &Case) {
     for word in ["copy-tables", "merge-rows"] {
         assert!(journal.stdout.contains(word), "{journal:?}");
     }
+}
+
+/// Applies as a role that owns nothing: what it lacks is told as what grants it, and no superuser is.
+async fn as_another_role(case: &Case, words: Vec<String>) -> Screen {
+    let world = &case.world;
+    world
+        .many(
+            "postgres",
+            &[
+                "CREATE ROLE etl LOGIN IN ROLE pg_monitor",
+                "GRANT USAGE ON SCHEMA dw TO etl",
+            ],
+        )
+        .await;
+    let url = world.cluster.url_as("etl", "postgres");
+    case.desk.write("pawang.toml", &instance("test", &url));
+    let refused = case.pawang(words.clone()).await;
+    assert_eq!(refused.code, 1, "{refused:?}");
+    let told = format!("{}{}", refused.stdout, refused.stderr);
+    assert!(!told.contains("GRANT postgres"), "{told}");
+    let grants = [
+        "GRANT SELECT, INSERT, UPDATE ON \"dw\".\"fact\" TO etl;",
+        "GRANT USAGE, CREATE ON SCHEMA \"Pulih\" TO etl;",
+        "GRANT SELECT ON \"Pulih\".\"fact\" TO etl;",
+    ];
+    let all = grants.join(" ");
+    assert!(told.contains(&all), "{all}: {told}");
+    world.many("postgres", &grants).await;
+    case.pawang(words).await
+}
+
+/// What a preview shows, and what is refused before anything is recovered.
+async fn looked_at_before(case: &Case) {
+    let preview = case
+        .restore(&[
+            "--table",
+            "dw.fact",
+            "--table",
+            "dw.nope",
+            "--into-schema",
+            "free",
+            "--preview",
+        ])
+        .await;
+    assert_eq!(preview.code, 0, "{preview:?}");
+    for told in [
+        "table      dw.fact is there now",
+        "table      dw.nope is not there now",
+        "schema     free, which is made in database postgres",
+        "scratch    ",
+    ] {
+        assert!(preview.stdout.contains(told), "{told}: {preview:?}");
+    }
+    // Nothing is recovered for a role that could not make the tables.
+    let role = case.world.cluster.url_as("etl", "postgres");
+    case.world
+        .many("postgres", &["CREATE ROLE etl LOGIN IN ROLE pg_monitor"])
+        .await;
+    let plain = case.desk.write("pawang.toml", &instance("test", &role));
+    let screen = case.restore(&["--table", "dw.fact", "--yes"]).await;
+    screen.is_clear_error(
+        3,
+        &[
+            "may not make a schema",
+            "hint: GRANT CREATE ON DATABASE postgres TO etl;",
+        ],
+    );
+    assert!(!screen.stderr.contains("recover"), "{screen:?}");
+    let url = case.world.cluster.url("postgres");
+    std::fs::write(plain, instance("test", &url)).unwrap();
 }
 
 #[tokio::test]
@@ -294,10 +370,7 @@ async fn what_cannot_be_restored_is_refused_before_anything_is_made() {
         assert!(screen.stderr.contains(told), "{told}: {screen:?}");
         assert!(case.is_clean(), "{more:?}");
     }
-    let preview = case
-        .restore(&["--table", "dw.fact", "--into-schema", "free", "--preview"])
-        .await;
-    assert_eq!(preview.code, 0, "{preview:?}");
+    looked_at_before(&case).await;
     assert_eq!(case.world.text(schemas).await, count);
     let plan = case.desk.write(
         "forged.json",

@@ -527,8 +527,10 @@ async fn servers_that_have_no_place_for_us() {
         cluster.stop(Stop::Fast).await;
         cluster.start_again().await;
         let error = refused(&target(&cluster.url("postgres"))).await;
-        assert!(matches!(error, Error::NoWalSender { .. }), "{error}");
-        assert!(error.report().hint.unwrap().contains("wal_level"));
+        assert!(matches!(error, Error::WalSendersOff { .. }), "{error}");
+        let report = error.report();
+        assert!(report.primary.contains("wal_level = minimal"), "{report}");
+        assert!(report.hint.unwrap().contains("wal_level = 'replica'"));
     }
 }
 

@@ -298,7 +298,7 @@ fn backup_row(visit: &Visit<'_>, backup: &BackupSummary) -> Markup {
             @if let Some(parent) = &backup.parent { br; small .muted { "stands on " (parent) } } }
         td { (backup.kind) }
         td { (words::moment(visit.now, backup.ended_at)) }
-        td {
+        td .words {
             span .pill.(level(backup).as_str()) { (backup.state.name()) }
             @if let Some(broken) = &backup.broken { " " (without_secrets(broken)) }
             @if backup.state == BackupState::Failed {
@@ -312,7 +312,7 @@ fn backup_row(visit: &Visit<'_>, backup: &BackupSummary) -> Markup {
             (checked, 0) => (words::number(checked as f64)),
             (_, wrong) => span .pill.critical { (wrong) " wrong" },
         } }
-        td { @if let Some(held) = &backup.held { b { "held" } ": " (without_secrets(held)) ". " } (backup.fate) }
+        td .words { @if let Some(held) = &backup.held { b { "held" } ": " (without_secrets(held)) ". " } (backup.fate) }
     } }
 }
 

@@ -44,7 +44,7 @@ pub(super) struct Args {
     #[arg(long, value_enum, default_value_t)]
     mode: Mode,
     /// Repository: a folder, s3://bucket/prefix, or a name of pawang.toml; without it those of the instance
-    #[arg(long, value_name = "PLACE")]
+    #[arg(long, value_name = "PLACE", visible_alias = "repository")]
     repo: Option<String>,
     /// Connections that read files, where they are read over SQL; 4 unless pawang.toml says otherwise
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=32))]
@@ -286,7 +286,6 @@ impl Teller {
 
 fn summary(taken: &Taken) -> String {
     let commit = &taken.commit;
-    let stored: u64 = commit.parts.iter().map(|part| part.bytes).sum();
     let kind = match (commit.kind, &commit.parent) {
         (BackupKind::Incremental, Some(parent)) => format!("incremental on {parent}"),
         _ => "full".to_owned(),
@@ -297,7 +296,7 @@ fn summary(taken: &Taken) -> String {
         taken.instance,
         taken.repository,
         ByteSize(commit.server.data_bytes),
-        ByteSize(stored),
+        ByteSize(commit.stored_bytes()),
         taken.seconds,
         commit.start.lsn,
         commit.stop.lsn,

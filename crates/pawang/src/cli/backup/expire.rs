@@ -2,7 +2,7 @@
 
 use pawang_backup::retention::{self, Decision, Fate, Outcome};
 use pawang_backup::{ClusterId, Repository};
-use pawang_core::{ByteSize, Report};
+use pawang_core::Report;
 use serde::Serialize;
 
 use super::find::repositories;
@@ -24,7 +24,7 @@ pub(super) struct Args {
     #[arg(long)]
     dry_run: bool,
     /// Only this repository of pawang.toml
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", visible_alias = "repo")]
     repository: Option<String>,
     #[command(flatten)]
     agreement: Agreement,
@@ -132,15 +132,11 @@ fn table(all: &[Done]) -> Grid {
 }
 
 fn tell(all: &[Done]) {
-    for done in all.iter().filter(|done| !done.outcome.dry_run) {
-        let deleted = &done.outcome.deleted;
+    for done in all {
+        let (instance, repository) = (&done.instance, &done.repository);
         output::talk(&format!(
-            "\"{}\" in \"{}\": {} backups and {} objects of WAL deleted, {} freed",
-            done.instance,
-            done.repository,
-            deleted.backups.len(),
-            deleted.wal_objects,
-            ByteSize(deleted.bytes)
+            "\"{instance}\" in \"{repository}\": {}",
+            opened::expired_words(&done.outcome)
         ));
         for problem in &done.outcome.problems {
             output::talk(&format!("error: {problem}; the next run tries it again"));

@@ -14,7 +14,7 @@ pub(super) struct Which {
     #[arg(value_name = "BACKUP")]
     pub(super) backup: String,
     /// Only this repository of pawang.toml
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", visible_alias = "repo")]
     pub(super) repository: Option<String>,
 }
 
@@ -42,13 +42,8 @@ impl Found {
 /// # Errors
 /// There are several, or none.
 pub(super) fn only(estate: &Estate, global: &Global) -> Result<Job, Report> {
-    let mut jobs = estate.jobs(&global.instances, None)?;
-    match (jobs.pop(), jobs.is_empty()) {
-        (Some(job), true) => Ok(job),
-        (Some(job), false) => Err(Report::new(Kind::Usage, "a backup is of one instance")
-            .with_hint(format!("add -i {}", job.instance.name))),
-        (None, _) => Err(Report::new(Kind::Usage, "there is no instance").with_hint("pawang init")),
-    }
+    let only = estate.only(&global.instances, "a backup")?;
+    only.ok_or_else(|| Report::new(Kind::Usage, "there is no instance").with_hint("pawang init"))
 }
 
 /// Returns the repositories that a command looks into.

@@ -2,7 +2,7 @@
 
 use jiff::tz::TimeZone;
 use pawang_backup::repository::{FORMAT, Hold};
-use pawang_core::Report;
+use pawang_core::{Kind, Report};
 use serde_json::json;
 
 use super::find::{Which, find, only};
@@ -45,7 +45,13 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Report> {
             until,
         };
         let held = found.repository.hold(&found.cluster, &hold).await;
-        held.map_err(|error| error.report())?;
+        held.map_err(|error| match error.report() {
+            held if held.kind == Kind::Refused => {
+                let (id, name) = (found.id(), &job.instance.name);
+                held.with_hint(format!("pawang backup unhold {id} -i {name}"))
+            }
+            other => other,
+        })?;
         Ok::<_, Report>((found.name, hold))
     })?;
     let Some(mut held) = held else {

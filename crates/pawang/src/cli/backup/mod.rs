@@ -18,6 +18,8 @@ use pawang_core::Report;
 use crate::cli::Global;
 use crate::output::Exit;
 
+pub(crate) use setup::entry_text;
+
 const EXAMPLES: &str = "\
 Examples:
   pawang backup setup -i dwh-1 --repo /srv/backup      repository, entry in pawang.toml, first backup

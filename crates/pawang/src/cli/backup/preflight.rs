@@ -17,6 +17,7 @@ use serde::Serialize;
 
 use crate::environment;
 use crate::estate::{Estate, Job};
+use crate::output::counted;
 use crate::recovering;
 use crate::repositories::{self, Opened};
 use crate::upkeep;
@@ -509,10 +510,13 @@ impl Look<'_> {
     ) {
         let create = format!("pawang backup create -i {}", self.job.instance.name);
         let Some(newest) = survey.newest() else {
-            let what = format!(
-                "it holds {} backups, of which none can be restored",
-                survey.backups.len()
-            );
+            let what = match survey.backups.len() {
+                0 => "it holds no backup".to_owned(),
+                count => format!(
+                    "it holds {}, and none can be restored",
+                    counted(count as u64, "backup")
+                ),
+            };
             return self.tell(Level::Critical, subject, what, Some(&create));
         };
         self.newest(subject, newest, survey);

@@ -36,7 +36,7 @@ drill_every = \"7 d\"
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// A folder, or s3://bucket/prefix; how a bucket is reached has to be in pawang.toml before
-    #[arg(long, value_name = "PLACE")]
+    #[arg(long, value_name = "PLACE", visible_alias = "repository")]
     repo: String,
     /// Name of the repository; else that of the [[repository]] with this place, else main
     #[arg(long, value_name = "NAME")]
@@ -212,13 +212,28 @@ fn add(config: &Config, file: &Path, entry: &RepositoryConfig) -> Result<String,
     Ok(added)
 }
 
-fn entry_text(entry: &RepositoryConfig) -> String {
+/// Returns an entry as it stands in pawang.toml: all that says how the place is reached and who can read it.
+pub(crate) fn entry_text(entry: &RepositoryConfig) -> String {
     let text = |text: &str| toml::Value::String(text.to_owned()).to_string();
     let mut added = format!(
         "\n[[repository]]\nname = {}\nplace = {}\n",
         text(&entry.name),
         text(&entry.place)
     );
+    let file = |file: &Option<PathBuf>| file.as_ref().map(|file| text(&file.display().to_string()));
+    for (key, value) in [
+        ("endpoint", entry.endpoint.as_deref().map(text)),
+        ("region", entry.region.as_deref().map(text)),
+        ("access_key", entry.access_key.as_deref().map(text)),
+        ("secret_key_file", file(&entry.secret_key_file)),
+        ("path_style", entry.path_style.map(|it| it.to_string())),
+        ("allow_http", entry.allow_http.then(|| "true".to_owned())),
+        ("ca_file", file(&entry.ca_file)),
+    ] {
+        if let Some(value) = value {
+            added.push_str(&format!("{key} = {value}\n"));
+        }
+    }
     if entry.encryption.is_some() {
         let recipients: Vec<String> = entry.recipients.iter().map(|it| text(it)).collect();
         added.push_str(&format!(
@@ -226,8 +241,7 @@ fn entry_text(entry: &RepositoryConfig) -> String {
             recipients.join(", ")
         ));
     }
-    if let Some(file) = &entry.identity_file {
-        let file = text(&file.display().to_string());
+    if let Some(file) = file(&entry.identity_file) {
         added.push_str(&format!("identity_file = {file}\n"));
     }
     added

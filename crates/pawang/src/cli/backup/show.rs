@@ -12,7 +12,7 @@ use crate::cli::Global;
 use crate::each::each;
 use crate::environment;
 use crate::estate::{Estate, told};
-use crate::output::{self, Exit};
+use crate::output::{self, Exit, counted};
 use crate::repositories;
 
 /// Show one backup: what it is made of, what was proven of it, why it stays or goes
@@ -121,9 +121,9 @@ fn content(line: &mut dyn FnMut(&str, String), found: &Found, summary: &BackupSu
     line(
         "stored",
         format!(
-            "{} in {} parts",
+            "{} in {}",
             ByteSize(summary.stored_bytes),
-            commit.parts.len()
+            counted(commit.parts.len() as u64, "part")
         ),
     );
     line(

@@ -23,21 +23,26 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Report> {
     let done = each(&estate, std::slice::from_ref(&job), async |job| {
         let found = find(&estate, job, &args.which).await?;
         let released = found.repository.unhold(&found.cluster, found.id()).await;
-        released.map_err(|error| error.report())?;
-        Ok::<_, Report>((found.name.clone(), found.id().clone()))
+        let was_held = released.map_err(|error| error.report())?;
+        Ok::<_, Report>((found.name.clone(), found.id().clone(), was_held))
     })?;
     let Some(mut done) = done else {
         return Ok(Exit::Interrupted);
     };
-    let (repository, id) = done
+    let (repository, id, was_held) = done
         .pop()
         .unwrap_or_else(|| unreachable!("one instance was asked"))?;
     if global.json {
-        let data = json!({ "instance": job.instance.name, "repository": repository, "backup": id });
+        let data = json!({ "instance": job.instance.name, "repository": repository, "backup": id, "was_held": was_held });
         output::json("pawang.backup.unhold/1", &data)?;
     } else {
         output::talk(&format!(
-            "{id} in \"{repository}\" is not held any more; what becomes of it: pawang backup expire -i {} --dry-run",
+            "{id} in \"{repository}\" {}; what becomes of it: pawang backup expire -i {} --dry-run",
+            if was_held {
+                "is not held any more"
+            } else {
+                "was not held"
+            },
             job.instance.name
         ));
     }

@@ -190,7 +190,7 @@ fn preview(tool: &Tool, backup: &Kept, target: &Target) -> String {
         );
     }
     format!(
-        "backup {} of {} \"{set}\" in {}, which ended at {}, restored by {} to {target}",
+        "backup {} of {} \"{set}\" in {}, which ended at {:.0}, restored by {} to {target}",
         backup.label,
         kind.set_word(),
         kind.name(),

@@ -106,6 +106,7 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Report> {
             true => args.aim.with(from.random_target(&source).await?)?,
             false => args.aim.wanted(&TimeZone::system())?,
         };
+        let wanted = args.aim.settled(wanted, &source);
         let plan = source
             .plan(&from.repository, &wanted)
             .await

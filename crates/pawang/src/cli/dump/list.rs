@@ -14,7 +14,7 @@ use crate::repositories;
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Only this repository of pawang.toml
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", visible_alias = "repo")]
     repository: Option<String>,
 }
 

@@ -127,13 +127,8 @@ async fn one(
 
 /// Returns the only instance that a command is about.
 fn only(estate: &Estate, names: &[String]) -> Result<Job, Report> {
-    let mut jobs = estate.jobs(names, None)?;
-    match (jobs.pop(), jobs.is_empty()) {
-        (Some(job), true) => Ok(job),
-        (Some(job), false) => Err(Report::new(Kind::Usage, "a dump is of one instance")
-            .with_hint(format!("add -i {}", job.instance.name))),
-        (None, _) => Err(Report::new(Kind::Usage, "there is no instance").with_hint("pawang init")),
-    }
+    let only = estate.only(names, "a dump")?;
+    only.ok_or_else(|| Report::new(Kind::Usage, "there is no instance").with_hint("pawang init"))
 }
 
 /// Finds client programs for a server of this major version.

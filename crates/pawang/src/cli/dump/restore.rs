@@ -39,10 +39,15 @@ pub(super) struct Args {
     #[arg(long)]
     no_owner: bool,
     /// Only this repository of pawang.toml
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", visible_alias = "repo")]
     repository: Option<String>,
     /// Folder of the client programs, when it is none of the usual
-    #[arg(long, value_name = "DIR", hide_short_help = true)]
+    #[arg(
+        long,
+        value_name = "DIR",
+        visible_alias = "programs",
+        hide_short_help = true
+    )]
     bindir: Option<PathBuf>,
     #[command(flatten)]
     agreement: Agreement,
@@ -59,16 +64,24 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Report> {
     let mut found = None;
     let exit = until_signal(async {
         let repository = args.repository.as_deref();
-        found = Some(super::one(&estate, &dumped, repository, &args.dump).await?);
+        let one = super::one(&estate, &dumped, repository, &args.dump).await?;
+        let request = request(args, &job, &one).await?;
+        let made = dump::has_to_be_made(&request).await;
+        found = Some((one, request, made.map_err(|error| error.report())?));
         Ok(Exit::Good)
     })?;
-    let Some(found) = found else {
+    let Some((found, request, made)) = found else {
         return Ok(exit);
     };
     if !global.quiet {
         output::talk(&format!(
-            "database \"{}\" of dump {} ({}) is restored into database \"{}\" of {}, which is made",
-            args.database, found.dump.dump, found.dump.ended_at, args.into, job.instance.name
+            "database \"{}\" of dump {} ({:.0}) is restored into database \"{}\" of {}, which is {}",
+            args.database,
+            found.dump.dump,
+            found.dump.ended_at,
+            args.into,
+            job.instance.name,
+            if made { "made" } else { "there and empty" }
         ));
     }
     args.agreement.ask(&job)?;
@@ -88,7 +101,7 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Report> {
     tell("begun", "")?;
     let mut bytes = 0;
     let done = until_signal(async {
-        bytes = fill(args, &job, &found).await?;
+        bytes = fill(&request, &found).await?;
         Ok(Exit::Good)
     });
     match &done {
@@ -113,20 +126,23 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Report> {
     Ok(exit)
 }
 
-async fn fill(args: &Args, job: &Job, found: &super::Found) -> Result<u64, Report> {
+async fn request(args: &Args, job: &Job, found: &super::Found) -> Result<RestoreRequest, Report> {
     let session = Session::connect(&job.target, "dump").await;
     let session = session.map_err(|error| error.report())?;
     // What a later program wrote, an older one does not read.
     let dumped = found.dump.server_version / 10_000;
     let major = dumped.max(session.server.version / 10_000);
-    let request = RestoreRequest {
+    Ok(RestoreRequest {
         target: job.target.clone(),
         client: super::programs(major, args.bindir.as_ref()).await?,
         from: args.database.clone(),
         into: args.into.clone(),
         no_owner: args.no_owner,
-    };
+    })
+}
+
+async fn fill(request: &RestoreRequest, found: &super::Found) -> Result<u64, Report> {
     let (cluster, dump) = (&found.cluster, &found.dump);
-    let filled = dump::restore(&found.repository, cluster, dump, &request).await;
+    let filled = dump::restore(&found.repository, cluster, dump, request).await;
     filled.map_err(|error| error.report())
 }

@@ -17,10 +17,15 @@ pub(super) struct Args {
     #[arg(value_name = "DUMP", default_value = "latest")]
     dump: String,
     /// Only this repository of pawang.toml
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", visible_alias = "repo")]
     repository: Option<String>,
     /// Folder of the client programs, when it is none of the usual
-    #[arg(long, value_name = "DIR", hide_short_help = true)]
+    #[arg(
+        long,
+        value_name = "DIR",
+        visible_alias = "programs",
+        hide_short_help = true
+    )]
     bindir: Option<PathBuf>,
 }
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use pawang_config::Area;
-use pawang_core::plan::Plan;
+use pawang_core::plan::{Plan, Risk};
 use pawang_core::{Kind, Report};
 use pawang_report::Detail;
 use serde_json::json;
@@ -137,11 +137,13 @@ pub(super) fn worse(one: Exit, other: Exit) -> Exit {
 pub(crate) fn write(plan: &Plan, file: &std::path::Path) -> Result<(), Report> {
     let text = serde_json::to_string_pretty(plan).expect("a plan is texts, numbers and instants");
     output::replace_file(file, &(text + "\n"))?;
+    let high = plan.actions.iter().any(|action| action.risk == Risk::High);
     output::talk(&format!(
-        "written to {}; apply it: pawang maintain apply {} -i {}",
+        "written to {}; apply it: pawang maintain apply {} -i {}{}",
         file.display(),
         file.display(),
-        plan.world.instance
+        plan.world.instance,
+        if high { " --allow-high-risk" } else { "" }
     ));
     Ok(())
 }

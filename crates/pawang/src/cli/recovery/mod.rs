@@ -1,6 +1,7 @@
 //! `pawang recovery`: what is promised when things are lost, what is measured, and what to do then.
 
 mod plan;
+mod playbook;
 
 use clap::Subcommand;
 use pawang_core::Report;

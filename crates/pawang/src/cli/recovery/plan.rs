@@ -10,6 +10,7 @@ use pawang_config::BackupSettings;
 use pawang_core::{Report, Timestamp};
 use serde::Serialize;
 
+use super::playbook::{self, Way};
 use crate::cli::Global;
 use crate::cli::restore::estate;
 use crate::each::each;
@@ -49,6 +50,8 @@ struct Kept {
     last_commit_at: Option<Timestamp>,
     drill: Option<Proof>,
     forecast_seconds: Option<u64>,
+    #[serde(skip)]
+    way: Way,
 }
 
 /// Runs the command.
@@ -88,6 +91,7 @@ async fn planned(estate: &Estate, job: &Job) -> Planned {
             last_commit_at: None,
             drill: None,
             forecast_seconds: None,
+            way: Way::of(opened.config),
         };
         if let Err(report) = look(&mut one, opened.repository, name).await {
             one.trouble = Some(words(&report));
@@ -114,6 +118,7 @@ async fn look(
     let Some(cluster) = cluster.map_err(report)? else {
         return nobody_knows_whose(&repository).await.map_err(report);
     };
+    kept.way.cluster = Some(cluster);
     let source = Source::read(&repository, &cluster).await.map_err(report)?;
     kept.backups = source.commits.len();
     kept.unreadable = source.damaged.first().map(|passed| passed.why.clone());
@@ -166,7 +171,16 @@ fn text(planned: &[Planned], now: Timestamp) -> String {
         // Writing to a string cannot fail.
         let _ = write!(text, "\n## {}\n\n", one.instance);
         facts(&mut text, one, now);
-        playbook(&mut text, one);
+        let (seen, unseen): (Vec<&Kept>, Vec<&Kept>) = one
+            .repositories
+            .iter()
+            .partition(|kept| kept.trouble.is_none());
+        let ways: Vec<&Way> = seen
+            .into_iter()
+            .chain(unseen)
+            .map(|kept| &kept.way)
+            .collect();
+        playbook::write(&mut text, &one.instance, &ways);
     }
     text
 }
@@ -264,7 +278,7 @@ fn places(text: &mut String, one: &Planned) {
     if one.repositories.is_empty() {
         let _ = writeln!(
             text,
-            "- **No repository holds its backups**: pawang backup setup -i {}",
+            "- **No repository holds its backups**: pawang backup setup -i {} --repo /srv/backup",
             one.instance
         );
     }
@@ -286,32 +300,6 @@ fn proven(drill: Option<&Proof>) -> String {
     }
 }
 
-fn playbook(text: &mut String, one: &Planned) {
-    let name = &one.instance;
-    let seen = one.repositories.iter().find(|kept| kept.trouble.is_none());
-    let place = seen
-        .or(one.repositories.first())
-        .map_or("DIR", |kept| kept.place.as_str());
-    let _ = write!(
-        text,
-        "\n### Rows or tables were lost by mistake\n\n\
-         1. Stop what still writes the mistake; leave the server running.\n\
-         2. Find the moment before it: the log, or `pawang history`.\n\
-         3. `pawang restore -i {name} --into NEW --to \"TIME ZONE\" --preview`, then without `--preview`.\n\
-         4. Start it on another port (`pg_ctl start -D NEW -o \"-p 5499\"`), look, and copy the rows with `pg_dump -t`.\n\
-         \n### The data directory is damaged\n\n\
-         1. Stop the server: `pg_ctl stop -D DIR -m immediate`. Do not delete anything.\n\
-         2. `pawang restore -i {name} --into DIR --replace --action promote`: the old directory is moved aside, and WAL in it \
-         that was not archived is replayed.\n\
-         3. Start it, look, set `archive_mode` again, and take a backup: `pawang backup create -i {name}`.\n\
-         \n### The machine is lost\n\n\
-         1. Install the same major version of PostgreSQL, and Pawang, on another machine; mount `{place}`.\n\
-         2. `pawang restore --repository {place} --into DIR --action promote` (no configuration is needed).\n\
-         3. Start it; make sure that the old machine cannot come back; point clients to it; take a backup.\n\
-         4. Without Pawang: `README.md` in `{place}` says how to do it with `tar` and `zstd`.\n"
-    );
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -330,6 +318,7 @@ mod tests {
             last_commit_at: commit.map(at),
             drill: None,
             forecast_seconds: None,
+            way: Way::default(),
         };
         let now = at("2026-11-22T08:01:00Z");
         let ended = Some("2026-11-22T07:00:00Z");

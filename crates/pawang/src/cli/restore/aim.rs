@@ -1,7 +1,7 @@
 //! To where: the options `--to`, `--to-lsn`, `--to-xid`, `--to-name`.
 
 use jiff::tz::TimeZone;
-use pawang_backup::restore::{Target, Wanted, target};
+use pawang_backup::restore::{Source, Target, Wanted, target};
 use pawang_backup::wal::Timeline;
 use pawang_core::{Kind, Lsn, Report};
 
@@ -27,7 +27,7 @@ pub(crate) struct Aim {
     /// Timeline to follow, instead of the newest
     #[arg(long, value_name = "NUMBER", hide_short_help = true)]
     pub(crate) timeline: Option<u32>,
-    /// Backup to begin with, instead of the best one
+    /// Backup to begin with, instead of the best one; `latest` for the newest
     #[arg(long, value_name = "BACKUP", hide_short_help = true)]
     pub(crate) backup: Option<String>,
 }
@@ -55,6 +55,23 @@ impl Aim {
         })
     }
 
+    fn is_latest(&self) -> bool {
+        let named = self.backup.as_deref();
+        named.is_some_and(|name| name.eq_ignore_ascii_case("latest"))
+    }
+
+    /// Returns what is wanted, with the name of the newest backup where that is asked for.
+    pub(crate) fn settled(&self, wanted: Wanted, source: &Source) -> Wanted {
+        if !self.is_latest() {
+            return wanted;
+        }
+        let newest = source.commits.iter().max_by_key(|commit| commit.ended_at);
+        Wanted {
+            backup: newest.map(|commit| commit.backup.clone()),
+            ..wanted
+        }
+    }
+
     /// Says whether a target was written at all.
     pub(crate) fn is_said(&self) -> bool {
         let other = self.to_lsn.is_some() || self.to_xid.is_some() || self.to_name.is_some();
@@ -66,7 +83,8 @@ impl Aim {
     /// # Errors
     /// The name of the backup is none.
     pub(crate) fn with(&self, target: Target) -> Result<Wanted, Report> {
-        let backup = self.backup.as_ref().map(|text| {
+        let named = self.backup.as_ref().filter(|_| !self.is_latest());
+        let backup = named.map(|text| {
             text.parse().map_err(|_| {
                 Report::new(
                     Kind::Usage,

@@ -150,6 +150,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<Exit, Report> {
         let source = Source::read(&from.repository, &from.cluster)
             .await
             .map_err(report)?;
+        let wanted = args.aim.settled(wanted, &source);
         let plan = source
             .plan(&from.repository, &wanted)
             .await
@@ -235,7 +236,7 @@ fn preview(
             _ if delta.is_some() => "is changed in place".to_owned(),
             Found::Unfinished(marker) => {
                 format!(
-                    "has a restore of {} that was not finished; it begins anew",
+                    "has a restore of {:.0} that was not finished; it begins anew",
                     marker.began_at
                 )
             }
@@ -322,6 +323,12 @@ fn done(
         "next: pg_ctl start -D {into}    it replays WAL to {}",
         plan.target
     );
+    if !options.replace && !options.delta {
+        let _ = writeln!(
+            text,
+            "beside its source: its port is that of the source, unless another is said: -o \"-p 5499\""
+        );
+    }
     if plan.target.setting().is_some() && options.action == Action::Pause {
         let _ = writeln!(
             text,

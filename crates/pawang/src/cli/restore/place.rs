@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use pawang_backup::{ClusterId, Error, Repository};
+use pawang_config::{RepositoryConfig, RepositoryPlace};
 use pawang_core::{Kind, Report};
 
 use crate::cli::Global;
@@ -14,7 +15,7 @@ use crate::repositories;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Place {
     /// Repository of pawang.toml, a folder, or s3://bucket/prefix; the first of the instance when not said
-    #[arg(long, value_name = "NAME|PLACE")]
+    #[arg(long, value_name = "NAME|PLACE", visible_alias = "repo")]
     pub(crate) repository: Option<String>,
     /// Cluster in the repository, when there is no instance that names it
     #[arg(long, value_name = "CLUSTER", hide_short_help = true)]
@@ -26,6 +27,17 @@ async fn bare(folder: &Path) -> Result<Repository, Error> {
     let opened = Repository::directory(folder)?;
     opened.marker().await?;
     Ok(opened)
+}
+
+/// Returns the entry of a folder, which says with which key it is read.
+fn entry_at<'a>(estate: &'a Estate, folder: &Path) -> Option<&'a RepositoryConfig> {
+    let mut entries = estate.config.repositories.iter();
+    entries.find(|entry| match entry.location() {
+        Some(RepositoryPlace::Directory(at)) => {
+            std::fs::canonicalize(at).is_ok_and(|at| at == folder)
+        }
+        _ => false,
+    })
 }
 
 impl Place {
@@ -44,7 +56,10 @@ impl Place {
                         .with_detail(error.to_string())
                         .with_hint("pawang backup setup --repo /srv/backup")
                 })?;
-                let opened = bare(&folder).await.map_err(|error| error.report())?;
+                let mut opened = bare(&folder).await.map_err(|error| error.report())?;
+                if let Some(entry) = entry_at(estate, &folder) {
+                    opened = opened.with_keys(repositories::settings(entry)?.keys);
+                }
                 (opened, Way::folder(folder))
             }
             (named, Some(job)) => of_instance(estate, job, named.as_deref()).await?,
@@ -72,15 +87,7 @@ impl Place {
         if estate.config.instances.is_empty() || (by_folder && global.instances.is_empty()) {
             return Ok(None);
         }
-        let mut jobs = estate.jobs(&global.instances, None)?;
-        match (jobs.pop(), jobs.is_empty()) {
-            (job, true) => Ok(job),
-            (job, false) => {
-                let name = job.map(|job| job.instance.name).unwrap_or_default();
-                Err(Report::new(Kind::Usage, "a restore is of one instance")
-                    .with_hint(format!("add -i {name}")))
-            }
-        }
+        estate.only(&global.instances, "a restore")
     }
 
     async fn cluster(

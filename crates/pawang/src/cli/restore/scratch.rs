@@ -14,7 +14,12 @@ pub(crate) struct ScratchArgs {
     #[arg(long, value_name = "DIR", hide_short_help = true)]
     scratch: Option<PathBuf>,
     /// Folder of the server's programs, when it is none of the usual
-    #[arg(long, value_name = "DIR", hide_short_help = true)]
+    #[arg(
+        long,
+        value_name = "DIR",
+        visible_alias = "programs",
+        hide_short_help = true
+    )]
     bindir: Option<PathBuf>,
     /// Superuser of the restored cluster; else that of [backup.scratch], else postgres
     #[arg(long, value_name = "ROLE", hide_short_help = true)]

@@ -1,20 +1,20 @@
 //! `pawang restore --table`: tables of the past, in a new schema of their server, compared with what they hold now.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
-use pawang_backup::drill::Scratch;
+use pawang_backup::drill::{Scratch, ScratchSettings};
 use pawang_backup::reach::Groups;
-use pawang_backup::restore::{RestorePlan, Source};
+use pawang_backup::restore::{self, RestorePlan, Source};
 use pawang_backup::table::{self, FORGETFUL, TableDiff};
 use pawang_core::plan::{Cost, Left, Plan, Proposal, TableShape, Task};
 use pawang_core::{ByteSize, Kind, Report, Role, Value};
 use pawang_postgres::{Session, Target};
 use serde::Serialize;
 
-use super::{ScratchArgs, estate, preview, until_signal};
+use super::{ScratchArgs, estate, until_signal};
 use crate::cli::Global;
 use crate::cli::confirm::Agreement;
 use crate::cli::maintain;
@@ -89,6 +89,15 @@ struct Recovered {
     shapes: Vec<TableShape>,
 }
 
+/// What was looked at before anything is recovered.
+struct Found {
+    /// Each table, and whether it is there now.
+    tables: Vec<(String, bool)>,
+    /// Where the scratch server comes to be.
+    scratch: PathBuf,
+    room_bytes: u64,
+}
+
 /// What the tables are in now.
 struct Compared {
     differences: Vec<TableDiff>,
@@ -145,14 +154,15 @@ impl Work<'_> {
         let exit = until_signal(async {
             let from = self.args.place.open(self.estate, self.global).await?;
             let plan = self.plan(&from).await?;
-            self.is_free().await?;
+            let (settings, limit) = self.scratch(&plan).await?;
+            let found = self.looked_at(&settings, &plan, &from).await?;
             if self.args.preview {
-                return preview(&plan, None, None, self.global);
+                return self.preview(&plan, &found);
             }
             if !self.global.quiet {
                 output::talk(plan.to_string().trim_end());
             }
-            recovered = Some(self.recover(&from, &plan).await?);
+            recovered = Some(self.recover(&from, &plan, (settings, limit)).await?);
             Ok(Exit::Good)
         })?;
         let Some(recovered) = recovered else {
@@ -201,6 +211,7 @@ impl Work<'_> {
         let wanted = self.args.aim.wanted(&TimeZone::system())?;
         let source = Source::read(&from.repository, &from.cluster).await;
         let source = source.map_err(report)?;
+        let wanted = self.args.aim.settled(wanted, &source);
         let plan = source.plan(&from.repository, &wanted).await;
         plan.map_err(report)
     }
@@ -210,9 +221,99 @@ impl Work<'_> {
         session.map_err(|error| error.report())
     }
 
-    /// Refuses before anything is restored what would be refused in the end.
-    async fn is_free(&self) -> Result<(), Report> {
+    /// Returns how the scratch server is run, and how long its recovery may take.
+    async fn scratch(
+        &self,
+        plan: &RestorePlan,
+    ) -> Result<(ScratchSettings, Duration), Report> {
+        let configured = self.estate.config.backup_settings(&self.job.config);
+        let order = self.args.table.scratch.order(Some(&configured));
+        let settings = order.scratch_of(plan.cluster.major).await?;
+        Ok((settings, order.limit))
+    }
+
+    /// Refuses before anything is restored what would be refused in the end, and says what was found.
+    async fn looked_at(
+        &self,
+        settings: &ScratchSettings,
+        plan: &RestorePlan,
+        from: &From,
+    ) -> Result<Found, Report> {
         let session = self.session().await?;
+        self.is_free(&session).await?;
+        from.check_reach(settings.owner, Groups::Own).await?;
+        let mut options = settings.options(plan, &from.restore_command()?, &random_word()?);
+        // The folder is made when the server is: what comes to be in it needs the room of the disk that it is on.
+        options.into.clone_from(&settings.folder);
+        let destination = restore::destination(plan, &options);
+        let destination = destination.map_err(|error| {
+            let roomy = "name a folder on a disk with more room with --scratch";
+            error.report().with_hint(roomy)
+        })?;
+        let mut tables = Vec::new();
+        for name in &self.args.table.tables {
+            let there = table::is_there(&session, name).await;
+            tables.push((name.clone(), there.map_err(|error| error.report())?));
+        }
+        Ok(Found {
+            tables,
+            scratch: settings
+                .folder
+                .parent()
+                .map(Path::to_owned)
+                .unwrap_or_default(),
+            room_bytes: destination.room_bytes,
+        })
+    }
+
+    fn preview(&self, plan: &RestorePlan, found: &Found) -> Result<Exit, Report> {
+        let (schema, database) = (&self.schema, &self.target.database);
+        if self.global.json {
+            let names = |there: bool| {
+                let named = found.tables.iter().filter(|(_, it)| *it == there);
+                named.map(|(name, _)| name).collect::<Vec<_>>()
+            };
+            let data = serde_json::json!({
+                "plan": plan,
+                "stored_bytes": plan.stored_bytes(),
+                "wal_bytes": plan.wal_bytes(),
+                "database": database,
+                "schema": schema,
+                "there_now": names(true),
+                "not_there_now": names(false),
+                "scratch": found.scratch,
+                "needed_bytes": plan.data_bytes,
+                "room_bytes": found.room_bytes,
+            });
+            output::json("pawang.restore.table.preview/1", &data)?;
+            return Ok(Exit::Good);
+        }
+        let mut text = plan.to_string();
+        for (name, there) in &found.tables {
+            let now = match there {
+                true => "is there now",
+                false => {
+                    "is not there now: whether it was then is seen when the cluster is recovered"
+                }
+            };
+            let _ = writeln!(text, "table      {name} {now}");
+        }
+        let _ = writeln!(
+            text,
+            "schema     {schema}, which is made in database {database}"
+        );
+        let _ = writeln!(
+            text,
+            "scratch    the whole cluster is recovered below {}, and thrown away: {} of {} that are free",
+            found.scratch.display(),
+            ByteSize(plan.data_bytes),
+            ByteSize(found.room_bytes)
+        );
+        output::data(&text)?;
+        Ok(Exit::Good)
+    }
+
+    async fn is_free(&self, session: &Session) -> Result<(), Report> {
         let name = &self.job.instance.name;
         if session.server.role == Role::Standby {
             return Err(Report::new(
@@ -228,23 +329,33 @@ impl Work<'_> {
         );
         let found = session.read(&sql).await.map_err(|error| error.report())?;
         let count = found.rows.first().map(|row| &row[0]);
-        if count == Some(&Value::Int(0)) {
+        if count != Some(&Value::Int(0)) {
+            let what = format!("schema \"{schema}\" exists already");
+            return Err(Report::new(Kind::Refused, what)
+                .with_detail("tables are restored into a new schema, never over what is there")
+                .with_hint(format!("--into-schema {schema}_2")));
+        }
+        let right = session.read(pawang_act::COPY_RIGHT).await;
+        let right = right.map_err(|error| error.report())?;
+        let Some([may, grant]) = right.rows.first().map(Vec::as_slice) else {
+            return Ok(());
+        };
+        if may.as_text() == Some("true") {
             return Ok(());
         }
-        Err(
-            Report::new(Kind::Refused, format!("schema \"{schema}\" exists already"))
-                .with_detail("tables are restored into a new schema, never over what is there")
-                .with_hint(format!("--into-schema {schema}_2")),
-        )
+        let (role, database) = (&session.server.user, &session.server.database);
+        let what = format!("role \"{role}\" may not make a schema in database \"{database}\"");
+        Err(Report::new(Kind::Target, what).with_hint(grant.as_text().unwrap_or_default()))
     }
 
     /// Recovers the cluster, reads what the tables were like, and makes the plan.
-    async fn recover(&self, from: &From, plan: &RestorePlan) -> Result<Recovered, Report> {
+    async fn recover(
+        &self,
+        from: &From,
+        plan: &RestorePlan,
+        (mut settings, limit): (ScratchSettings, Duration),
+    ) -> Result<Recovered, Report> {
         let report = |error: pawang_backup::Error| error.report();
-        let configured = self.estate.config.backup_settings(&self.job.config);
-        let order = self.args.table.scratch.order(Some(&configured));
-        let mut settings = order.scratch_of(plan.cluster.major).await?;
-        from.check_reach(settings.owner, Groups::Own).await?;
         let forgetful = FORGETFUL.map(|(name, value)| (name, value.to_owned()));
         settings.settings.extend(forgetful);
         let mut scratch = Scratch::new(settings).await.map_err(report)?;
@@ -255,7 +366,7 @@ impl Work<'_> {
             &command,
             &word,
             &mut scratch,
-            order.limit,
+            limit,
             environment::now(),
         );
         let prepared = match recovered.await {

@@ -15,7 +15,7 @@ use crate::repositories;
 #[derive(Debug, clap::Args)]
 pub(super) struct Place {
     /// Name of a repository of pawang.toml, a folder, or s3://bucket/prefix (repeatable); else those of the instance
-    #[arg(long = "repository", value_name = "NAME|PLACE")]
+    #[arg(long = "repository", value_name = "NAME|PLACE", visible_alias = "repo")]
     repositories: Vec<String>,
     /// Data directory of the server, instead of the folder that the command runs in
     ///

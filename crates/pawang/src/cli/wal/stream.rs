@@ -47,7 +47,7 @@ pub(super) struct Args {
     #[arg(value_name = "URL", conflicts_with = "instances")]
     server: Option<String>,
     /// Name of a repository of pawang.toml, a folder, or s3://bucket/prefix (repeatable); else those of the instance
-    #[arg(long = "repository", value_name = "NAME|PLACE")]
+    #[arg(long = "repository", value_name = "NAME|PLACE", visible_alias = "repo")]
     repositories: Vec<String>,
     /// Replication slot, which is created when there is none; that of pawang.toml, else "pawang"
     #[arg(long, value_name = "NAME")]

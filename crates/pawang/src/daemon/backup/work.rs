@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use pawang_backup::retention;
+use pawang_backup::retention::{self, Expired};
 use pawang_backup::take::{self, Progress, Wanted};
 use pawang_backup::verify::{self, Depth, Pace, VerifySettings};
 use pawang_backup::wal::reread::{self, Reread, RereadSettings};
@@ -115,7 +115,9 @@ impl Keeper {
         known.looked_at = None;
         match result {
             Ok(told) => {
-                tracing::info!(instance, "{}: {told}", kind.name());
+                if !told.is_empty() {
+                    tracing::info!(instance, "{}: {told}", kind.name());
+                }
                 known.troubles.remove(&kind);
                 known.again_at.remove(&kind);
                 if kind == Kind::Expire {
@@ -123,7 +125,7 @@ impl Keeper {
                 }
             }
             Err(report) => {
-                tracing::warn!(instance, "{} went wrong: {report}", kind.name());
+                tracing::warn!(instance, "{} went wrong: {}", kind.name(), report.line());
                 known.again_at.insert(kind, at);
                 known.troubles.insert(
                     kind,
@@ -257,7 +259,7 @@ impl Errand {
             taken = take::take(request, &mut observe) => taken,
         };
         let commit = taken.map_err(|error| error.report())?;
-        let size = ByteSize(commit.parts.iter().map(|part| part.bytes).sum());
+        let size = ByteSize(commit.stored_bytes());
         Ok(format!(
             "{} in \"{}\", {size}",
             commit.backup, due.repository
@@ -298,7 +300,7 @@ impl Errand {
         };
         let config = &self.setup.estate.config;
         let policy = repositories::policy(&config.backup_settings(&job.config).retention);
-        let (mut backups, mut bytes) = (0, 0);
+        let mut told = Vec::new();
         for opened in repositories::of_instance(config, job).await? {
             let name = &opened.config.name;
             self.tell.send_replace(format!("in \"{name}\""));
@@ -310,8 +312,12 @@ impl Errand {
             };
             let outcome = retention::expire(&repository, &cluster, &policy, self.now, false).await;
             let outcome = outcome.map_err(report)?;
-            backups += outcome.deleted.backups.len();
-            bytes += outcome.deleted.bytes;
+            if outcome.deleted != Expired::default() {
+                told.push(format!(
+                    "in \"{name}\": {}",
+                    repositories::expired_words(&outcome)
+                ));
+            }
             if let Some(problem) = outcome.problems.first() {
                 tracing::warn!(
                     instance = self.instance,
@@ -319,10 +325,7 @@ impl Errand {
                 );
             }
         }
-        Ok(format!(
-            "{backups} backups deleted, {} freed",
-            ByteSize(bytes)
-        ))
+        Ok(told.join("; "))
     }
 
     /// Reads a share of what is stored again; at the end of the window, or told to end, what was read is kept.
