@@ -5,10 +5,11 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use pawang_backup::Commit;
 use pawang_backup::drill::Scratch;
 use pawang_backup::repository::Keys;
 use pawang_backup::take::{Reading, Wanted, take};
-use pawang_testbed::{Stop, age_installed};
+use pawang_testbed::{Stop, Version, age_installed};
 
 use crate::seal::Desk;
 use crate::take::Bed;
@@ -91,34 +92,55 @@ async fn an_encrypted_backup_is_restored_by_hand() {
     by_hand(&[unpack, space, manifest], rest[3], rest[4], Some(&desk)).await;
 }
 
+/// A backup of a cluster with a tablespace, and WAL behind it; where that is wanted and the page can be followed, its
+/// configuration is elsewhere, as Debian has it, whose packages have the program that the page needs then.
+async fn source(version: Version, keys: &Keys, moved: bool) -> (World, Commit, bool) {
+    let mut world = World::sealed(version, keys).await;
+    let controldata = world.cluster.bin_directory().join("pg_controldata");
+    let elsewhere = moved && controldata.exists();
+    if elsewhere {
+        world.cluster.stop(Stop::Fast).await;
+        world.cluster.move_configuration();
+        world.cluster.start_again().await;
+    }
+    let folder = world.cluster.folder("space");
+    let cold = format!("CREATE TABLESPACE cold LOCATION '{}'", folder.display());
+    world.many("postgres", &[&cold]).await;
+    world.many("postgres", &TABLES).await;
+    let commit = world.backup().await;
+    world
+        .many("postgres", &["INSERT INTO fact VALUES (1001)"])
+        .await;
+    world.archive().await;
+    // The page's pieces of a segment that is not whole yet.
+    world
+        .many("postgres", &["INSERT INTO fact VALUES (1002)"])
+        .await;
+    world.store_live_tail().await;
+    (world, commit, elsewhere)
+}
+
+/// Asserts that the page wrote each limit of the source.
+fn has_limits(configuration: &Path) {
+    let written = std::fs::read_to_string(configuration).unwrap();
+    let names = written.lines().filter_map(|line| line.split(" = ").next());
+    let expected = [
+        "max_connections",
+        "max_worker_processes",
+        "max_wal_senders",
+        "max_prepared_transactions",
+        "max_locks_per_transaction",
+    ];
+    assert_eq!(names.collect::<Vec<_>>(), expected);
+}
+
 /// Follows the page: blocks that unpack, the script that gets WAL, and the block that starts the server.
 async fn by_hand(unpack: &[&str], get_wal: &str, start: &str, desk: Option<&Desk>) {
     assert!(get_wal.starts_with("#!/bin/sh"));
     let keys = desk.map_or_else(Keys::default, |desk| desk.keys.clone());
     for version in all() {
-        let mut world = World::sealed(version, &keys).await;
-        // As Debian has it, whose packages have the program that the page needs then.
+        let (world, commit, elsewhere) = source(version, &keys, desk.is_none()).await;
         let controldata = world.cluster.bin_directory().join("pg_controldata");
-        let elsewhere = desk.is_none() && controldata.exists();
-        if elsewhere {
-            world.cluster.stop(Stop::Fast).await;
-            world.cluster.move_configuration();
-            world.cluster.start_again().await;
-        }
-        let folder = world.cluster.folder("space");
-        let cold = format!("CREATE TABLESPACE cold LOCATION '{}'", folder.display());
-        world.many("postgres", &[&cold]).await;
-        world.many("postgres", &TABLES).await;
-        let commit = world.backup().await;
-        world
-            .many("postgres", &["INSERT INTO fact VALUES (1001)"])
-            .await;
-        world.archive().await;
-        // The page's pieces of a segment that is not whole yet.
-        world
-            .many("postgres", &["INSERT INTO fact VALUES (1002)"])
-            .await;
-        world.store_live_tail().await;
         let settings = world.scratch("by-hand");
         let owner = settings.owner;
         let mut scratch = Scratch::new(settings).await.unwrap();
@@ -152,16 +174,7 @@ async fn by_hand(unpack: &[&str], get_wal: &str, start: &str, desk: Option<&Desk
         );
         shell(&here(&format!("{}{start}", unpack.concat())));
         if elsewhere {
-            let written = std::fs::read_to_string(data.join("postgresql.conf")).unwrap();
-            let names = written.lines().filter_map(|line| line.split(" = ").next());
-            let expected = [
-                "max_connections",
-                "max_worker_processes",
-                "max_wal_senders",
-                "max_prepared_transactions",
-                "max_locks_per_transaction",
-            ];
-            assert_eq!(names.collect::<Vec<_>>(), expected);
+            has_limits(&data.join("postgresql.conf"));
         }
         if let Some(owner) = owner {
             let (user, group) = (owner.user, owner.group);
