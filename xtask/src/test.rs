@@ -16,8 +16,9 @@ use crate::{docs, tidy};
 /// The release binary must stay small enough to be copied to a server without a thought. The goal is 20 MB. What reads logs and
 /// changes servers took it to 24; repositories, WAL, backups, restores and S3 to 30: object_store with its signatures and tables of
 /// checksums is 1.1 MB of that, the duty itself 1.3, its commands 0.6, sorts and maps of its types 1. Backups over SQL, what puts
-/// chains together, reading again and drills of any tool are the last 0.6. Nearly all else is made small.
-const BINARY_BYTES_MAX: u64 = 30_500_000;
+/// chains together, reading again and drills of any tool are the last 0.6; looks before a restore, and WAL that is read again, 0.3 more.
+/// Nearly all else is made small.
+const BINARY_BYTES_MAX: u64 = 31_000_000;
 
 /// The feature that people build without, and that is tested all the same.
 const PARQUET: &str = "pawang/parquet";

@@ -584,7 +584,7 @@ impl<'a> Archive<'a> {
         }
         let texts: Vec<String> = windows
             .iter()
-            .map(|(to, (from, at))| format!("from {from} ({at}) to {to}"))
+            .map(|(to, (from, at))| format!("from {from} ({at:.0}) to {to}"))
             .collect();
         format!(
             "timeline {} can be restored {}",
@@ -645,10 +645,10 @@ impl fmt::Display for RestorePlan {
             };
             let proven = step
                 .proven_at
-                .map_or_else(|| "not proven yet".to_owned(), |at| format!("proven {at}"));
+                .map_or_else(|| "not proven yet".to_owned(), |at| format!("proven {at:.0}"));
             writeln!(
                 f,
-                "backup     {} {kind} of {}, {} stored, {proven}",
+                "backup     {} {kind} of {:.0}, {} stored, {proven}",
                 step.backup,
                 step.ended_at,
                 ByteSize(step.stored_bytes)

@@ -222,10 +222,7 @@ impl Work<'_> {
     }
 
     /// Returns how the scratch server is run, and how long its recovery may take.
-    async fn scratch(
-        &self,
-        plan: &RestorePlan,
-    ) -> Result<(ScratchSettings, Duration), Report> {
+    async fn scratch(&self, plan: &RestorePlan) -> Result<(ScratchSettings, Duration), Report> {
         let configured = self.estate.config.backup_settings(&self.job.config);
         let order = self.args.table.scratch.order(Some(&configured));
         let settings = order.scratch_of(plan.cluster.major).await?;
