@@ -643,9 +643,10 @@ impl fmt::Display for RestorePlan {
                 BackupKind::Full => "full",
                 BackupKind::Incremental => "increment",
             };
-            let proven = step
-                .proven_at
-                .map_or_else(|| "not proven yet".to_owned(), |at| format!("proven {at:.0}"));
+            let proven = step.proven_at.map_or_else(
+                || "not proven yet".to_owned(),
+                |at| format!("proven {at:.0}"),
+            );
             writeln!(
                 f,
                 "backup     {} {kind} of {:.0}, {} stored, {proven}",
