@@ -50,10 +50,7 @@ pub async fn survey(
     let of_wal: Vec<Entry> = entries.iter().filter(of_wal).cloned().collect();
     let mut listing = Listing::of(&cluster.wal(), &of_wal);
     let again = Again::new(&of_wal, reread.as_ref());
-    // No server gets it, so it is a hole.
-    listing
-        .segments
-        .retain(|name, _| !again.rotten.contains_key(&name.to_string()));
+    listing.without(&again.rotten);
     let histories = listing.histories(repository, cluster).await?;
     let wal = Wal::new(&listing, &of_wal, histories, seen.segment_bytes());
     let mut backups: Vec<BackupSummary> = seen.backups(&wal);
@@ -93,15 +90,13 @@ impl Again {
         let Some(reread) = reread else {
             return Again::default();
         };
-        let mut again = Again::default();
-        for (name, entry) in segments(of_wal) {
-            let at = reread.read_at(&name, entry);
-            again.read_since = Some(again.read_since.map_or(at, |since| since.min(at)));
-            if let Some(wrong) = reread.problem(&name, entry) {
-                again.rotten.insert(name, wrong.problem.clone());
-            }
+        let entries = segments(of_wal).into_iter();
+        Again {
+            read_since: entries
+                .map(|(name, entry)| reread.read_at(&name, entry))
+                .min(),
+            rotten: reread.rotten(of_wal),
         }
-        again
     }
 }
 

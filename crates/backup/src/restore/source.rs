@@ -19,6 +19,8 @@ use crate::wal::{CommitRecord, Coverage, Histories};
 pub const UNPACK: &str = "unpack";
 /// Replay of WAL.
 pub const REPLAY: &str = "replay";
+/// So many segments that rot are named.
+const WAL_TOLD_MAX: usize = 3;
 /// Less than this says nothing about speed.
 const MEASURED_BYTES_MIN: u64 = 1 << 20;
 
@@ -33,6 +35,8 @@ pub struct Source {
     pub damaged: Vec<PassedOver>,
     /// Which are not what was stored, by the last look at their bytes, and what is wrong.
     pub rotten: BTreeMap<BackupId, String>,
+    /// Segments of WAL that are not what was stored, which count as missing, and what is wrong.
+    pub rotten_wal: BTreeMap<String, String>,
     /// When each was proven last.
     pub proven: BTreeMap<BackupId, Timestamp>,
     /// What drills proved, oldest first.
@@ -76,7 +80,14 @@ impl Source {
             );
         }
         drills.sort_by_key(|proof| proof.ended_at);
-        let listing = Listing::read(repository, cluster).await?;
+        let entries = repository.list(&cluster.wal()).await?;
+        let mut listing = Listing::of(&cluster.wal(), &entries);
+        let reread = match repository.reread(cluster).await {
+            Err(Error::Format { .. }) => None,
+            reread => reread?,
+        };
+        let rotten_wal = reread.map_or_else(BTreeMap::new, |reread| reread.rotten(&entries));
+        listing.without(&rotten_wal);
         let histories = listing.histories(repository, cluster).await?;
         let segment_bytes = commits.last().map(|commit| commit.server.segment_bytes);
         let coverage =
@@ -86,6 +97,7 @@ impl Source {
             commits,
             damaged: damaged.collect(),
             rotten: wrong,
+            rotten_wal,
             proven,
             drills,
             listing,
@@ -128,15 +140,15 @@ impl Source {
         Ok(planned)
     }
 
-    /// Adds the backups that cannot be read to what a refusal says.
+    /// Adds the backups that cannot be read, and WAL that rots, to what a refusal says.
     fn with_damage(&self, mut report: Report) -> Report {
-        for PassedOver { backup, why } in &self.damaged {
-            let before = report.detail.take().map(|detail| format!("{detail}; "));
-            report.detail = Some(format!(
-                "{}backup {backup}: {why}",
-                before.unwrap_or_default()
-            ));
-        }
+        let backups = self.damaged.iter();
+        let backups = backups.map(|PassedOver { backup, why }| format!("backup {backup}: {why}"));
+        let wal = self.rotten_wal.iter();
+        let wal = wal.map(|(name, why)| format!("segment {name}: {why}"));
+        let said = report.detail.take().into_iter();
+        let said: Vec<String> = said.chain(backups).chain(wal.take(WAL_TOLD_MAX)).collect();
+        report.detail = (!said.is_empty()).then(|| said.join("; "));
         report
     }
 

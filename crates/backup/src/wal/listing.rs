@@ -60,6 +60,12 @@ impl Listing {
         listing
     }
 
+    /// Leaves out segments by their names: no server gets what is known to be wrong, so it is a hole.
+    pub(crate) fn without(&mut self, rotten: &BTreeMap<String, String>) {
+        self.segments
+            .retain(|name, _| !rotten.contains_key(&name.to_string()));
+    }
+
     fn add(&mut self, path: &str, entry: &Entry) -> Option<()> {
         let parts: Vec<&str> = path.split('/').collect();
         match parts[..] {

@@ -84,6 +84,16 @@ impl Reread {
         run.map_or(entry.modified, |run| run.at.max(entry.modified))
     }
 
+    /// Returns the segments of a listing that are wrong, by name, and what is wrong with them.
+    pub(crate) fn rotten(&self, entries: &[Entry]) -> BTreeMap<String, String> {
+        let named = segments(entries).into_iter();
+        let rotten = named.filter_map(|(name, entry)| {
+            let problem = self.problem(&name, entry)?.problem.clone();
+            Some((name, problem))
+        });
+        rotten.collect()
+    }
+
     /// Returns what is wrong with a segment; one that was stored again since is another one.
     pub fn problem(&self, name: &str, entry: &Entry) -> Option<&Wrong> {
         let wrong = self.wrong.get(name)?;

@@ -23,7 +23,7 @@ use pawang_backup::wal::{
     Content, GetSettings, Got, Listing, SegmentName, Stored, get, store_segment,
 };
 use pawang_backup::{ClusterId, Commit, Error, Repository};
-use pawang_core::Kind;
+use pawang_core::{Kind, Lsn};
 use pawang_testbed::{Setup, Version, age_installed, versions};
 use tempfile::TempDir;
 
@@ -767,4 +767,10 @@ async fn sealed_wal_that_rots_is_found_with_a_key_and_without() {
         let names: Vec<&String> = found.wrong.keys().collect();
         assert_eq!(names, [&rotten.to_string()], "{found:?}");
     }
+    // What no server will get is no way to a target.
+    let within = Target::Lsn(Lsn(rotten.end(SEGMENT).0 - 1));
+    let refused = world.try_plan(within).await.unwrap_err().report();
+    assert_eq!(refused.kind, Kind::Refused, "{refused}");
+    let told = format!("segment {rotten}: ");
+    assert!(refused.detail.unwrap().contains(&told), "{told}");
 }
