@@ -65,6 +65,8 @@ pub const BASELINE_HOURS_MIN: usize = 3;
 pub const RATIO_MIN: f64 = 1.5;
 /// And only when it takes so much more time in all, in milliseconds.
 pub const EXTRA_MS_MIN: f64 = 1_000.0;
+/// An hour that exceeds what is usual by less than this share of what the newest one does is noise before the beginning.
+const BEGINS_SHARE: f64 = 0.1;
 /// How far from the median, in standard deviations that the median absolute deviation stands for.
 const DEVIATIONS: f64 = 4.0;
 /// What turns the median absolute deviation of normal numbers into their standard deviation.
@@ -218,13 +220,19 @@ pub fn regression(hours: &[Hour], newest: i64, judged: i64) -> Option<Regression
         .collect();
     let from = newest - judged + 1;
     let before: Vec<Hour> = told.range(..from).map(|(_, hour)| *hour).collect();
-    let slow = |hour: &Hour| {
+    let excess = |hour: &Hour| {
         let usual = Usual::at(&before, hour.hour)?;
-        Some(hour.mean() > usual.limit())
+        let slow = hour.mean() > usual.limit();
+        Some(if slow {
+            hour.mean() - usual.median
+        } else {
+            0.0
+        })
     };
-    let mut since = None;
+    let (mut since, mut newest_excess) = (None, None);
     for hour in told.range(from..).map(|(_, hour)| hour).rev() {
-        if !slow(hour)? {
+        let excess = excess(hour)?;
+        if excess <= BEGINS_SHARE * *newest_excess.get_or_insert(excess) {
             break;
         }
         since = Some(hour.hour);
@@ -538,6 +546,23 @@ mod tests {
             found.causes[0].what.contains("more blocks per call"),
             "{found:?}"
         );
+    }
+
+    #[test]
+    fn noise_before_a_step_is_not_its_beginning() {
+        let hours = weeks(|at| match NEWEST - at {
+            0..2 => 500.0,
+            2 => 20.0,
+            _ => 5.0,
+        });
+        assert_eq!(find(&hours).expect("two slow hours").since_hour, NEWEST - 1);
+        let growing = weeks(|at| match NEWEST - at {
+            0 => 500.0,
+            1 => 150.0,
+            2 => 80.0,
+            _ => 5.0,
+        });
+        assert_eq!(find(&growing).expect("it grows").since_hour, NEWEST - 2);
     }
 
     fn mark(hour: i64, kind: CauseKind, what: &str, tables: &[&str]) -> Mark {
