@@ -38,7 +38,7 @@ pub(super) struct Args {
     /// A folder, or s3://bucket/prefix; how a bucket is reached has to be in pawang.toml before
     #[arg(long, value_name = "PLACE", visible_alias = "repository")]
     repo: String,
-    /// Name of the repository; else that of the [[repository]] with this place, else main
+    /// Name of the repository; else that of the configured one with this place, else main
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
     /// Encrypt what comes into the repository, as files of age
